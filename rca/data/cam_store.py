@@ -1,0 +1,67 @@
+"""The CAM store: present classes only, 8 or 16 bit, many images a file.
+
+A shard is a safetensors file with two tensors per image: `<image>.cams`, (N, h, w), and
+`<image>.classes`, (N,), the 0-based classes they belong to. COCO's 80 float32 maps of an image
+take 100 MB; this takes tens of kB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from rca.data.images import DataError
+from rca.files import new_file
+
+
+class CamShard:
+    """Collects the CAMs of some images, then writes them as one file."""
+
+    def __init__(self, bits: int) -> None:
+        self.dtype = {8: np.uint8, 16: np.uint16}[bits]
+        self.tensors: dict[str, np.ndarray] = {}
+
+    def add(self, image: str, classes: np.ndarray, cams: np.ndarray) -> None:
+        """Keep `cams`, (N, h, w) with values from 0 to 1, of `classes`, (N,)."""
+        top = np.iinfo(self.dtype).max
+        self.tensors[f"{image}.cams"] = np.rint(cams * top).astype(self.dtype)
+        self.tensors[f"{image}.classes"] = classes.astype(np.uint8)
+
+    def write(self, path: Path) -> None:
+        """Write all images to `path`, whole or not at all."""
+        with new_file(path) as partial:
+            save_file(self.tensors, partial)
+
+
+class CamStore:
+    """Reads the CAMs of a folder of shards, one image at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files: dict[str, Path] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, framework="numpy") as shard:
+                keys = shard.keys()
+                names = (key.removesuffix(".cams") for key in keys if key.endswith(".cams"))
+                self.files.update(dict.fromkeys(names, path))
+        if not self.files:
+            raise DataError(f"{folder}: holds no CAMs; run `rca infer-cam` first")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def read(self, image: str) -> tuple[np.ndarray, np.ndarray]:
+        """Classes, (N,) 0-based, and CAMs, float32 (N, h, w) from 0 to 1, of `image`.
+
+        Raises:
+            DataError: the store has no such image.
+        """
+        if image not in self.files:
+            raise DataError(f"{image}: not in the CAM store; run `rca infer-cam` again")
+        with safe_open(self.files[image], framework="numpy") as shard:
+            cams = shard.get_tensor(f"{image}.cams")
+            classes = shard.get_tensor(f"{image}.classes")
+        return classes.astype(np.int64), cams.astype(np.float32) / np.iinfo(cams.dtype).max

@@ -1,0 +1,144 @@
+"""The index: one table of images, splits, sizes and tags, which every later stage reads.
+
+On disk, a folder with `index.csv` (one row an image) and `dataset.json` (what holds for all).
+Label maps use 0 for the background, 1 … C for `classes` in their order, and 255 for ignored pixels;
+`mask_values` translates the data set's own mask values to these.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rca.data.images import DataError, read_mask
+from rca.files import write_json, write_text
+
+COLUMNS = ("image", "split", "file", "mask", "saliency", "width", "height", "tags")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image. Paths are whole; `mask` and `saliency` are None where there is none."""
+
+    image: str
+    split: str
+    file: Path
+    mask: Path | None
+    saliency: Path | None
+    width: int
+    height: int
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """All images of an experiment, sorted by split and name.
+
+    Attributes:
+        root: folder of the data set.
+        classes: C class names without the background, in label order.
+        mask_values: (256,) uint8, the data set's mask value → label.
+        palette: (256, 3) uint8, label → colour.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    mask_values: np.ndarray
+    palette: np.ndarray
+    records: tuple[Record, ...]
+
+    def split(self, name: str) -> list[Record]:
+        """The images of `train` or `val`, in the index's order."""
+        return [record for record in self.records if record.split == name]
+
+    def tag_vector(self, record: Record) -> Tensor:
+        """Image-level labels y, float32 (C,), 1 where the image holds the class."""
+        return torch.tensor([float(name in record.tags) for name in self.classes])
+
+    def truth(self, record: Record) -> np.ndarray:
+        """The true label map, uint8 (H, W), classes outside the index as 255.
+
+        Raises:
+            DataError: the image has no mask.
+        """
+        if record.mask is None:
+            raise DataError(f"{record.file}: has no mask to evaluate against")
+        return self.mask_values[read_mask(record.mask)]
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write `index` to `folder`; the same index, the same bytes."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for record in index.records:
+        paths = {
+            key: path.relative_to(index.root).as_posix() if path else ""
+            for key, path in (
+                ("file", record.file),
+                ("mask", record.mask),
+                ("saliency", record.saliency),
+            )
+        }
+        writer.writerow(
+            {
+                "image": record.image,
+                "split": record.split,
+                **paths,
+                "width": record.width,
+                "height": record.height,
+                "tags": ";".join(record.tags),
+            }
+        )
+    write_text(folder / "index.csv", table.getvalue())
+    write_json(
+        folder / "dataset.json",
+        {
+            "root": index.root.as_posix(),
+            "classes": list(index.classes),
+            "mask_values": index.mask_values.tolist(),
+            "palette": index.palette.tolist(),
+        },
+    )
+
+
+def read_index(folder: Path) -> Index:
+    """Read what `write_index` wrote.
+
+    Raises:
+        DataError: the folder holds no index.
+    """
+    try:
+        common = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        with (folder / "index.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file; run `rca index` first") from None
+    root = Path(common["root"])
+    return Index(
+        root=root,
+        classes=tuple(common["classes"]),
+        mask_values=np.array(common["mask_values"], dtype=np.uint8),
+        palette=np.array(common["palette"], dtype=np.uint8),
+        records=tuple(_record(row, root) for row in rows),
+    )
+
+
+def _record(row: dict[str, str], root: Path) -> Record:
+    return Record(
+        image=row["image"],
+        split=row["split"],
+        file=root / row["file"],
+        mask=root / row["mask"] if row["mask"] else None,
+        saliency=root / row["saliency"] if row["saliency"] else None,
+        width=int(row["width"]),
+        height=int(row["height"]),
+        tags=tuple(row["tags"].split(";")) if row["tags"] else (),
+    )

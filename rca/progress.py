@@ -1,0 +1,35 @@
+"""Progress that reads well both on a terminal and in a log file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def progress(items: Iterable[T], total: int, what: str, every: float = 5.0) -> Iterator[T]:
+    """Yield `items`, logging count, share and time left about `every` seconds and at the end."""
+    start = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= every and done < total:
+            left = (now - start) / done * (total - done)
+            log.info(
+                "%s %d/%d (%d %%), %s left", what, done, total, 100 * done // total, span(left)
+            )
+            last = now
+    log.info("%s %d done in %s", what, total, span(time.monotonic() - start))
+
+
+def span(seconds: float) -> str:
+    """`75` → `1 min 15 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
