@@ -83,6 +83,9 @@ class View(Section):
     jitter: Fraction = Field(
         0.3, description="Strength of brightness, contrast and saturation jitter (paper: 0.3)."
     )
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.1, description="Strength of the hue jitter, in turns (paper: 0.1)."
+    )
 
 
 class Backbone(Section):
@@ -237,7 +240,7 @@ class TrainSeg(Section):
     head: Literal["deeplab_v2", "large_fov", "deeplab_v3"] = "deeplab_v2"
     epochs: Count = 30
     batch_size: Count = 8
-    view: View = View(mode="crop", size=321, scale=(0.5, 1.5), flip=True, jitter=0.0)
+    view: View = View(mode="crop", size=321, scale=(0.5, 1.5), flip=True, jitter=0.0, hue=0.0)
     backbone: Backbone = Backbone(name="resnet101")
     optimiser: Optimiser = Optimiser(lr=2.5e-4, schedule="poly")
 

@@ -1,0 +1,90 @@
+"""Training data for torch: which view of which image depends on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from rca.config import View
+from rca.data.images import read_image
+from rca.data.index import Record
+from rca.data.views import training_view
+
+Seeds = Callable[..., torch.Generator]  # (purpose, …) → a generator of its own
+
+
+class TrainingImages(Dataset):
+    """Views of images with their tags and, where `labels` is given, their label maps.
+
+    An item's key is (epoch, position), so that worker processes need no state.
+
+    Args:
+        records: the images.
+        tags: (N, C), image-level labels.
+        view: how an image is cut.
+        seeds: (purpose, epoch, image) → generator.
+        labels: record → uint8 (H, W).
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        tags: Tensor,
+        view: View,
+        seeds: Seeds,
+        labels: Callable[[Record], np.ndarray] | None = None,
+    ) -> None:
+        self.records, self.tags, self.view = records, tags, view
+        self.seeds, self.labels = seeds, labels
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        epoch, position = key
+        record = self.records[position]
+        labels = self.labels(record) if self.labels else None
+        draws = self.seeds("view", epoch, record.image)
+        image, marks = training_view(read_image(record.file), labels, self.view, draws)
+        return image, self.tags[position], marks
+
+
+class EpochBatches(Sampler):
+    """Batches of (epoch, position) in a fresh order each epoch; `epoch` is set before iterating."""
+
+    def __init__(self, images: int, batch_size: int, seeds: Seeds) -> None:
+        self.images, self.batch_size, self.seeds = images, batch_size, seeds
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.images // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = torch.randperm(self.images, generator=self.seeds("order", self.epoch)).tolist()
+        for start in range(0, self.images, self.batch_size):
+            yield [(self.epoch, position) for position in order[start : start + self.batch_size]]
+
+
+def training_batches(
+    images: TrainingImages, batch_size: int, workers: int
+) -> tuple[EpochBatches, DataLoader]:
+    """The sampler, whose `epoch` is to be set, and the loader of the batches."""
+    sampler = EpochBatches(len(images), batch_size, images.seeds)
+    loader = DataLoader(
+        images,
+        batch_sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        generator=images.seeds("loader"),
+        worker_init_fn=partial(_one_thread) if workers else None,
+    )
+    return sampler, loader
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,93 @@
+"""Views: how an image becomes the network's input.
+
+Random choices come from the generator that is passed in, always as many draws per view, so that a
+view depends on nothing but its own seed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as T
+
+from rca.config import View
+from rca.data.images import IGNORE
+
+MEAN = [0.485, 0.456, 0.406]  # ImageNet's, in RGB
+STD = [0.229, 0.224, 0.225]
+
+
+def normalised(image: Image.Image | Tensor) -> Tensor:
+    """The image as float32 (3, H, W) with ImageNet's mean and deviation."""
+    tensor = image if isinstance(image, Tensor) else T.pil_to_tensor(image)
+    return T.normalize(T.to_dtype(tensor, torch.float32, scale=True), MEAN, STD)
+
+
+def training_view(
+    image: Image.Image, labels: np.ndarray | None, cfg: View, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A random view of an image and of its label map.
+
+    Args:
+        image: RGB.
+        labels: uint8 (H, W) or None.
+        cfg: kind and strength of the changes.
+        generator: source of all random choices.
+
+    Returns:
+        The image, float32 (3, size, size) normalised, and the labels, int64 (size, size), 255
+        where a crop leaves the image; without labels all of them are 255.
+    """
+    scale_draw, top_draw, left_draw, flip_draw, *colour = torch.rand(
+        8, generator=generator
+    ).tolist()
+    pixels = T.pil_to_tensor(image)
+    if labels is None:
+        marks = torch.full((1, *pixels.shape[-2:]), IGNORE, dtype=torch.uint8)
+    else:
+        marks = torch.from_numpy(labels.copy())[None]
+    if cfg.mode == "square":
+        size = [cfg.size, cfg.size]
+        pixels, marks = _resize(pixels, marks, size)
+    else:
+        low, high = cfg.scale
+        factor = cfg.size * (low + (high - low) * scale_draw) / min(image.size)
+        size = [max(round(side * factor), 1) for side in pixels.shape[-2:]]
+        pixels, marks = _resize(pixels, marks, size)
+    pixels = normalised(_jitter(pixels, cfg, colour))
+    if cfg.mode == "crop":
+        pixels, marks = _crop(pixels, marks, cfg.size, top_draw, left_draw)
+    if cfg.flip and flip_draw < 0.5:
+        pixels, marks = pixels.flip(-1), marks.flip(-1)
+    return pixels, marks[0].long()
+
+
+def _resize(pixels: Tensor, marks: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
+    return (
+        T.resize(pixels, size, antialias=True),
+        T.resize(marks, size, interpolation=T.InterpolationMode.NEAREST),
+    )
+
+
+def _jitter(pixels: Tensor, cfg: View, draws: list[float]) -> Tensor:
+    brightness, contrast, saturation, hue = (2 * draw - 1 for draw in draws)
+    if cfg.jitter:
+        pixels = T.adjust_brightness(pixels, 1 + cfg.jitter * brightness)
+        pixels = T.adjust_contrast(pixels, 1 + cfg.jitter * contrast)
+        pixels = T.adjust_saturation(pixels, 1 + cfg.jitter * saturation)
+    return T.adjust_hue(pixels, cfg.hue * hue) if cfg.hue else pixels
+
+
+def _crop(
+    pixels: Tensor, marks: Tensor, size: int, top_draw: float, left_draw: float
+) -> tuple[Tensor, Tensor]:
+    """A size × size window; what is missing is padded with the mean colour and 255."""
+    height, width = pixels.shape[-2:]
+    pad = [0, 0, max(size - width, 0), max(size - height, 0)]
+    pixels, marks = T.pad(pixels, pad, fill=0), T.pad(marks, pad, fill=IGNORE)
+    top = int(top_draw * (pixels.shape[-2] - size + 1))
+    left = int(left_draw * (pixels.shape[-1] - size + 1))
+    window = (..., slice(top, top + size), slice(left, left + size))
+    return pixels[window], marks[window]

@@ -1,0 +1,130 @@
+"""Backbones F = FCN(I), Eq. 1: torchvision's networks, dilated to the stride asked for.
+
+Batch normalisation always runs on its stored statistics, as DeepLab does: batches here are small,
+and a result must not depend on how images are grouped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torchvision import models
+
+from rca.config import Backbone as BackboneConfig
+
+NORMS = (nn.BatchNorm2d,)
+
+
+class Backbone(nn.Sequential):
+    """Blocks in a row; `channels` features come out, one per `stride` input pixels."""
+
+    channels: int
+    stride: int
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Training mode, except for normalisation, which keeps its stored statistics."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, NORMS):
+                module.eval()
+        return self
+
+
+def build_backbone(cfg: BackboneConfig) -> Backbone:
+    """The backbone that `cfg` names, with its weights; leading blocks frozen as asked.
+
+    Raises:
+        ValueError: the weights are not those of this backbone, or cannot be had.
+    """
+    build = {
+        "mobilenet_v2": _mobilenet_v2,
+        "resnet50": _resnet,
+        "resnet101": _resnet,
+        "vgg16": _vgg16,
+    }[cfg.name]
+    backbone = build(cfg)
+    if isinstance(cfg.weights, Path):
+        _load(backbone, cfg.weights)
+    for block in list(backbone)[: cfg.frozen_blocks]:
+        block.requires_grad_(False)
+    backbone.stride = cfg.stride
+    return backbone
+
+
+def _mobilenet_v2(cfg: BackboneConfig) -> Backbone:
+    features = _torchvision(models.mobilenet_v2, models.MobileNet_V2_Weights.IMAGENET1K_V1, cfg)
+    backbone = Backbone(*features.features)
+    if cfg.stride <= 16:
+        _replace_stride(backbone[14:], 32 // cfg.stride)
+    if cfg.stride == 8:
+        _replace_stride(backbone[7:14], 2)
+    backbone.channels = 1280
+    return backbone
+
+
+def _resnet(cfg: BackboneConfig) -> Backbone:
+    build, weights = {
+        "resnet50": (models.resnet50, models.ResNet50_Weights.IMAGENET1K_V1),
+        "resnet101": (models.resnet101, models.ResNet101_Weights.IMAGENET1K_V1),
+    }[cfg.name]
+    net = _torchvision(build, weights, cfg)
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+    backbone = Backbone(stem, net.layer1, net.layer2, net.layer3, net.layer4)
+    if cfg.stride <= 16:
+        _replace_stride(backbone[4:], 32 // cfg.stride)
+    if cfg.stride == 8:
+        _replace_stride(backbone[3:4], 2)
+    backbone.channels = 2048
+    return backbone
+
+
+def _vgg16(cfg: BackboneConfig) -> Backbone:
+    """VGG16 without its last pooling; at stride 8 the fourth pools in place, conv5 is dilated."""
+    if cfg.stride == 32:
+        raise ValueError("backbone.stride: vgg16 has stride 8 or 16 here, its last pool is dropped")
+    layers = list(_torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, cfg).features)[:30]
+    if cfg.stride == 8:
+        layers[23] = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
+        _replace_stride(layers[24:], 2)
+    backbone = Backbone(*layers)
+    backbone.channels = 512
+    return backbone
+
+
+def _torchvision(build: type, weights: models.WeightsEnum, cfg: BackboneConfig) -> nn.Module:
+    if cfg.weights != "imagenet":
+        return build()
+    try:
+        return build(weights=weights)
+    except OSError as error:  # URLError too
+        raise ValueError(
+            f"backbone.weights: the ImageNet weights of {cfg.name} could not be fetched from "
+            f"{weights.url} ({error}); fetch them on a machine with internet into "
+            f"{torch.hub.get_dir()}/checkpoints"
+        ) from None
+
+
+def _replace_stride(blocks: list[nn.Module] | nn.Sequential, dilation: int) -> None:
+    """Undo the stride of `blocks`, and dilate their convolutions to see as far as before."""
+    for block in blocks:
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d):
+                strided = conv.stride == (2, 2)
+                conv.stride = (1, 1)
+                if conv.kernel_size == (3, 3):
+                    rate = dilation // 2 if strided else dilation
+                    conv.dilation = conv.padding = (rate, rate)
+
+
+def _load(backbone: Backbone, path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"backbone.weights: {path}: no such file")
+    state = {key.removeprefix("features."): value for key, value in load_file(path).items()}
+    try:
+        backbone.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise ValueError(f"backbone.weights: {path} is not of this backbone: {reason}") from None

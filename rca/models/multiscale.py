@@ -1,0 +1,48 @@
+"""Inference at several scales, with and without a flip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@torch.inference_mode()
+def multiscale(
+    network: Callable[[Tensor], Tensor],
+    image: Tensor,
+    *,
+    short_side: int,
+    scales: Sequence[float],
+    flip: bool,
+    output: tuple[int, int],
+) -> Tensor:
+    """The mean of the network's maps over scales and flips.
+
+    Args:
+        network: (B, 3, h, w) → maps (B, N, h', w').
+        image: (3, H, W), normalised.
+        short_side: short side in pixels at scale 1.
+        scales: factors on `short_side`.
+        flip: also run the mirrored image.
+        output: height and width of the result.
+
+    Returns:
+        (N, *output).
+    """
+    height, width = image.shape[-2:]
+    total = torch.zeros((), device=image.device)
+    for scale in scales:
+        factor = short_side * scale / min(height, width)
+        size = (max(round(height * factor), 1), max(round(width * factor), 1))
+        view = F.interpolate(
+            image[None], size, mode="bilinear", align_corners=False, antialias=factor < 1
+        )
+        views = torch.cat([view, view.flip(-1)]) if flip else view
+        maps = network(views.contiguous(memory_format=torch.channels_last))
+        if flip:
+            maps = (maps[:1] + maps[1:].flip(-1)) / 2
+        total = total + F.interpolate(maps, output, mode="bilinear", align_corners=False)[0]
+    return total / len(scales)

@@ -1,0 +1,50 @@
+"""Trained weights on disk: safetensors that say what network they are of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from rca.config import Section
+from rca.files import new_file
+
+Config = TypeVar("Config", bound=Section)
+
+
+def save_weights(path: Path, network: nn.Module, classes: tuple[str, ...], cfg: Section) -> None:
+    """Write the network's parameters and buffers, its class names and its configuration."""
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
+    metadata = {"config": cfg.model_dump_json(), "classes": json.dumps(classes)}
+    with new_file(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def read_config(path: Path, kind: type[Config], classes: tuple[str, ...]) -> Config:
+    """The configuration that the weights at `path` were trained with.
+
+    Its backbone's own weights are set to none: they are in the file.
+
+    Raises:
+        ValueError: the file is missing or damaged, or is of other classes.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (FileNotFoundError, SafetensorError) as error:
+        raise ValueError(f"{path}: no usable weights ({error}); train again") from None
+    trained = tuple(json.loads(metadata["classes"]))
+    if trained != classes:
+        raise ValueError(
+            f"{path}: trained for {', '.join(trained)}; the index has {', '.join(classes)}: "
+            "train again, or index the same classes"
+        )
+    cfg = kind.model_validate_json(metadata["config"])
+    backbone = cfg.backbone.model_copy(update={"weights": "none"})
+    return cfg.model_copy(update={"backbone": backbone})
