@@ -1,0 +1,130 @@
+"""A VOC-like folder as it lies on disk: lists, tags, class names, mask values.
+
+    classes.txt                        class names, one a line: line v is mask value v
+    tags.csv                           image, split, tags with spaces between
+    ImageSets/Segmentation/<list>.txt  image names, one a line
+    JPEGImages/<image>.jpg
+    SegmentationClassAug/<image>.png   mask values: 0 background, 255 ignored
+    saliency/<image>.png               0 to 255
+
+A split has masks for all of its images or for none, and likewise saliency maps.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rca.data.images import IGNORE, DataError
+from rca.data.palette import voc_palette
+
+
+@dataclass(frozen=True)
+class VocFolder:
+    """Class names in the order of their mask values, and image → tags, of the folder `root`."""
+
+    root: Path
+    classes: tuple[str, ...]
+    tags: dict[str, tuple[str, ...]]
+
+    def image(self, name: str) -> Path:
+        """The photograph."""
+        return self.root / "JPEGImages" / f"{name}.jpg"
+
+    def mask(self, name: str) -> Path | None:
+        """The true mask, where there is one."""
+        path = self.root / "SegmentationClassAug" / f"{name}.png"
+        return path if path.exists() else None
+
+    def saliency(self, name: str) -> Path | None:
+        """The saliency map, where there is one."""
+        path = self.root / "saliency" / f"{name}.png"
+        return path if path.exists() else None
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """Image names as the file `path` lists them, and the split they make up."""
+
+    split: str
+    path: Path
+    images: tuple[str, ...]
+
+
+def read_voc(root: Path) -> VocFolder:
+    """Class names and tags of the folder `root`.
+
+    Raises:
+        DataError: `classes.txt` or `tags.csv` is missing, or is not what it should be.
+    """
+    classes = tuple(_lines(root / "classes.txt"))
+    if not classes or len(set(classes)) < len(classes):
+        raise DataError(f"{root / 'classes.txt'}: must name each class once, one a line")
+    return VocFolder(root, classes, _read_tags(root / "tags.csv"))
+
+
+def read_list(root: Path, split: str, name: str) -> ImageList:
+    """The list `name` as it stands there, for the split `split`.
+
+    Raises:
+        DataError: there is no such list.
+    """
+    path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
+    return ImageList(split, path, tuple(_lines(path)))
+
+
+def label_values(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
+    """Mask value → label, uint8 (256,): 0 stays, `chosen` become 1 … C, all others 255.
+
+    Args:
+        classes: the data set's classes in the order of their mask values, from 1.
+        chosen: C of them in label order.
+    """
+    labels = np.full(256, IGNORE, dtype=np.uint8)
+    labels[0] = 0
+    for label, name in enumerate(chosen, start=1):
+        labels[1 + classes.index(name)] = label
+    return labels
+
+
+def label_palette(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
+    """Label → colour, uint8 (256, 3): VOC's colour of each class; labels in no use are black."""
+    colours = voc_palette()
+    values = [0, *(1 + classes.index(name) for name in chosen)]
+    palette = np.zeros_like(colours)
+    palette[: len(values)] = colours[values]
+    palette[IGNORE] = colours[IGNORE]
+    return palette
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; run `rca download` first, or correct the data set's layout"
+        ) from None
+
+
+def _read_tags(path: Path) -> dict[str, tuple[str, ...]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; run `rca download` first, or write one row (image, split, "
+            "tags) per image"
+        ) from None
+    tags: dict[str, tuple[str, ...]] = {}
+    for line, row in enumerate(rows, start=2):
+        image, names = row.get("image"), row.get("tags")
+        if not image or names is None:
+            raise DataError(f"{path}: line {line} lacks the column `image` or `tags`")
+        if image in tags:
+            raise DataError(f"{path}: line {line} names {image} a second time; keep one row")
+        tags[image] = tuple(names.split())
+    return tags
