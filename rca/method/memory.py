@@ -1,0 +1,118 @@
+"""The memory of region embeddings, M = {M_1, …, M_C} (Eq. 3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Update = Literal["fifo", "ema", "slot_ema"]
+
+
+class MemoryBank(nn.Module):
+    """M slots for each of C classes, written in a ring; all classes in one tensor.
+
+    Updates:
+        fifo: a region overwrites the oldest of its class.
+        ema: a region is blended into the oldest: momentum · slot + (1 - momentum) · region;
+            the first to come to a slot is copied.
+        slot_ema: as `ema`, but the slots start as noise, N(0, 1), and count as filled (released
+            code). After n rounds a slot is still momentum^n noise, most of it in a whole training.
+
+    Attributes:
+        rows: (C, M, D), embeddings as they came; `contrast` normalises them on reading.
+        pointer: (C,), the next slot to write.
+        count: (C,), filled slots; they are the first ones.
+    """
+
+    rows: Tensor
+    pointer: Tensor
+    count: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        slots: int,
+        channels: int,
+        update: Update = "fifo",
+        momentum: float = 0.99,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """An empty memory; with `slot_ema`, noise from `generator`.
+
+        Raises:
+            ValueError: the update is unknown, or `slot_ema` has no generator.
+        """
+        super().__init__()
+        if update not in ("fifo", "ema", "slot_ema"):
+            raise ValueError(f"memory update {update!r}: use 'fifo', 'ema' or 'slot_ema'")
+        self.momentum = 0.0 if update == "fifo" else momentum
+        rows, count = torch.zeros(classes, slots, channels), torch.zeros(classes, dtype=torch.long)
+        if update == "slot_ema":
+            if generator is None:
+                raise ValueError("memory update 'slot_ema' starts from noise: pass a generator")
+            rows = torch.randn(rows.shape, generator=generator, device=generator.device).cpu()
+            count += slots
+        self.register_buffer("rows", rows)
+        self.register_buffer("pointer", torch.zeros(classes, dtype=torch.long))
+        self.register_buffer("count", count)
+
+    @property
+    def filled(self) -> Tensor:
+        """Which slots hold a region, bool (C, M)."""
+        return torch.arange(self.rows.shape[1], device=self.rows.device) < self.count[:, None]
+
+    @torch.no_grad()
+    def enqueue(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Write regions in their order; of more than M of a class, a FIFO keeps the last M.
+
+        Args:
+            embeddings: (R, D).
+            labels: (R,), class of each.
+
+        Raises:
+            ValueError: the shapes do not fit.
+        """
+        channels = self.rows.shape[2]
+        if embeddings.shape != (*labels.shape, channels):
+            raise ValueError(
+                f"embeddings are {tuple(embeddings.shape)} with {tuple(labels.shape)} labels; "
+                f"the memory takes (R, {channels}) with (R,)"
+            )
+        embeddings = embeddings.to(self.rows.dtype)
+        # M regions at a time cannot come to a slot twice: almost always a single round.
+        slots = self.rows.shape[1]
+        for part, classes in zip(embeddings.split(slots), labels.split(slots), strict=True):
+            self._write(part, classes)
+
+    def _write(self, embeddings: Tensor, labels: Tensor) -> None:
+        classes, slots, _ = self.rows.shape
+        member = labels[:, None] == torch.arange(classes, device=labels.device)  # (R, C)
+        earlier = (member.cumsum(dim=0) - 1).gather(1, labels[:, None])[:, 0]  # of its class, (R,)
+        slot = (self.pointer[labels] + earlier) % slots
+        kept = self.momentum * (slot < self.count[labels])  # share of the slot's content, (R,)
+        self.rows[labels, slot] = torch.lerp(
+            embeddings, self.rows[labels, slot], kept[:, None].to(embeddings.dtype)
+        )
+        added = member.sum(dim=0)
+        self.pointer.add_(added).remainder_(slots)
+        self.count.add_(added).clamp_(max=slots)
+
+
+def admitted(
+    tags: Tensor, logits: Tensor, gate: float = 0.7, nonempty: Tensor | None = None
+) -> Tensor:
+    """Which regions may enter the memory: tagged, and the class scored above `gate`.
+
+    Args:
+        tags: (B, C).
+        logits: (B, C), image scores of the final CAM.
+        gate: probability that the sigmoid of the score must exceed (released code: 0.7).
+        nonempty: (B, C), regions that have a pixel; None where all have.
+
+    Returns:
+        Bool (B, C).
+    """
+    entering = tags.bool() & (logits.sigmoid() > gate)
+    return entering if nonempty is None else entering & nonempty

@@ -1,0 +1,165 @@
+"""The objective, L = L_ml(O) + 0.4 L_ml(C) + 0.01 L_rsc, and what is memorised after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rca.method.cams import image_scores
+from rca.method.contrast import Form, Partner, mixup_info_nce
+from rca.method.memory import MemoryBank, admitted
+from rca.method.precision import full_precision
+from rca.method.regions import Pooling, RegionRule, class_regions, pool_regions
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Weights and switches; the defaults are the paper's or, where it is silent, the code's.
+
+    Attributes:
+        auxiliary_weight: weight of the coarse CAM's classification loss.
+        contrast: whether RSC is on.
+        contrast_weight: weight of L_rsc.
+        contrast_start_epoch: first epoch with L_rsc, 0-based.
+        temperature: t of Eq. 4.
+        beta: β of Eq. 5.
+        gate: probability above which a region enters the memory.
+        region_rule: as in `class_regions`.
+        memory_pooling: as in `pool_regions`, for the memory; queries are always independent.
+        partner: as in `sample_partners`.
+        normalise_first: as in `mixup_info_nce`.
+        exclude_partner: as in `mixup_info_nce`.
+        form: as in `info_nce`.
+        sum_images: sum over the images of the mean over their regions, in place of the mean over
+            all regions (released code: L_rsc grows with the batch).
+    """
+
+    auxiliary_weight: float = 0.4
+    contrast: bool = True
+    contrast_weight: float = 0.01
+    contrast_start_epoch: int = 2
+    temperature: float = 0.07
+    beta: float = 8.0
+    gate: float = 0.7
+    region_rule: RegionRule = "softmax_mean"
+    memory_pooling: Pooling = "independent"
+    partner: Partner = "other_class"
+    normalise_first: bool = False
+    exclude_partner: bool = False
+    form: Form = "paper"
+    sum_images: bool = False
+
+
+@full_precision
+def multilabel_loss(logits: Tensor, tags: Tensor) -> Tensor:
+    """L_ml: mean binary cross-entropy of the sigmoid of `logits` against `tags`, both (B, C)."""
+    return F.multilabel_soft_margin_loss(logits, tags.to(logits.dtype))
+
+
+def rca_losses(
+    features: Tensor,
+    coarse: Tensor,
+    final: Tensor,
+    tags: Tensor,
+    memory: MemoryBank,
+    settings: ObjectiveSettings,
+    epoch: int,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """The total loss and its parts.
+
+    Args:
+        features: the space of the queries, (B, D, H, W): F (the released code has a head for it).
+        coarse: C, (B, C, H, W), raw.
+        final: O, (B, C, H, W), raw.
+        tags: y, (B, C).
+        memory: of regions of earlier steps.
+        settings: weights and switches.
+        epoch: 0-based.
+        generator: of the mixup.
+
+    Returns:
+        `loss`, with the graph; `final`, `coarse` and `contrast`, its unweighted parts, detached.
+    """
+    final_loss = multilabel_loss(image_scores(final), tags)
+    coarse_loss = multilabel_loss(image_scores(coarse), tags)
+    contrast = final_loss.new_zeros(())
+    if settings.contrast and epoch >= settings.contrast_start_epoch:
+        contrast = _contrast(features, coarse, tags, memory, settings, generator)
+    loss = final_loss + settings.auxiliary_weight * coarse_loss
+    return {
+        "loss": loss + settings.contrast_weight * contrast,
+        "final": final_loss.detach(),
+        "coarse": coarse_loss.detach(),
+        "contrast": contrast.detach(),
+    }
+
+
+@torch.no_grad()
+def memorise(
+    features: Tensor,
+    coarse: Tensor,
+    final: Tensor,
+    tags: Tensor,
+    memory: MemoryBank,
+    settings: ObjectiveSettings,
+) -> tuple[Tensor, Tensor]:
+    """Put the regions of a step into the memory, after its loss.
+
+    Args:
+        features: the space of the memory, (B, D, H, W): F.
+        coarse: C, (B, C, H, W), raw.
+        final: O, (B, C, H, W), raw.
+        tags: y, (B, C).
+        memory: that is written to.
+        settings: gate, region rule and pooling.
+
+    Returns:
+        What entered: embeddings (R, D) and labels (R,), image by image.
+    """
+    embeddings, labels = entering_regions(features, coarse, final, tags, settings)
+    memory.enqueue(embeddings, labels)
+    return embeddings, labels
+
+
+@torch.no_grad()
+def entering_regions(
+    features: Tensor, coarse: Tensor, final: Tensor, tags: Tensor, settings: ObjectiveSettings
+) -> tuple[Tensor, Tensor]:
+    """What `memorise` writes. Several processes gather theirs, then each enqueues all of them."""
+    entering = admitted(tags, image_scores(final), settings.gate)  # (B, C)
+    masks = class_regions(coarse, entering, settings.region_rule)
+    pooled = pool_regions(features, masks, settings.memory_pooling)  # (B, C, D)
+    return pooled[entering], entering.nonzero()[:, 1]
+
+
+def _contrast(
+    features: Tensor,
+    coarse: Tensor,
+    tags: Tensor,
+    memory: MemoryBank,
+    settings: ObjectiveSettings,
+    generator: torch.Generator,
+) -> Tensor:
+    present = tags.bool()
+    masks = class_regions(coarse, present, settings.region_rule)
+    images, labels = present.nonzero(as_tuple=True)  # (R,) each
+    losses = mixup_info_nce(
+        pool_regions(features, masks)[present],
+        labels,
+        memory.rows,
+        memory.filled,
+        temperature=settings.temperature,
+        beta=settings.beta,
+        generator=generator,
+        partner=settings.partner,
+        normalise_first=settings.normalise_first,
+        exclude_partner=settings.exclude_partner,
+        form=settings.form,
+    )
+    if settings.sum_images:
+        return (losses / present.sum(dim=1)[images]).sum()
+    return losses.sum() / max(len(labels), 1)

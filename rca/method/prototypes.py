@@ -1,0 +1,182 @@
+"""Prototypes Q: the K-means centroids of each class's memory, all classes at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rca.method.precision import full_precision
+
+Source = Literal["noise", "rows"]
+
+
+@full_precision
+@torch.no_grad()
+def fit_prototypes(
+    memory: Tensor,
+    filled: Tensor,
+    k: int,
+    generator: torch.Generator,
+    previous: Tensor | None = None,
+    previous_valid: Tensor | None = None,
+    iterations: int = 100,
+) -> tuple[Tensor, Tensor]:
+    """K centroids of each class that has at least K filled slots; others keep what they had.
+
+    Lloyd's algorithm from greedy k-means++ seeds (as in scikit-learn), or from `previous` where
+    all of a class's are valid. Equal distances go to the lower index. A centroid that loses all its
+    points moves to the point that is farthest from its own, several to the next farthest.
+
+    Args:
+        memory: (C, M, D).
+        filled: bool (C, M).
+        k: K.
+        generator: of the seeds.
+        previous: (C, K, D), prototypes so far.
+        previous_valid: bool (C, K), which of them are prototypes; None: all.
+        iterations: rounds at most; it ends as soon as no point changes its centroid.
+
+    Returns:
+        Prototypes (C, K, D) and which are valid, bool (C, K).
+
+    Raises:
+        ValueError: `previous` does not fit the memory and K.
+    """
+    shape = (memory.shape[0], k, memory.shape[2])
+    if previous is None:
+        previous, previous_valid = memory.new_zeros(shape), filled.new_zeros(shape[:2])
+    elif previous_valid is None:
+        previous_valid = filled.new_ones(shape[:2])
+    if previous.shape != shape:
+        raise ValueError(f"previous prototypes are {tuple(previous.shape)}, expected {shape}")
+    fitted = filled.sum(dim=1) >= k  # (C,)
+    prototypes, valid = previous.clone(), previous_valid.clone()
+    if fitted.any():
+        start, warm = previous[fitted], previous_valid[fitted].all(dim=1)
+        prototypes[fitted] = _lloyd(
+            memory[fitted], filled[fitted], start, warm, generator, iterations
+        )
+        valid[fitted] = True
+    return prototypes, valid
+
+
+def random_prototypes(
+    memory: Tensor, filled: Tensor, k: int, generator: torch.Generator, source: Source = "noise"
+) -> tuple[Tensor, Tensor]:
+    """Prototypes that know nothing of clusters: the control that tells whether clusters matter.
+
+    Args:
+        memory: (C, M, D).
+        filled: bool (C, M).
+        k: K.
+        generator: of the draw.
+        source: `noise`: normal, as strong as the filled rows (1 with none); all valid. `rows`:
+            K different filled rows of the class; classes with fewer have none.
+
+    Returns:
+        Prototypes (C, K, D) and which are valid, bool (C, K).
+
+    Raises:
+        ValueError: the source is unknown.
+    """
+    classes, slots, channels = memory.shape
+    device = generator.device
+    if source == "noise":
+        noise = torch.randn(classes, k, channels, generator=generator, device=device).to(memory)
+        strength = memory[filled].square().mean().sqrt() if filled.any() else 1.0
+        return noise * strength, filled.new_ones(classes, k)
+    if source != "rows":
+        raise ValueError(f"source of random prototypes {source!r}: use 'noise' or 'rows'")
+    lots = torch.rand(classes, max(slots, k), generator=generator, device=device)
+    lots = lots[:, :slots].to(memory.device).masked_fill(~filled, -1)
+    rows = _take(memory, lots.argsort(dim=1, descending=True)[:, :k])
+    enough = (filled.sum(dim=1) >= k)[:, None]  # (C, 1)
+    prototypes = memory.new_zeros(classes, k, channels)
+    prototypes[:, : rows.shape[1]] = rows
+    return prototypes * enough[..., None], enough.repeat(1, k)
+
+
+def _lloyd(
+    points: Tensor,
+    filled: Tensor,
+    start: Tensor,
+    warm: Tensor,
+    generator: torch.Generator,
+    iterations: int,
+) -> Tensor:
+    """Centroids (C, K, D) of the filled points; `warm` classes begin at `start`."""
+    # Distances are differences of squares: around the mean they lose no digits.
+    mean = _mean(points, filled)  # (C, 1, D)
+    points = (points - mean).masked_fill(~filled[..., None], 0)
+    seeds = _greedy_seeds(points, filled, start.shape[1], generator)
+    centroids = torch.where(warm[:, None, None], start - mean, seeds)
+    cells = None
+    for _ in range(iterations):
+        distance, nearest = _squared_distances(points, centroids).min(dim=2)  # (C, M)
+        if cells is not None and torch.equal(nearest, cells):
+            break
+        cells = nearest
+        centroids = _move(points, filled, cells, distance, start.shape[1])
+    return centroids + mean
+
+
+def _move(points: Tensor, filled: Tensor, cells: Tensor, distance: Tensor, k: int) -> Tensor:
+    member = (cells[..., None] == torch.arange(k, device=cells.device)) & filled[..., None]
+    size = member.sum(dim=1)  # (C, K)
+    total = torch.einsum("cmk,cmd->ckd", member.to(points.dtype), points)
+    empty = size == 0
+    farthest = distance.masked_fill(~filled, -1).argsort(dim=1, descending=True, stable=True)
+    turn = (empty.cumsum(dim=1) - 1).clamp_min(0)  # (C, K)
+    spare = _take(points, farthest.gather(1, turn))
+    return torch.where(empty[..., None], spare, total / size.clamp_min(1)[..., None])
+
+
+def _greedy_seeds(points: Tensor, filled: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Greedy k-means++: of a few draws by squared distance, the one that lowers the inertia most.
+
+    Arthur & Vassilvitskii (2007) name the trials in passing; scikit-learn takes as many.
+    """
+    classes = torch.arange(len(points), device=points.device)
+    weight = filled.double()
+    closest = torch.full_like(points[..., 0], torch.inf)  # (C, M), to the nearest seed so far
+    seeds = []
+    for number in range(k):
+        trials = 2 + int(math.log(k)) if number else 1
+        candidates = _take(points, _draw(weight, trials, generator))  # (C, T, D)
+        distance = torch.minimum(_squared_distances(candidates, points), closest[:, None])
+        distance = distance.masked_fill(~filled[:, None], 0)  # (C, T, M)
+        best = distance.sum(dim=2).argmin(dim=1)  # (C,)
+        seeds.append(candidates[classes, best])
+        closest = distance[classes, best]
+        spread_out = closest.sum(dim=1, keepdim=True) > 0
+        weight = torch.where(spread_out, closest, filled.to(closest)).double()
+    return torch.stack(seeds, dim=1)
+
+
+def _draw(weight: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """Indices (C, draws), with replacement, in proportion to `weight`, (C, M)."""
+    cumulative = weight.cumsum(dim=1)
+    uniform = torch.rand(
+        len(weight), draws, generator=generator, device=generator.device, dtype=torch.float64
+    ).to(weight.device)
+    index = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    return index.clamp_max(weight.shape[1] - 1)
+
+
+def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """(C, N, D) to (C, K, D): (C, N, K)."""
+    squares = a.square().sum(dim=2)[..., None] + b.square().sum(dim=2)[:, None]
+    return (squares - 2 * a @ b.mT).clamp_min(0)
+
+
+def _mean(points: Tensor, filled: Tensor) -> Tensor:
+    total = torch.einsum("cm,cmd->cd", filled.to(points.dtype), points)
+    return (total / filled.sum(dim=1, keepdim=True))[:, None]
+
+
+def _take(points: Tensor, index: Tensor) -> Tensor:
+    """Points (C, N, D) at `index`, (C, T): (C, T, D)."""
+    return points.gather(1, index[..., None].expand(-1, -1, points.shape[2]))

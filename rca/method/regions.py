@@ -1,0 +1,99 @@
+"""Pseudo-regions of the classes in an image, and their embeddings (Eqs. 1-2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rca.method.cams import normalise_cams
+from rca.method.precision import full_precision
+
+RegionRule = Literal["softmax_mean", "sigmoid_mean", "max_fraction"]
+Pooling = Literal["independent", "sequential"]
+
+
+@full_precision
+def class_regions(
+    coarse: Tensor, tags: Tensor, rule: RegionRule = "softmax_mean", fraction: float = 0.3
+) -> Tensor:
+    """P_l of Eq. 1: the pixels of each tagged class, from the coarse CAM; no gradient.
+
+    Rules:
+        softmax_mean: softmax over the classes, then strictly above the map's mean (released code;
+            the paper says "binarised"). With a single class the softmax is constant.
+        sigmoid_mean: the same with a sigmoid, which no other class competes with.
+        max_fraction: the CAM scaled to [0, 1], above `fraction`.
+
+    A map that is constant, or that the rule leaves empty, gives its highest pixel, the first of
+    several. Differs from the released code: there an empty region is divided by its zero area.
+
+    Args:
+        coarse: C, (B, C, H, W), raw.
+        tags: (B, C).
+        rule: one of the above.
+        fraction: level of `max_fraction`.
+
+    Returns:
+        Masks, bool (B, C, H, W), empty for absent classes only.
+
+    Raises:
+        ValueError: the rule is unknown, or the tags do not fit the maps.
+    """
+    if tags.shape != coarse.shape[:2]:
+        raise ValueError(f"tags are {tuple(tags.shape)}, the maps {tuple(coarse.shape)}: need B, C")
+    score, level = _score_and_level(coarse.detach(), rule, fraction)
+    varies = score.amax((-2, -1), keepdim=True) > score.amin((-2, -1), keepdim=True)
+    masks = (score > level) & varies
+    masks = torch.where(masks.any(-1).any(-1)[..., None, None], masks, _highest_pixel(coarse))
+    return masks & tags.bool()[..., None, None]
+
+
+@full_precision
+def pool_regions(features: Tensor, masks: Tensor, pooling: Pooling = "independent") -> Tensor:
+    """f_l of Eq. 2, the mean feature of each region: Σ P_l F / Σ P_l; zero where P_l is empty.
+
+    Args:
+        features: F, (B, D, H, W).
+        masks: P, bool (B, C, H, W).
+        pooling: `independent` is Eq. 2. `sequential` is what the released code puts in its memory:
+            features stay masked by the classes before, so a region sums over the intersection of
+            all masks so far, and still divides by its own area.
+
+    Returns:
+        (B, C, D).
+
+    Raises:
+        ValueError: the pooling is unknown.
+    """
+    if pooling not in ("independent", "sequential"):
+        raise ValueError(f"pooling {pooling!r}: use 'independent' or 'sequential'")
+    area = masks.sum(dim=(-2, -1))  # (B, C)
+    if pooling == "sequential":
+        empty = (area == 0)[..., None, None]
+        masks = (masks | empty).cumprod(dim=1).bool() & ~empty
+    total = torch.einsum("bdhw,bchw->bcd", features, masks.to(features.dtype))
+    return total / area.clamp_min(1)[..., None]
+
+
+def _score_and_level(
+    coarse: Tensor, rule: RegionRule, fraction: float
+) -> tuple[Tensor, Tensor | float]:
+    if rule == "max_fraction":
+        return normalise_cams(coarse), fraction
+    if rule == "softmax_mean":
+        score = coarse.softmax(dim=1)
+    elif rule == "sigmoid_mean":
+        score = coarse.sigmoid()
+    else:
+        raise ValueError(
+            f"region rule {rule!r}: use 'softmax_mean', 'sigmoid_mean' or 'max_fraction'"
+        )
+    return score, score.mean(dim=(-2, -1), keepdim=True)
+
+
+def _highest_pixel(maps: Tensor) -> Tensor:
+    flat = maps.flatten(start_dim=2)
+    pixels = torch.arange(flat.shape[-1], device=maps.device)
+    return (pixels == flat.argmax(dim=-1, keepdim=True)).view_as(maps)
