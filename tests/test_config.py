@@ -1,0 +1,129 @@
+"""The parameter file: what is refused, and that all of ours load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from rca.config import ConfigError, Params, json_schema, load
+
+REPOSITORY = Path(__file__).parents[1]
+PRESETS = [*sorted(REPOSITORY.glob("configs/*.yaml")), *REPOSITORY.glob("params.yaml")]
+
+MINIMAL = {
+    "experiment": "tiny",
+    "download": {"name": "set", "archive": "set.tar", "sha256": "0" * 64},
+}
+
+
+def loaded(folder: Path, **changes) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | changes))
+    return load(path)
+
+
+def refusal(folder: Path, **changes) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        loaded(folder, **changes)
+    first, *lines = str(caught.value).split("\n")
+    assert first == f"{folder / 'params.yaml'} cannot be used:"
+    return lines
+
+
+def test_load__the_rest_has_defaults(tmp_path):
+    params = loaded(tmp_path, train_cam={"rsc": {"temperature": 0.1}})
+    assert params.train_cam.rsc.temperature == 0.1
+    assert params.train_cam.rsc.enabled and params.train_cam.memory.slots == 500
+    assert params.download.archive == Path("set.tar")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"trian_cam": {}}, "trian_cam: no such key"),
+        ({"train_cam": {"epoch": 3}}, "train_cam.epoch: no such key"),
+        ({"train_cam": {"rsc": {"tau": 1}}}, "train_cam.rsc.tau: no such key"),
+        ({"train_cam": {"epochs": "many"}}, "train_cam.epochs: .*'many'"),
+        ({"train_cam": {"epochs": 0}}, "train_cam.epochs: .*greater than or equal to 1.*it is 0"),
+        ({"pseudo_labels": {"threshold": 1.5}}, "pseudo_labels.threshold: .*it is 1.5"),
+        ({"crf": {"method": "sparse"}}, "crf.method: .*'dense' or 'none'"),
+        ({"seed": -1}, "seed: "),
+        ({"experiment": "a/b"}, "experiment: "),
+        ({"index": {"classes": []}}, "index.classes: "),
+        ({"download": {"name": "set", "archive": "set.tar"}}, "download.sha256: missing"),
+        ({"train_seg": {"supervisions": ["truth"]}}, "must hold 'pseudo'"),
+    ],
+)
+def test_load__wrong_key_or_value(tmp_path, changes, line):
+    import re
+
+    (only,) = refusal(tmp_path, **changes)
+    assert re.search(line, only), only
+
+
+def test_load__every_fault_on_a_line_of_its_own(tmp_path):
+    lines = refusal(tmp_path, colour="red", seed="x", train_seg={"epochs": -1})
+    assert len(lines) == 3
+    for key in ("colour", "seed", "train_seg.epochs"):
+        assert sum(line.startswith(f"  {key}:") for line in lines) == 1
+
+
+def test_load__missing_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: no such file"):
+        load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "\tseed: 1"])
+def test_load__not_yaml(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"params\.yaml: not valid YAML"):
+        load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "word\n"])
+def test_load__no_mapping(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"params\.yaml cannot be used:\n  \(the file\): "):
+        load(tmp_path / "params.yaml")
+
+
+def test_params__are_immutable(tmp_path):
+    params = loaded(tmp_path)
+    with pytest.raises(ValidationError, match="frozen"):
+        params.train_cam.epochs = 3
+
+
+def test_digest__changes_with_every_value(tmp_path):
+    sections = [
+        loaded(tmp_path, train_cam=changes).train_cam
+        for changes in ({}, {"epochs": 31}, {"rsc": {"beta": 7.0}}, {"view": {"flip": True}})
+    ]
+    assert len({section.digest() for section in sections}) == 4
+    assert loaded(tmp_path).train_cam.digest() == sections[0].digest()
+    assert len(sections[0].digest()) == 12
+
+
+def test_json_schema__refuses_unknown_keys_and_describes():
+    schema = json.loads(json_schema())
+    assert schema["additionalProperties"] is False
+    assert set(schema["required"]) == {"experiment", "download"}
+    assert schema["$defs"]["Contrast"]["properties"]["beta"]["description"]
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
+def test_load__preset(path):
+    assert load(path).train_cam.epochs >= 1
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
+def test_load__preset_names_the_embedded_archive_as_it_is(path):
+    download = load(path).download
+    archive = REPOSITORY / download.archive
+    if not archive.exists():
+        pytest.skip(f"{download.archive} is not embedded")
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() == download.sha256
