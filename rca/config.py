@@ -67,6 +67,9 @@ class IndexSection(Section):
     )
     train_list: str = Field("train", description="ImageSets list of the training images.")
     val_list: str = Field("val", description="ImageSets list of the validation images.")
+    limit: Count | None = Field(
+        None, description="Only the first so many images of each list, for quick trials."
+    )
 
 
 class View(Section):

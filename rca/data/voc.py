@@ -67,14 +67,14 @@ def read_voc(root: Path) -> VocFolder:
     return VocFolder(root, classes, _read_tags(root / "tags.csv"))
 
 
-def read_list(root: Path, split: str, name: str) -> ImageList:
-    """The list `name` as it stands there, for the split `split`.
+def read_list(root: Path, split: str, name: str, limit: int | None = None) -> ImageList:
+    """The list `name` as it stands there, or its first `limit` images, for the split `split`.
 
     Raises:
         DataError: there is no such list.
     """
     path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
-    return ImageList(split, path, tuple(_lines(path)))
+    return ImageList(split, path, tuple(_lines(path)[:limit]))
 
 
 def label_values(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:

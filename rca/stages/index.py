@@ -36,7 +36,10 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
     """
     folder = read_voc(data)
     chosen = cfg.classes or list(folder.classes)
-    lists = [read_list(data, "train", cfg.train_list), read_list(data, "val", cfg.val_list)]
+    lists = [
+        read_list(data, "train", cfg.train_list, cfg.limit),
+        read_list(data, "val", cfg.val_list, cfg.limit),
+    ]
     images = list(dict.fromkeys(image for names in lists for image in names.images))
     found = {
         image: inspect(folder, image) for image in progress(images, len(images), "images checked")
