@@ -10,12 +10,13 @@ A region is one class in one image. Q counts all C·K prototypes in a row, class
     cams           class maps: ReLU and scale to [0, 1]; image scores by average pooling
     regions        Eqs. 1-2    pseudo-regions of the coarse CAM, masked average pooling
     memory         Eq. 3       the memory of region embeddings, and who may enter it
-    contrast       Eqs. 4-6    RSC: InfoNCE against the memory, region mixup
+    mixup          Eq. 5       region mixup: a region blended with one of another class
+    contrast       Eqs. 4, 6   RSC: InfoNCE of mixed regions against the memory
     prototypes                 K-means of each class's memory
     aggregation    Eqs. 7-9    RSA: pixels attend to prototypes
     accumulation               OAA: online accumulation of attention, and its drop layer
     objective                  the total loss, and what is memorised after it
-    precision                  float32 inside, whatever autocast does outside
+    numerics                   float32 inside, whatever autocast does outside; unit length
 
 Random draws take a `torch.Generator`; drawn on its device, they are the same for any device of the
 data. `docs/method.md` lists every equation with its function, its test and what the released code

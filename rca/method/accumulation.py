@@ -23,6 +23,8 @@ class AttentionStore(nn.Module):
     keyed by image; order, repeats and sharding of the images do not matter, and the stores of
     several processes combine by the maximum of `maps`.
 
+    Its state holds the names: loaded into a store of other images it is refused.
+
     Attributes:
         maps: (N, H, W), one per pair of an image and its tagged class, from 0 to 1.
         seen: bool (N,), which have been written.
@@ -108,11 +110,24 @@ class AttentionStore(nn.Module):
         maps = self.maps[place.clamp_min(0)].float()
         return maps.masked_fill((place < 0)[..., None, None], 0)
 
+    def get_extra_state(self) -> Tensor:
+        """The images' names, as bytes in a tensor, for the state."""
+        return torch.tensor(list("\n".join(self.index).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Check that a state is of the same images.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not torch.equal(state.cpu(), self.get_extra_state()):
+            raise ValueError("the saved attention is of other images: accumulate anew")
+
     def _places(self, images: Sequence[str]) -> Tensor:
         try:
             numbers = [self.index[image] for image in images]
         except KeyError as error:
-            raise KeyError(f"image {error} is not of this attention store") from None
+            raise KeyError(f"{error.args[0]}: not an image of this attention store") from None
         return self.place[torch.tensor(numbers, device=self.place.device)]
 
 

@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rca.method.contrast import unit
-from rca.method.precision import full_precision
+from rca.method.numerics import full_precision, unit
 
 Scale = Literal["one", "rsqrt_dim", "cosine"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rca.method.precision import full_precision
+from rca.method.numerics import full_precision
 
 
 @full_precision

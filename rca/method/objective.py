@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rca.method.cams import image_scores
-from rca.method.contrast import Form, Partner, mixup_info_nce
+from rca.method.contrast import Form, region_contrast
 from rca.method.memory import MemoryBank, admitted
-from rca.method.precision import full_precision
+from rca.method.mixup import Partner
+from rca.method.numerics import full_precision
 from rca.method.regions import Pooling, RegionRule, class_regions, pool_regions
 
 
@@ -30,11 +31,11 @@ class ObjectiveSettings:
         region_rule: as in `class_regions`.
         memory_pooling: as in `pool_regions`, for the memory; queries are always independent.
         partner: as in `sample_partners`.
-        normalise_first: as in `mixup_info_nce`.
-        exclude_partner: as in `mixup_info_nce`.
+        normalise_first: as in `mix_regions`.
+        exclude_partner: as in `region_contrast`.
         form: as in `info_nce`.
-        sum_images: sum over the images of the mean over their regions, in place of the mean over
-            all regions (released code: L_rsc grows with the batch).
+        sum_images: sum the images' means instead of taking the mean over all regions, as with
+            `images` in `region_contrast`.
     """
 
     auxiliary_weight: float = 0.4
@@ -147,7 +148,7 @@ def _contrast(
     present = tags.bool()
     masks = class_regions(coarse, present, settings.region_rule)
     images, labels = present.nonzero(as_tuple=True)  # (R,) each
-    losses = mixup_info_nce(
+    return region_contrast(
         pool_regions(features, masks)[present],
         labels,
         memory.rows,
@@ -159,7 +160,5 @@ def _contrast(
         normalise_first=settings.normalise_first,
         exclude_partner=settings.exclude_partner,
         form=settings.form,
+        images=images if settings.sum_images else None,
     )
-    if settings.sum_images:
-        return (losses / present.sum(dim=1)[images]).sum()
-    return losses.sum() / max(len(labels), 1)

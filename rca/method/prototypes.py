@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rca.method.precision import full_precision
+from rca.method.numerics import full_precision
 
 Source = Literal["noise", "rows"]
 

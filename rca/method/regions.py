@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rca.method.cams import normalise_cams
-from rca.method.precision import full_precision
+from rca.method.numerics import full_precision
 
 RegionRule = Literal["softmax_mean", "sigmoid_mean", "max_fraction"]
 Pooling = Literal["independent", "sequential"]

@@ -1,8 +1,4 @@
-"""Full precision for the method's arithmetic, whatever autocast does around it.
-
-Similarities are divided by 0.07 and exponentiated, features multiply prototypes over hundreds of
-channels, regions average thousands of pixels: bfloat16 resolves none of it.
-"""
+"""What the sections share about numbers: full precision under autocast, and unit length."""
 
 from __future__ import annotations
 
@@ -18,7 +14,11 @@ Result = TypeVar("Result")
 
 
 def full_precision(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Run `function` outside autocast, its half-precision tensors widened to float32."""
+    """Run `function` outside autocast, its half-precision tensors widened to float32.
+
+    Similarities are divided by 0.07 and exponentiated, features multiply prototypes over hundreds
+    of channels, regions average thousands of pixels: bfloat16 resolves none of it.
+    """
 
     @functools.wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -28,6 +28,15 @@ def full_precision(function: Callable[Arguments, Result]) -> Callable[Arguments,
             return function(*map(_widened, args), **named)
 
     return run
+
+
+def unit(vectors: Tensor, shortest: float = 1e-6) -> Tensor:
+    """Vectors (…, D) at length 1; those shorter than `shortest` have no direction and stay.
+
+    `F.normalize` would send gradients of 1e12 through a region whose features are all zero.
+    """
+    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / length.where(length > shortest, torch.ones_like(length))
 
 
 def _widened(value: Any) -> Any:

@@ -1,0 +1,95 @@
+"""Region mixup: a region blended with one of another class (Eq. 5)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rca.method.numerics import full_precision, unit
+
+Partner = Literal["other_class", "any"]
+
+
+@full_precision
+def mix_regions(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    beta: float = 8.0,
+    generator: torch.Generator,
+    partner: Partner = "other_class",
+    normalise_first: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Region mixup, Eq. 5: f̂ = ω f_l + (1 - ω) f_l' with ω ~ Beta(β, β), then f̂ / ‖f̂‖.
+
+    A region without a partner stands for itself: ω = 1 and l' = l.
+
+    Args:
+        embeddings: f, (R, D), not normalised.
+        labels: l, (R,).
+        beta: β.
+        generator: of ω and of the partners.
+        partner: as in `sample_partners`.
+        normalise_first: normalise both before they are mixed, so that ω is their share whatever
+            their lengths. Paper: only after.
+
+    Returns:
+        f̂ (R, D), l' (R,) and ω (R,).
+    """
+    other = sample_partners(labels, generator, partner)
+    alone = other < 0
+    omega = sample_beta(beta, labels.shape, generator).to(embeddings).masked_fill(alone, 1)
+    other = torch.where(alone, torch.arange(len(labels), device=labels.device), other)
+    if normalise_first:
+        embeddings = unit(embeddings)
+    mixed = torch.lerp(embeddings[other], embeddings, omega[:, None])
+    return unit(mixed), labels[other], omega
+
+
+def sample_partners(
+    labels: Tensor, generator: torch.Generator, partner: Partner = "other_class"
+) -> Tensor:
+    """For each region the index of another to mix with, uniform among those allowed.
+
+    Args:
+        labels: (R,).
+        generator: of the draw.
+        partner: `other_class` draws among the regions of other classes (paper: l' ≠ l). `any` draws
+            among all, the region itself included (released code, which draws an image first).
+
+    Returns:
+        (R,), -1 where no region is allowed.
+
+    Raises:
+        ValueError: the partner rule is unknown.
+    """
+    if partner not in ("other_class", "any"):
+        raise ValueError(f"mixup partner {partner!r}: use 'other_class' or 'any'")
+    regions = len(labels)
+    if regions == 0:
+        return labels
+    lots = torch.rand(regions, regions, generator=generator, device=generator.device)
+    if partner == "other_class":
+        lots = lots.to(labels.device).masked_fill(labels[:, None] == labels, -1)
+    highest, index = lots.to(labels.device).max(dim=1)
+    return index.masked_fill(highest < 0, -1)
+
+
+def sample_beta(beta: float, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draws from Beta(β, β), float64, on the generator's device.
+
+    `torch.distributions` takes no generator. This is exact for every β > 0 (Devroye, Random variate
+    generation in one line of code, 1996): with U, V uniform, c = cos 2πV and w = U^(1/β),
+
+        1/2 + c/2 · sqrt((1 - w) / (w + (1 - w) c²)).
+    """
+    u, v = torch.rand(
+        (2, *shape), generator=generator, device=generator.device, dtype=torch.float64
+    )
+    w, cosine = u ** (1 / beta), torch.cos(2 * math.pi * v)
+    tiny = torch.finfo(torch.float64).tiny  # U = 0 where the cosine vanishes
+    spread = (1 - w) / (w + (1 - w) * cosine.square()).clamp_min(tiny)
+    return (0.5 + 0.5 * cosine * spread.sqrt()).clamp(0, 1)
