@@ -89,6 +89,12 @@ def test_run__other_lists(tiny_voc):
     assert [record.image for record in found.split("train")] == ["2008_01"]
 
 
+def test_run__limit_takes_the_first_of_each_list(tiny_voc):
+    missing_image(tiny_voc)  # the second of its list, so that it is not looked at
+    found = indexed(tiny_voc.root, IndexSection(classes=["dog", "cat"], limit=1))
+    assert [record.image for record in found.records] == ["2008_02", "2009_01"]
+
+
 def test_run__untagged_images(tiny_voc, caplog):
     tiny_voc.add("train", "2008_03", "sofa")
     tiny_voc.add("train", "2008_04", "")
