@@ -91,10 +91,9 @@ class MemoryBank(nn.Module):
         member = labels[:, None] == torch.arange(classes, device=labels.device)  # (R, C)
         earlier = (member.cumsum(dim=0) - 1).gather(1, labels[:, None])[:, 0]  # of its class, (R,)
         slot = (self.pointer[labels] + earlier) % slots
-        kept = self.momentum * (slot < self.count[labels])  # share of the slot's content, (R,)
-        self.rows[labels, slot] = torch.lerp(
-            embeddings, self.rows[labels, slot], kept[:, None].to(embeddings.dtype)
-        )
+        written = (slot < self.count[labels]).to(embeddings.dtype)
+        kept = self.momentum * written[:, None]  # the slot's share, (R, 1)
+        self.rows[labels, slot] = torch.lerp(embeddings, self.rows[labels, slot], kept)
         added = member.sum(dim=0)
         self.pointer.add_(added).remainder_(slots)
         self.count.add_(added).clamp_(max=slots)
