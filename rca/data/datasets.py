@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -55,7 +54,7 @@ class TrainingImages(Dataset):
 
 
 class EpochBatches(Sampler):
-    """Batches of (epoch, position) in a fresh order each epoch; `epoch` is set before iterating."""
+    """Batches of (epoch, position) in a fresh order each epoch."""
 
     def __init__(self, images: int, batch_size: int, seeds: Seeds) -> None:
         self.images, self.batch_size, self.seeds = images, batch_size, seeds
@@ -70,20 +69,27 @@ class EpochBatches(Sampler):
             yield [(self.epoch, position) for position in order[start : start + self.batch_size]]
 
 
-def training_batches(
-    images: TrainingImages, batch_size: int, workers: int
-) -> tuple[EpochBatches, DataLoader]:
-    """The sampler, whose `epoch` is to be set, and the loader of the batches."""
-    sampler = EpochBatches(len(images), batch_size, images.seeds)
-    loader = DataLoader(
-        images,
-        batch_sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        generator=images.seeds("loader"),
-        worker_init_fn=partial(_one_thread) if workers else None,
-    )
-    return sampler, loader
+class TrainingBatches:
+    """The batches of an epoch, by its number: `batches(epoch)`; `len(batches)` of them each."""
+
+    def __init__(self, images: TrainingImages, batch_size: int, workers: int) -> None:
+        self.sampler = EpochBatches(len(images), batch_size, images.seeds)
+        self.loader = DataLoader(
+            images,
+            batch_sampler=self.sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            generator=images.seeds("loader"),
+            worker_init_fn=_one_thread,
+        )
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __call__(self, epoch: int) -> DataLoader:
+        """Images, tags and labels of each batch, as `TrainingImages` gives them."""
+        self.sampler.epoch = epoch
+        return self.loader
 
 
 def _one_thread(_worker: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rca.config import Compute, TrainCam
-from rca.data.datasets import TrainingImages, training_batches
+from rca.data.datasets import TrainingBatches, TrainingImages
 from rca.data.index import read_index
 from rca.files import new_folder
 from rca.method.memory import MemoryBank
@@ -19,7 +19,7 @@ from rca.method.prototypes import fit_prototypes
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
 from rca.training.device import prepare
-from rca.training.loop import train_one_epoch, write_history
+from rca.training.loop import Step, train, write_history
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import derive_seed, generator
 
@@ -48,19 +48,14 @@ def run(cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path) -
     memory = MemoryBank(len(data.classes), cfg.memory.slots, network.backbone.channels).to(device)
     optimiser = build_optimiser(network, cfg.optimiser)
     images = TrainingImages(records, tags, cfg.view, seeds)
-    sampler, batches = training_batches(images, cfg.batch_size, compute.workers)
+    batches = TrainingBatches(images, cfg.batch_size, compute.workers)
 
-    history = []
-    for epoch in range(cfg.epochs):
-        sampler.epoch = epoch
+    def begin_epoch(epoch: int) -> Step:
         if cfg.rsa.enabled and epoch >= cfg.rsa.start_epoch:
             _refit_prototypes(network, memory, seeds("prototypes", epoch))
-        step = partial(_step, network, memory, settings(cfg), epoch, seeds("mixup", epoch))
-        history.append(
-            train_one_epoch(
-                step, batches, len(sampler), optimiser, cfg.optimiser, epoch, cfg.epochs
-            )
-        )
+        return partial(_step, network, memory, settings(cfg), epoch, seeds("mixup", epoch))
+
+    history = train(begin_epoch, batches, optimiser, cfg.optimiser, cfg.epochs)
     with new_folder(out) as folder:
         save_weights(folder / "weights.safetensors", network, data.classes, cfg)
         write_history(folder / "history.csv", history)

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rca.config import Compute, TrainSeg
-from rca.data.datasets import TrainingImages, training_batches
+from rca.data.datasets import TrainingBatches, TrainingImages
 from rca.data.images import IGNORE, DataError, read_mask
 from rca.data.index import Index, Record, read_index
 from rca.files import new_folder
 from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
 from rca.training.device import prepare
-from rca.training.loop import train_one_epoch, write_history
+from rca.training.loop import train, write_history
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import derive_seed, generator
 
@@ -54,22 +54,15 @@ def run(
     seeds = partial(generator, seed, "train_seg")
     tags = torch.stack([data.tag_vector(record) for record in records])
     images = TrainingImages(records, tags, cfg.view, seeds, label_reader(data, supervision, labels))
-    sampler, batches = training_batches(images, cfg.batch_size, compute.workers)
+    batches = TrainingBatches(images, cfg.batch_size, compute.workers)
     with torch.random.fork_rng():
         # Initial weights, and dropout, which has no generator of its own.
         torch.manual_seed(derive_seed(seed, "train_seg", "weights"))
         network = DeepLab(len(data.classes), cfg)
         network = network.to(device, memory_format=torch.channels_last).train()
         optimiser = build_optimiser(network, cfg.optimiser)
-        history = []
-        for epoch in range(cfg.epochs):
-            sampler.epoch = epoch
-            step = partial(_step, network, device)
-            history.append(
-                train_one_epoch(
-                    step, batches, len(sampler), optimiser, cfg.optimiser, epoch, cfg.epochs
-                )
-            )
+        step = partial(_step, network, device)
+        history = train(lambda _epoch: step, batches, optimiser, cfg.optimiser, cfg.epochs)
     with new_folder(out) as folder:
         save_weights(folder / "weights.safetensors", network, data.classes, cfg)
         write_history(folder / "history.csv", history)
