@@ -22,13 +22,16 @@ def fit_prototypes(
     generator: torch.Generator,
     previous: Tensor | None = None,
     previous_valid: Tensor | None = None,
+    restarts: int = 4,
     iterations: int = 100,
 ) -> tuple[Tensor, Tensor]:
     """K centroids of each class that has at least K filled slots; others keep what they had.
 
-    Lloyd's algorithm from greedy k-means++ seeds (as in scikit-learn), or from `previous` where
-    all of a class's are valid. Equal distances go to the lower index. A centroid that loses all its
+    Lloyd's algorithm from greedy k-means++ seeds (as in scikit-learn), or from `previous` where all
+    of a class's are valid. Equal distances go to the lower index. A centroid that loses all its
     points moves to the point that is farthest from its own, several to the next farthest.
+
+    Differs from the released code: seeded, and never fitted to slots that hold no region.
 
     Args:
         memory: (C, M, D).
@@ -37,6 +40,7 @@ def fit_prototypes(
         generator: of the seeds.
         previous: (C, K, D), prototypes so far.
         previous_valid: bool (C, K), which of them are prototypes; None: all.
+        restarts: seeds tried; of their results the one with the least inertia is taken.
         iterations: rounds at most; it ends as soon as no point changes its centroid.
 
     Returns:
@@ -56,8 +60,8 @@ def fit_prototypes(
     prototypes, valid = previous.clone(), previous_valid.clone()
     if fitted.any():
         start, warm = previous[fitted], previous_valid[fitted].all(dim=1)
-        prototypes[fitted] = _lloyd(
-            memory[fitted], filled[fitted], start, warm, generator, iterations
+        prototypes[fitted] = _best_of(
+            restarts, memory[fitted], filled[fitted], start, warm, generator, iterations
         )
         valid[fitted] = True
     return prototypes, valid
@@ -99,7 +103,8 @@ def random_prototypes(
     return prototypes * enough[..., None], enough.repeat(1, k)
 
 
-def _lloyd(
+def _best_of(
+    restarts: int,
     points: Tensor,
     filled: Tensor,
     start: Tensor,
@@ -111,16 +116,29 @@ def _lloyd(
     # Distances are differences of squares: around the mean they lose no digits.
     mean = _mean(points, filled)  # (C, 1, D)
     points = (points - mean).masked_fill(~filled[..., None], 0)
-    seeds = _greedy_seeds(points, filled, start.shape[1], generator)
-    centroids = torch.where(warm[:, None, None], start - mean, seeds)
+    best, least = start, points.new_full(warm.shape, torch.inf)
+    for _ in range(1 if warm.all() else restarts):
+        seeds = _greedy_seeds(points, filled, start.shape[1], generator)
+        seeds = torch.where(warm[:, None, None], start - mean, seeds)
+        centroids, inertia = _lloyd(points, filled, seeds, iterations)
+        best = torch.where((inertia < least)[:, None, None], centroids, best)
+        least = torch.minimum(inertia, least)
+    return best + mean
+
+
+def _lloyd(
+    points: Tensor, filled: Tensor, centroids: Tensor, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Centroids (C, K, D) once no point changes its own, and their inertia, (C,)."""
     cells = None
     for _ in range(iterations):
         distance, nearest = _squared_distances(points, centroids).min(dim=2)  # (C, M)
         if cells is not None and torch.equal(nearest, cells):
             break
         cells = nearest
-        centroids = _move(points, filled, cells, distance, start.shape[1])
-    return centroids + mean
+        centroids = _move(points, filled, cells, distance, centroids.shape[1])
+    distance = _squared_distances(points, centroids).amin(dim=2)
+    return centroids, distance.masked_fill(~filled, 0).sum(dim=1)
 
 
 def _move(points: Tensor, filled: Tensor, cells: Tensor, distance: Tensor, k: int) -> Tensor:
