@@ -1,0 +1,129 @@
+"""Exact pixel counts, and what is computed from them.
+
+A confusion matrix is int64 (C + 1, C + 2): rows are the true labels 0 … C, columns the predicted
+labels 0 … C and, last, 255 (no prediction). Pixels whose truth is 255 are not in it. Matrices of
+several images are merged by adding them.
+
+The evaluators of this field treat a predicted 255 in five incompatible ways, so here each measure
+takes a named policy:
+
+- `strict`: a miss, a false negative of the true class and a false positive of none;
+- `background`: the same as a predicted 0;
+- `excluded`: the pixel is left out; `coverage` says how many remain.
+
+Measures are float64 (C + 1,) from 0 to 1, and nan where their denominator is 0.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+IGNORED = 255
+VALUES = 256
+Policy = Literal["strict", "background", "excluded"]
+
+
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """Count the pixels of each pair (true label, predicted label).
+
+    Args:
+        truth: uint8 (H, W), 0 … C or 255.
+        prediction: uint8 (H, W), 0 … C or 255.
+        classes: C, without the background.
+
+    Returns:
+        int64 (C + 1, C + 2).
+
+    Raises:
+        ValueError: the sizes differ, an array is not uint8, or a value is none of 0 … C and 255.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"prediction is {_size(prediction)}, truth is {_size(truth)}")
+    for name, labels in (("truth", truth), ("prediction", prediction)):
+        if labels.dtype != np.uint8:
+            raise ValueError(f"{name} must be uint8, this is {labels.dtype}")
+    pairs = truth.ravel().astype(np.intp) * VALUES + prediction.ravel()
+    counts = np.bincount(pairs, minlength=VALUES**2).reshape(VALUES, VALUES)
+    _check_values("truth", counts.sum(axis=1), classes)
+    _check_values("prediction", counts.sum(axis=0), classes)
+    return counts[: classes + 1, [*range(classes + 1), IGNORED]]
+
+
+def errors(matrix: np.ndarray, policy: Policy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True positives, false positives and false negatives of each class, int64 (C + 1,)."""
+    counts, unpredicted = matrix[:, :-1], matrix[:, -1]
+    missed = unpredicted if policy == "strict" else np.zeros_like(unpredicted)
+    if policy == "background":
+        counts = counts.copy()
+        counts[:, 0] += unpredicted
+    hits = np.diagonal(counts)
+    return hits, counts.sum(axis=0) - hits, counts.sum(axis=1) - hits + missed
+
+
+def iou(matrix: np.ndarray, policy: Policy) -> np.ndarray:
+    """Intersection over union, TP / (TP + FP + FN)."""
+    hits, false_positives, false_negatives = errors(matrix, policy)
+    return _ratio(hits, hits + false_positives + false_negatives)
+
+
+def mean_iou(matrix: np.ndarray, policy: Policy) -> float:
+    """Mean IoU over the classes, background included.
+
+    A class in neither truth nor prediction has no IoU (0 / 0) and is left out of the mean. VOC's
+    development kit divides there too, so that its whole mean would be nan; on VOC's own sets,
+    which hold every class, the two agree. (torchmetrics scores such a class 0.)
+    """
+    values = iou(matrix, policy)
+    present = ~np.isnan(values)
+    return float(values[present].mean()) if present.any() else float("nan")
+
+
+def over_activation(matrix: np.ndarray, policy: Policy) -> np.ndarray:
+    """What false positives take from the IoU, FP / (TP + FP + FN).
+
+    IoU, over- and under-activation of a class add up to 1. (Papers also print FP / TP, which has
+    no upper bound.)
+    """
+    hits, false_positives, false_negatives = errors(matrix, policy)
+    return _ratio(false_positives, hits + false_positives + false_negatives)
+
+
+def under_activation(matrix: np.ndarray, policy: Policy) -> np.ndarray:
+    """What false negatives take from the IoU, FN / (TP + FP + FN)."""
+    hits, false_positives, false_negatives = errors(matrix, policy)
+    return _ratio(false_negatives, hits + false_positives + false_negatives)
+
+
+def precision(matrix: np.ndarray, policy: Policy) -> np.ndarray:
+    """Share of the predicted pixels that are right, TP / (TP + FP)."""
+    hits, false_positives, _ = errors(matrix, policy)
+    return _ratio(hits, hits + false_positives)
+
+
+def recall(matrix: np.ndarray, policy: Policy) -> np.ndarray:
+    """Share of the true pixels that are found, TP / (TP + FN)."""
+    hits, _, false_negatives = errors(matrix, policy)
+    return _ratio(hits, hits + false_negatives)
+
+
+def coverage(matrix: np.ndarray) -> float:
+    """Share of the labelled pixels that were predicted as anything but 255; nan if none is."""
+    return float(_ratio(matrix[:, :-1].sum(), matrix.sum()))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+
+
+def _size(labels: np.ndarray) -> str:
+    return " × ".join(str(length) for length in reversed(labels.shape))
+
+
+def _check_values(name: str, counts: np.ndarray, classes: int) -> None:
+    values = np.flatnonzero(counts)
+    wrong = values[(values > classes) & (values != IGNORED)]
+    if len(wrong):
+        listed = ", ".join(str(value) for value in wrong)
+        raise ValueError(f"{name} holds {listed}; allowed are 0 to {classes} and {IGNORED}")

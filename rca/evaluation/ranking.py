@@ -1,0 +1,60 @@
+"""Which images are worth showing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
+
+
+def best_and_worst(scores: Mapping[str, float], count: int) -> tuple[list[str], list[str]]:
+    """Half of `count` images from each end, each list from its extreme on; no image twice.
+
+    Args:
+        scores: image → score, the higher the better; ties keep their order.
+        count: images in all; the best get the odd one.
+    """
+    ranked = _ranked(scores)
+    count = min(count, len(ranked))
+    worst = ranked[len(ranked) - count // 2 :]
+    return ranked[: count - count // 2], worst[::-1]
+
+
+def evenly(images: Sequence[str], count: int) -> list[str]:
+    """At most `count` images at equal distances, for want of a score."""
+    count = min(count, len(images))
+    return [images[place * len(images) // count] for place in range(count)]
+
+
+def spread(
+    scores: Mapping[str, float],
+    tags: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
+    count: int,
+) -> list[str]:
+    """At most `count` images of the better half, the classes taking turns.
+
+    A class starts with its median image within that half, and not with its best, so that the
+    choice shows what is common there.
+
+    Args:
+        scores: image → score.
+        tags: image → the classes it holds.
+        classes: the order of the turns.
+        count: images in all.
+    """
+    better = _ranked(scores)[: (len(scores) + 1) // 2]
+    queues = [
+        _from_the_middle([image for image in better if name in tags[image]]) for name in classes
+    ]
+    turns = chain.from_iterable(zip_longest(*queues))
+    return list(dict.fromkeys(image for image in turns if image is not None))[:count]
+
+
+def _ranked(scores: Mapping[str, float]) -> list[str]:
+    return sorted(scores, key=lambda image: -scores[image])
+
+
+def _from_the_middle(images: Sequence[str]) -> list[str]:
+    middle = (len(images) - 1) / 2
+    order = sorted(range(len(images)), key=lambda place: abs(place - middle))
+    return [images[place] for place in order]

@@ -1,0 +1,71 @@
+"""What the report's tables say, from what stage `evaluate` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rca.evaluation.protocol import PRODUCTS
+
+TITLES = {product.name: product.title for product in PRODUCTS}
+
+
+def stage_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a product: its numbers, and its gain in points over the product it improves on."""
+    miou = metrics["miou"]
+    return [
+        {
+            "title": product.title,
+            "name": product.name,
+            **metrics["products"][product.name],
+            "tags": product.uses_tags,
+            "gain": _difference(miou[product.name], miou.get(product.previous)),
+            "over": TITLES.get(product.previous),
+        }
+        for product in PRODUCTS
+        if product.name in metrics["products"]
+    ]
+
+
+def image_scores(rows: Iterable[Mapping[str, str]]) -> dict[str, dict[str, float]]:
+    """Product → image → IoU in percent, from the rows of `per_image.csv`; blanks are left out."""
+    scores: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row["iou"]:
+            scores.setdefault(row["product"], {})[row["image"]] = float(row["iou"])
+    return scores
+
+
+def confusion_shares(matrix: Sequence[Sequence[int]]) -> list[list[float | None]]:
+    """Where the pixels of each true class went, in percent of it; None for a class without any."""
+    totals = [sum(row) for row in matrix]
+    return [
+        [100 * count / total if total else None for count in row]
+        for row, total in zip(matrix, totals, strict=True)
+    ]
+
+
+def confusions(
+    shares: Sequence[Sequence[float | None]], names: Sequence[str], count: int = 3
+) -> list[tuple[float, str, str]]:
+    """The largest (share, true class, predicted class) with the two classes apart."""
+    apart = [
+        (share, true, predicted)
+        for row, true in zip(shares, names, strict=False)
+        for predicted, share in zip([*names, "uncertain (255)"], row, strict=True)
+        if share and predicted != true
+    ]
+    return sorted(apart, key=lambda entry: -entry[0])[:count]
+
+
+def best_threshold(rows: Sequence[Mapping[str, float | None]]) -> tuple[float, float] | None:
+    """Threshold and mIoU of the sweep's best row; None if no row has a value."""
+    scored = [(row["miou"], row["threshold"]) for row in rows if row["miou"] is not None]
+    if not scored:
+        return None
+    miou, threshold = max(scored, key=lambda entry: entry[0])
+    return threshold, miou
+
+
+def _difference(value: float | None, before: float | None) -> float | None:
+    return None if value is None or before is None else value - before
