@@ -1,0 +1,90 @@
+"""Stage `crf`: label maps refined by a dense CRF over the CAMs' scores."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rca.config import Crf, PseudoLabels
+from rca.data.cam_store import CamStore
+from rca.data.images import DataError, read_image, write_label_map
+from rca.data.index import Record, read_index
+from rca.files import new_folder
+from rca.labels.crf import dense_crf
+from rca.labels.pool import ordered_map
+from rca.labels.rules import label_map
+from rca.labels.scores import background_score, crf_scores
+from rca.progress import progress
+from rca.stages.pseudo_labels import Evidence, read_evidence, read_saliency, training_records
+
+
+def run(cfg: Crf, rules: PseudoLabels, *, index: Path, cams: Path, labels: Path, out: Path) -> None:
+    """Write one refined label map per training image to `out`.
+
+    Args:
+        cfg: the CRF; `method: none` copies `labels`.
+        rules: background score of the CRF's input, and the rules for its posteriors.
+        index: folder of stage `index`.
+        cams: folder of stage `infer_cam`.
+        labels: folder of stage `pseudo_labels`.
+        out: the folder to make; whole or absent.
+
+    Raises:
+        DataError: an image, a CAM or a saliency map is missing or does not fit.
+        ConfigError: `pydensecrf` is not installed.
+        WorkerError: a worker process was killed.
+    """
+    dataset = read_index(index)
+    records = training_records(dataset, rules)
+    with new_folder(out) as folder:
+        if cfg.method == "none":
+            _copy(records, labels, folder)
+            return
+        store = CamStore(cams / "train")
+        work = partial(
+            _refine_and_write, cfg=cfg, rules=rules, folder=folder, palette=dataset.palette
+        )
+        evidence = (
+            (record.image, read_evidence(store, record, dataset.classes)) for record in records
+        )
+        for _ in progress(ordered_map(work, evidence, cfg.processes), len(records), "crf"):
+            pass
+
+
+def refine(evidence: Evidence, image: np.ndarray, cfg: Crf, rules: PseudoLabels) -> np.ndarray:
+    """Label map of one image after the CRF, uint8 (H, W).
+
+    The rules see posteriors: `uncertain_margin` then drops the pixels that the CRF leaves open.
+    With `background: saliency`, 1 - saliency takes the place of the background's posterior, as in
+    the released code.
+    """
+    cams = evidence.cams_at_image_size()
+    saliency = read_saliency(evidence.record, rules)
+    scores = dense_crf(image, crf_scores(cams, rules), cfg)
+    if saliency is not None:
+        scores[0] = background_score(cams, rules, saliency)
+    return label_map(scores, evidence.classes, rules, cams=cams, saliency=saliency)
+
+
+def _refine_and_write(
+    evidence: Evidence, cfg: Crf, rules: PseudoLabels, folder: Path, palette: np.ndarray
+) -> None:
+    record = evidence.record
+    image = np.asarray(read_image(record.file))
+    if image.shape[:2] != (record.height, record.width):
+        raise DataError(
+            f"{record.file}: {image.shape[1]} × {image.shape[0]} pixels, the index says "
+            f"{record.width} × {record.height}; run `rca index` again"
+        )
+    write_label_map(folder / f"{record.image}.png", refine(evidence, image, cfg, rules), palette)
+
+
+def _copy(records: list[Record], labels: Path, folder: Path) -> None:
+    for record in records:
+        source = labels / f"{record.image}.png"
+        if not source.exists():
+            raise DataError(f"{source}: no such label map; run `rca pseudo-labels` first")
+        shutil.copyfile(source, folder / source.name)
