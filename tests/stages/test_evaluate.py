@@ -1,0 +1,162 @@
+"""Stage `evaluate` on three images scored by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_results import write_results
+
+from rca.config import Evaluate, PseudoLabels
+from rca.data.images import DataError, write_label_map
+from rca.data.palette import voc_palette
+from rca.stages import evaluate
+
+# IoU of background, cat, dog; None where a class is in neither truth nor prediction.
+STRICT = {
+    "all_background_val": [1 / 4, None, 0],
+    "cam_seeds_train": [4 / 6, 3 / 5, None],  # background: 2 + 2 right, 1 too many, 1 too few
+    "pseudo_labels_train": [4 / 6, 2 / 5, None],  # one cat pixel is 255: a miss
+    "crf_train": [4 / 5, 1, None],  # one background pixel is 255
+    "cam_seeds_val": [1, None, 1],
+    "network_val": [1, 0, 2 / 3],
+    "fully_supervised_val": [1, None, 1],
+}
+COVERAGE = {"pseudo_labels_train": 8 / 9, "crf_train": 8 / 9}
+
+
+def run(results: Path, policy: str = "strict", out: str = "evaluate") -> Path:
+    evaluate.run(
+        Evaluate(ignored_predictions=policy),
+        PseudoLabels(threshold=0.25),
+        index=results / "index",
+        cams=results / "infer_cam",
+        pseudo_labels=results / "pseudo_labels",
+        crf=results / "crf",
+        predictions=results / "infer_seg",
+        out=results / out,
+    )
+    return results / out
+
+
+def metrics(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def table(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 4)
+
+
+def mean(shares: list[float | None]) -> float:
+    present = [share for share in shares if share is not None]
+    return percent(sum(present) / len(present))
+
+
+def test_run__equals_the_numbers_by_hand(tmp_path):
+    content = metrics(run(write_results(tmp_path)))
+    assert list(content["products"]) == list(STRICT)
+    for name, shares in STRICT.items():
+        product = content["products"][name]
+        assert list(product["iou"].values()) == [percent(share) for share in shares], name
+        assert product["miou"] == content["miou"][name] == mean(shares)
+        assert product["split"] == name.rsplit("_", 1)[1]
+        assert product["images"] == (2 if product["split"] == "train" else 1)
+        assert product["coverage"] == percent(COVERAGE.get(name, 1))
+    assert content["miou"]["ratio_to_fully_supervised"] == round(5 / 9, 4)
+    assert content["protocol"]["classes"] == ["background", "cat", "dog"]
+    assert content["protocol"]["mask_source"] == "Masks"
+    assert content["protocol"]["threshold"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("policy", "pseudo_labels", "crf"),
+    [
+        ("background", [4 / 7, 2 / 5, None], [1, 1, None]),
+        ("excluded", [4 / 6, 2 / 4, None], [1, 1, None]),
+    ],
+)
+def test_run__policies_for_uncertain_pixels(tmp_path, policy, pseudo_labels, crf):
+    content = metrics(run(write_results(tmp_path), policy))
+    assert content["protocol"]["ignored_predictions"] == policy
+    assert content["miou"]["pseudo_labels_train"] == mean(pseudo_labels)
+    assert content["miou"]["crf_train"] == mean(crf)
+    assert content["miou"]["network_val"] == mean(STRICT["network_val"])  # holds no 255
+
+
+def test_run__tables(tmp_path):
+    out = run(write_results(tmp_path))
+    per_class = table(out / "per_class.csv")
+    assert per_class[0] == ["product", "class", "iou"]
+    assert ["network_val", "dog", "66.6667"] in per_class
+    assert ["all_background_val", "cat", ""] in per_class
+    assert len(per_class) == 1 + 3 * len(STRICT)
+    per_image = table(out / "per_image.csv")
+    assert per_image[0] == ["product", "image", "iou"]
+    assert ["pseudo_labels_train", "a", "45.0"] in per_image  # background 2/4, cat 2/5
+    assert ["crf_train", "b", "50.0"] in per_image
+    assert len(per_image) == 1 + 3 * 2 + 4
+    confusion = json.loads((out / "confusion.json").read_text())
+    assert confusion["classes"] == ["background", "cat", "dog"]
+    assert confusion["pseudo_labels_train"] == [[4, 1, 0, 0], [1, 2, 0, 1], [0, 0, 0, 0]]
+
+
+def test_run__sweep_agrees_with_the_seeds_at_the_threshold(tmp_path):
+    out = run(write_results(tmp_path))
+    rows = table(out / "sweep.csv")
+    assert rows[0] == ["threshold", "miou", "over_activation", "under_activation"]
+    (row,) = [row for row in rows if row[0] == "0.250"]
+    assert row[1:] == [str(mean(STRICT["cam_seeds_train"])), "20.0", "20.0"]
+
+
+def test_run__same_inputs_same_bytes(tmp_path):
+    results = write_results(tmp_path)
+    first, second = run(results), run(results, out="again")
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir())
+    assert names == [
+        "confusion.json", "metrics.json", "per_class.csv", "per_image.csv", "sweep.csv",
+    ]  # fmt: skip
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_run__without_the_network_trained_on_truth(tmp_path):
+    content = metrics(run(write_results(tmp_path, truth_network=False)))
+    assert list(content["products"]) == list(STRICT)[:-1]
+    assert list(content["miou"]) == list(STRICT)[:-1]
+
+
+def test_run__without_masks_leaves_products_out(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    content = metrics(run(write_results(tmp_path, masks=False)))
+    assert content["miou"] == content["products"] == {}
+    assert content["protocol"]["mask_source"] == "none"
+    assert "network_val left out: no val image has a mask" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([[0, 2, 2]], r"infer_seg/pseudo/v.png .*prediction is 3 × 1, truth is 2 × 2"),
+        ([[0, 2], [2, 9]], r"infer_seg/pseudo/v.png .*prediction holds 9"),
+        (None, r"infer_seg/pseudo/v.png: no such image"),
+    ],
+)
+def test_run__a_wrong_prediction_is_named(tmp_path, labels, message):
+    results = write_results(tmp_path)
+    path = results / "infer_seg/pseudo/v.png"
+    path.unlink()
+    if labels:
+        write_label_map(path, np.array(labels, np.uint8), voc_palette())
+    with pytest.raises(DataError, match=message):
+        run(results)
+    assert not (results / "evaluate").exists()

@@ -1,0 +1,151 @@
+"""Stage `report`: one page that stands on its own."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_results import write_results
+
+from rca.config import Evaluate, PseudoLabels, Report
+from rca.data.images import DataError
+from rca.evaluation.protocol import PRODUCTS
+from rca.stages import evaluate, report
+
+RULES = PseudoLabels(threshold=0.25)
+REFERENCES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.pictures: list[str] = []
+        self.words = ""
+        self.text = path.read_text()
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attributes):
+        known = dict(attributes)
+        self.tags.append(tag)
+        self.ids += [known["id"]] if "id" in known else []
+        self.pictures += [known["alt"]] if tag == "img" else []
+        self.references += [value for name, value in attributes if name in REFERENCES]
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def run(results: Path, out: str = "report", evaluated: bool = True, **arguments) -> Path:
+    if evaluated:
+        evaluate.run(
+            Evaluate(),
+            RULES,
+            index=results / "index",
+            cams=results / "infer_cam",
+            pseudo_labels=results / "pseudo_labels",
+            crf=results / "crf",
+            predictions=results / "infer_seg",
+            out=results / "evaluate",
+        )
+    cfg = arguments.pop("cfg", Report())
+    index, out = results / "index", results / out
+    report.run(cfg, RULES, index=index, results=results, out=out, **arguments)
+    return out
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    results = write_results(tmp_path_factory.mktemp("whole"))
+    run(results)
+    return results
+
+
+@pytest.fixture(scope="module")
+def page(results) -> Page:
+    return Page(results / "report/report.html")
+
+
+def test_run__page_refers_to_nothing_outside_itself(page):
+    assert page.references
+    for reference in page.references:
+        inside = reference.startswith("#") and reference[1:] in page.ids
+        assert inside or reference.startswith("data:image/webp;base64,"), reference[:80]
+    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    for remote in ("http:", "https:", "@import", "url("):
+        assert remote not in page.text
+
+
+def test_run__page_names_every_product_with_its_number(page):
+    for product in PRODUCTS:
+        assert product.title in page.words
+    for number in ("55.6", "100.0", "12.5", "53.3"):  # network, upper bound, background, labels
+        assert number in page.words
+
+
+def test_run__page_shows_every_image_in_every_form(page):
+    train = [
+        f"{title}, {image}"
+        for image in ("b", "a")  # IoU after CRF: 50 and 100; the best comes first
+        for title in ("Photograph", "CAM", "Pseudo-label", "After CRF", "Truth")
+    ]
+    val = [
+        f"{title}, v" for title in ("Photograph", "CAM", "Prediction", "Trained on truth", "Truth")
+    ]
+    assert page.pictures == val + train[5:] + train[:5]
+
+
+def test_run__page_draws_each_loss_and_the_sweep(page):
+    assert page.tags.count("svg") == 1 + 3 * 2
+    assert "not used to choose" in page.words
+
+
+def test_run__panels_are_as_many_as_asked_for(results):
+    out = run(results, "few", evaluated=False, cfg=Report(panels=5, training_panels=1))
+    assert len(Page(out / "report.html").pictures) == 5 + 5
+
+
+def test_run__same_inputs_same_bytes(results):
+    again = run(results, "again", evaluated=False)
+    for name in ("report.html", "panels.png"):
+        assert (again / name).read_bytes() == (results / "report" / name).read_bytes()
+
+
+def test_run__picture_holds_four_columns(results):
+    with Image.open(results / "report/panels.png") as picture:
+        assert picture.width == 2 * 20 + 4 * 240 + 3 * 8
+
+
+def test_run__parameters_are_shown_as_text(results):
+    shown = {"experiment": "<b>tiny</b>", "seed": 7}
+    out = run(results, "shown", evaluated=False, parameters=shown)
+    page = Page(out / "report.html")
+    assert "experiment: <b>tiny</b>\nseed: 7\n" in page.words
+
+
+def test_run__without_masks(tmp_path):
+    out = run(write_results(tmp_path, masks=False, truth_network=False))
+    page = Page(out / "report.html")
+    titles = ["Photograph", "CAM", "Prediction"]
+    assert page.pictures[:3] == [f"{title}, v" for title in titles]
+    assert len(page.pictures) == 3 + 2 * 4
+    assert "no true masks" in page.words
+    with Image.open(out / "panels.png") as picture:
+        assert picture.width == 2 * 20 + 3 * 240 + 2 * 8
+
+
+def test_run__without_the_network_trained_on_truth(tmp_path):
+    page = Page(run(write_results(tmp_path, truth_network=False)) / "report.html")
+    assert "Trained on truth, v" not in page.pictures
+    assert "Ratio of the two" not in page.words
+
+
+def test_run__before_evaluate_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"per_image.csv: no such file"):
+        run(write_results(tmp_path), evaluated=False)
