@@ -60,6 +60,14 @@ def run(results: Path, out: str = "report", evaluated: bool = True, **arguments)
     return out
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_pictures():
+    """Pictures of 40 pixels, for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rca.drawing.gallery.SIDE", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
     results = write_results(tmp_path_factory.mktemp("whole"))
