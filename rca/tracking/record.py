@@ -1,0 +1,125 @@
+"""What a run shows for itself, gathered from the files that the stages wrote."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rca.config import ConfigError, Params
+
+Curve = tuple[tuple[int, float], ...]
+TRAININGS = ("train_cam", "train_seg/pseudo", "train_seg/truth")
+FILES = (
+    "evaluate/metrics.json",
+    "evaluate/per_class.csv",
+    "report/report.html",
+    "report/panels.png",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run.
+
+    Attributes:
+        params: values of the configuration by dotted key. Without section `track`: under what
+            name and where the run is kept is no part of it.
+        params_file: the whole configuration as YAML.
+        metrics: mIoU of each product and IoU of each class, in percent.
+        curves: losses by name, as (epoch, value).
+        files: those worth keeping with the run.
+    """
+
+    params: Mapping[str, str]
+    params_file: str
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Curve]
+    files: tuple[Path, ...]
+
+    @property
+    def key(self) -> str:
+        """Sixteen hex digits: the same for the same parameters and the same numbers."""
+        content = json.dumps([self.params, self.metrics, self.curves], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def read_record(results: Path, params: Params) -> Record:
+    """Gather the run in `results`, which `params` made.
+
+    Raises:
+        ConfigError: the run has not been evaluated.
+    """
+    path = results / "evaluate/metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; run `rca evaluate` first") from None
+    values = params.model_dump(mode="json")
+    return Record(
+        params=dict(_flat({key: value for key, value in values.items() if key != "track"})),
+        params_file=yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
+        metrics=dict(_metrics(metrics)),
+        curves={
+            name: curve
+            for training in TRAININGS
+            for name, curve in _curves(results / training / "history.csv", training)
+        },
+        files=tuple(results / name for name in FILES if (results / name).is_file()),
+    )
+
+
+def provenance() -> dict[str, str]:
+    """The commit, as far as git knows one, and the machine's software."""
+    tags = {"torch": version("torch"), "python": platform.python_version()}
+    tags["platform"] = platform.platform()
+    if commit := _git("rev-parse", "HEAD"):
+        tags["git.commit"] = commit
+        tags["git.clean"] = str(not _git("status", "--porcelain", "--untracked-files=no")).lower()
+    return tags
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+
+
+def _metrics(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    products = metrics["products"]
+    for name, value in metrics["miou"].items():
+        if value is not None:
+            yield f"miou/{name}" if name in products else name, value
+    for name, product in products.items():
+        for label, value in product["iou"].items():
+            if value is not None:
+                yield f"iou/{name}/{label}", value
+
+
+def _curves(path: Path, training: str) -> Iterator[tuple[str, Curve]]:
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for loss in [name for name in rows[0] if name != "epoch"] if rows else []:
+        curve = tuple((int(row["epoch"]), float(row[loss])) for row in rows if row[loss])
+        yield f"{training}/{loss}", curve
+
+
+def _git(*arguments: str) -> str:
+    try:
+        run = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return run.stdout.strip()

@@ -1,0 +1,191 @@
+"""dvc.yaml against the CLI, the configuration and the imports: one word a stage, everywhere."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shlex
+from pathlib import Path
+
+import grimp
+import pytest
+import typer
+import yaml
+from dvc.dependency.param import ParamsDependency
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+from rca import cli, config
+
+ROOT = Path(__file__).parents[2]
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+COMMANDS = typer.main.get_command(cli.app).commands
+# What every stage stands on; dvc.yaml says why it is no dependency.
+GROUND = {"rca", "rca.config", "rca.files", "rca.progress"}
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, PipelineStage]:
+    """The stages as DVC resolves them; of a matrix, its first item."""
+    found: dict[str, PipelineStage] = {}
+    for stage in Repo(str(ROOT)).index.stages:
+        found.setdefault(stage.addressing.split("@")[0], stage)
+    return found
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("rca", cache_dir=None)
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def parsed(stage: PipelineStage) -> tuple[str, dict]:
+    """The verb of a stage's command and its options, as the CLI understands them."""
+    verb, *arguments = shlex.split(stage.cmd.partition(" rca ")[2])
+    return verb, COMMANDS[verb].make_context(verb, arguments).params
+
+
+def params_of(stage: PipelineStage) -> list[str]:
+    """Keys of params.yaml that invalidate a stage; none means all of the file."""
+    return [key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params]
+
+
+def files_of(stage: PipelineStage) -> set[str]:
+    return {dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)}
+
+
+def test_stages__are_the_verbs_of_the_cli():
+    verbs = [
+        command.callback.__name__
+        for command in cli.app.registered_commands
+        if command.rich_help_panel == cli.STAGE
+    ]
+
+    assert list(STAGES) == ["check", *verbs]
+
+
+def test_stages__are_resolved_in_their_order(stages):
+    # DVC runs independent stages in this order: a wrong key must stop `check` before `download`.
+    assert list(stages) == STAGES
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_command__is_the_verb_of_the_stages_name_and_parses(stages, name):
+    verb, options = parsed(stages[name])
+
+    assert verb.replace("-", "_") == name
+    assert options["params"] == Path("params.yaml")
+
+
+@pytest.mark.parametrize("name", STAGES[1:])
+def test_out__is_the_folder_of_the_stages_name(stages, name):
+    _, options = parsed(stages[name])
+    folder = options["out"].as_posix()
+
+    if name == "download":
+        assert folder.startswith("data/")
+    else:
+        assert f"/{name}" in folder and folder.startswith("results/")
+    for out in stages[name].outs:
+        assert out.def_path == folder or out.def_path.startswith(f"{folder}/")
+
+
+@pytest.mark.parametrize("name", STAGES[1:])
+def test_deps__hold_every_path_of_the_command(stages, name):
+    _, options = parsed(stages[name])
+    inputs = [
+        value.as_posix()
+        for key, value in options.items()
+        if isinstance(value, Path) and key not in ("params", "out")
+    ]
+
+    for path in inputs:
+        assert any(dep == path or dep.startswith(f"{path}/") for dep in files_of(stages[name]))
+
+
+@pytest.mark.parametrize("name", STAGES[1:])
+def test_deps__are_the_modules_that_the_stage_imports(stages, imports, name):
+    stage = f"rca.stages.{name}"
+    modules = {stage} | imports.find_upstream_modules(stage)
+    modules = {module for module in modules - GROUND if not imports.find_children(module)}
+    wanted = {module.replace(".", "/") + ".py" for module in modules}
+    # A package's other files, such as templates, are read by its modules.
+    wanted |= {
+        path.relative_to(ROOT).as_posix()
+        for folder in {(ROOT / file).parent for file in wanted}
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix != ".py"
+    }
+    code = {dep for dep in files_of(stages[name]) if dep.startswith("rca/")}
+
+    assert code == wanted, "write into dvc.yaml:\n" + "\n".join(
+        f"      - {path}" for path in sorted(wanted)
+    )
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params__are_keys_of_the_configuration(stages, name):
+    params = config.load(Path("configs/debug.yaml"))
+
+    for key in params_of(stages[name]):
+        value = params
+        for part in key.split("."):
+            assert part in type(value).model_fields, key
+            value = getattr(value, part)
+
+
+def test_params__leave_no_section_out(stages):
+    whole = {name for name in STAGES if not params_of(stages[name])}
+    used = {key.split(".")[0] for stage in stages.values() for key in params_of(stage)}
+
+    assert whole == {"check", "report", "track"}
+    # `experiment` names the folders; those who show all parameters use all.
+    assert used | whole | {"experiment"} >= set(config.Params.model_fields)
+
+
+@pytest.mark.parametrize("name", STAGES[1:])
+def test_params__are_those_the_verb_guards(stages, name, monkeypatch):
+    guarded = []
+
+    def parameters(file, *keys):
+        guarded.extend(keys)
+        raise InterruptedError
+
+    monkeypatch.setattr(cli, "parameters", parameters)
+    verb, _ = parsed(stages[name])
+    with pytest.raises(InterruptedError):
+        cli.app(shlex.split(stages[name].cmd.partition(" rca ")[2]), standalone_mode=False)
+
+    assert sorted(guarded) == sorted(params_of(stages[name])), verb
+
+
+@pytest.mark.parametrize("name", STAGES[1:])
+def test_meta__says_what_slurm_should_reserve(stages, name):
+    slurm = stages[name].meta["slurm"]
+
+    assert {"mem_mb", "runtime"} <= set(slurm) <= {"mem_mb", "runtime", "gpu", "cpus_per_task"}
+    assert all(isinstance(value, int) and value > 0 for value in slurm.values())
+    assert ("gpu" in slurm) == ("compute.device" in params_of(stages[name]))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_desc__is_there(stages, name):
+    assert stages[name].desc
+
+
+@pytest.mark.parametrize("name", STAGES[1:])
+def test_module__has_the_stages_name_and_a_run(name):
+    module = ast.parse((ROOT / f"rca/stages/{name}.py").read_text(encoding="utf-8"))
+
+    assert any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in module.body)
+
+
+def test_dvcignore__hides_what_is_not_content():
+    repo = Repo(str(ROOT))
+
+    for path in ("rca/__pycache__/cli.pyc", ".venv/lib", "logs/demo/crf.log", "mlruns/0"):
+        assert repo.dvcignore.is_ignored_file(os.path.join(ROOT, path))
