@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rca.data.images import IGNORE, DataError, read_image, read_mask
+from rca.config import IGNORE
+from rca.data.images import DataError, read_image, read_mask
 from rca.data.voc import ImageList, VocFolder
 
 SHOWN = 20

@@ -9,8 +9,6 @@ from PIL import Image, UnidentifiedImageError
 
 from rca.files import new_file
 
-IGNORE = 255
-
 
 class DataError(ValueError):
     """A file of the data set cannot be used; the message names it and says what to do."""

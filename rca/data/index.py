@@ -12,13 +12,15 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rca.data.images import DataError, read_mask
 from rca.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COLUMNS = ("image", "split", "file", "mask", "saliency", "width", "height", "tags")
 
@@ -60,6 +62,8 @@ class Index:
 
     def tag_vector(self, record: Record) -> Tensor:
         """Image-level labels y, float32 (C,), 1 where the image holds the class."""
+        import torch  # here: the CRF's worker processes read indices and need no torch
+
         return torch.tensor([float(name in record.tags) for name in self.classes])
 
     def truth(self, record: Record) -> np.ndarray:

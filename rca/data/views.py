@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as T
 
-from rca.config import View
-from rca.data.images import IGNORE
+from rca.config import IGNORE, View
 
 MEAN = [0.485, 0.456, 0.406]  # ImageNet's, in RGB
 STD = [0.229, 0.224, 0.225]

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rca.data.images import IGNORE, DataError
+from rca.config import IGNORE
+from rca.data.images import DataError
 from rca.data.palette import voc_palette
 
 

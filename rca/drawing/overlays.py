@@ -11,7 +11,8 @@ import io
 import numpy as np
 from PIL import Image
 
-IGNORED = 255
+from rca.config import IGNORE
+
 OVERSAMPLING = 2
 FILL = 0.6  # opacity of a class's colour
 GREY, PALE = 0.5, 0.15  # shares of grey and of white in the photograph below it
@@ -40,7 +41,7 @@ def draw_labels(photo: Image.Image, labels: np.ndarray, palette: np.ndarray) -> 
         palette: uint8 (256, 3), label → colour.
     """
     colour, grey, labels = _enlarge(photo, labels)
-    ignored = labels == IGNORED
+    ignored = labels == IGNORE
     classes = np.where(ignored, np.uint8(0), labels)
     paints = palette.astype(np.float32)
     canvas = _mix(_mix(colour, grey, GREY), np.float32(255), PALE)

@@ -20,7 +20,8 @@ from typing import Literal
 
 import numpy as np
 
-IGNORED = 255
+from rca.config import IGNORE
+
 VALUES = 256
 Policy = Literal["strict", "background", "excluded"]
 
@@ -48,7 +49,7 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) ->
     counts = np.bincount(pairs, minlength=VALUES**2).reshape(VALUES, VALUES)
     _check_values("truth", counts.sum(axis=1), classes)
     _check_values("prediction", counts.sum(axis=0), classes)
-    return counts[: classes + 1, [*range(classes + 1), IGNORED]]
+    return counts[: classes + 1, [*range(classes + 1), IGNORE]]
 
 
 def errors(matrix: np.ndarray, policy: Policy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,7 +124,7 @@ def _size(labels: np.ndarray) -> str:
 
 def _check_values(name: str, counts: np.ndarray, classes: int) -> None:
     values = np.flatnonzero(counts)
-    wrong = values[(values > classes) & (values != IGNORED)]
+    wrong = values[(values > classes) & (values != IGNORE)]
     if len(wrong):
         listed = ", ".join(str(value) for value in wrong)
-        raise ValueError(f"{name} holds {listed}; allowed are 0 to {classes} and {IGNORED}")
+        raise ValueError(f"{name} holds {listed}; allowed are 0 to {classes} and {IGNORE}")

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rca.config import Evaluate, PseudoLabels
-from rca.evaluation.confusion import IGNORED
+from rca.config import IGNORE, Evaluate, PseudoLabels
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def protocol(
     return {
         "classes": ["background", *classes],
         "mask_source": mask_source,
-        "ignored_truth": IGNORED,
+        "ignored_truth": IGNORE,
         "ignored_predictions": cfg.ignored_predictions,
         "threshold": rules.threshold,
         "threshold_chosen_by": "fixed in params.yaml, no mask seen",

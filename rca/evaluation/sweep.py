@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rca.evaluation.confusion import IGNORED, mean_iou, over_activation, under_activation
+from rca.config import IGNORE
+from rca.evaluation.confusion import mean_iou, over_activation, under_activation
 
 THRESHOLDS = (np.arange(201) / 200).astype(np.float32)  # every threshold of two decimals is in it
 COLUMNS = ("threshold", "miou", "over_activation", "under_activation")
@@ -50,7 +51,7 @@ def histogram(
     Returns:
         int64 (C + 1, C + 1, thresholds + 1); the histograms of several images add up.
     """
-    known = truth != IGNORED
+    known = truth != IGNORE
     levels = np.searchsorted(THRESHOLDS, scores[known], side="left")
     shape = (classes + 1, classes + 1, len(THRESHOLDS) + 1)
     cells = np.ravel_multi_index((truth[known], labels[known], levels), shape)

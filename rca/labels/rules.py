@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rca.config import PseudoLabels
-
-IGNORE = 255
+from rca.config import IGNORE, PseudoLabels
 
 
 def label_map(

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rca.config import Compute, TrainSeg
+from rca.config import IGNORE, Compute, TrainSeg
 from rca.data.datasets import TrainingBatches, TrainingImages
-from rca.data.images import IGNORE, DataError, read_mask
+from rca.data.images import DataError, read_mask
 from rca.data.index import Index, Record, read_index
 from rca.files import new_folder
 from rca.models.deeplab import DeepLab
