@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+IGNORE = 255  # label of the pixels that neither teach nor count
+
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -183,6 +185,11 @@ class InferCam(Section):
     size: Count = Field(368, description="Short side of the image at scale 1, in pixels.")
     scales: list[Positive] = Field([0.5, 1.0, 1.5, 2.0], min_length=1)
     flip: bool = True
+    network_stride: Literal[8, 16, 32] | None = Field(
+        None,
+        description="Stride of the network at inference; a lower one than in training dilates the "
+        "same weights to finer maps. `null` keeps the training's.",
+    )
     stride: Count = Field(4, description="Image pixels per stored CAM pixel.")
     bits: Literal[8, 16] = Field(8, description="Bits of a stored CAM value.")
     shard_size: Count = Field(256, description="Images per file of the CAM store.")

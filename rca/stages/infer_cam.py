@@ -40,7 +40,8 @@ def run(cfg: InferCam, compute: Compute, *, index: Path, weights: Path, out: Pat
     """
     data = read_index(index)
     device = prepare(compute)
-    network = load_network(weights, data.classes).to(device, memory_format=torch.channels_last)
+    network = load_network(weights, data.classes, cfg.network_stride)
+    network = network.to(device, memory_format=torch.channels_last)
     with new_folder(out) as folder:
         for split in ("train", "val"):
             records = data.split(split)
@@ -55,9 +56,13 @@ def run(cfg: InferCam, compute: Compute, *, index: Path, weights: Path, out: Pat
                     shard = CamShard(cfg.bits)
 
 
-def load_network(weights: Path, classes: Sequence[str]) -> CamNetwork:
-    """The trained network, ready for inference."""
-    network = CamNetwork(len(classes), read_config(weights, TrainCam, tuple(classes)))
+def load_network(weights: Path, classes: Sequence[str], stride: int | None = None) -> CamNetwork:
+    """The trained network, ready for inference at its own stride or at another."""
+    cfg = read_config(weights, TrainCam, tuple(classes))
+    if stride:
+        backbone = cfg.backbone.model_copy(update={"stride": stride})
+        cfg = cfg.model_copy(update={"backbone": backbone})
+    network = CamNetwork(len(classes), cfg)
     network.load_state_dict(load_file(weights))
     return network.eval()
 
