@@ -11,10 +11,9 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,13 +47,6 @@ Weights = Annotated[Path, path("Trained network, a safetensors file.")]
 Cams = Annotated[Path, path("Folder of the CAMs, from `infer-cam`.")]
 Labels = Annotated[Path, path("Folder of label maps.")]
 Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
-
-
-class Supervision(StrEnum):
-    """What a segmentation network learns from."""
-
-    pseudo = "pseudo"
-    truth = "truth"
 
 
 @contextmanager
@@ -146,7 +138,9 @@ def crf(index: Index, cams: Cams, labels: Labels, out: Out, params: ParamsFile =
 
 @app.command(rich_help_panel=STAGE)
 def train_seg(
-    supervision: Annotated[Supervision, typer.Option(help="Refined labels, or the true masks.")],
+    supervision: Annotated[
+        Literal["pseudo", "truth"], typer.Option(help="Refined labels, or the true masks.")
+    ],
     index: Index,
     labels: Labels,
     out: Out,
@@ -159,10 +153,10 @@ def train_seg(
 
         stage.run(
             # That other networks are trained as well is no business of this one.
-            cfg.train_seg.model_copy(update={"supervisions": [supervision.value]}),
+            cfg.train_seg.model_copy(update={"supervisions": [supervision]}),
             cfg.compute,
             cfg.seed,
-            supervision=supervision.value,
+            supervision=supervision,
             index=index,
             labels=labels,
             out=out,
@@ -270,22 +264,13 @@ def table(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Print the mIoU of every stage."""
-    from rca.evaluation.summary import stage_rows
+    from rca.evaluation.console import text_table
 
     folder = results or Path("results") / config.load(params).experiment
     file = folder / "evaluate" / "metrics.json"
-    try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file; run the pipeline first (make demo)") from None
-    print(f"{'':26}{'split':7}{'images':>6}{'mIoU in %':>12}{'gain':>9}")
-    for row in stage_rows(metrics):
-        gain = "" if row["gain"] is None else f"{row['gain']:+.2f}"
-        miou = "none" if row["miou"] is None else f"{row['miou']:.2f}"
-        print(f"{row['title']:26}{row['split']:7}{row['images']:>6}{miou:>12}{gain:>9}")
-    ratio = metrics["miou"].get("ratio_to_fully_supervised")
-    if ratio is not None:
-        print(f"Segmentation network from tags: {ratio:.0%} of the one from true masks")
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file; run the pipeline first (make demo)")
+    print(text_table(json.loads(file.read_text(encoding="utf-8"))))
     page = folder / "report" / "report.html"
     if page.is_file():
         print(f"Report: {page.resolve().as_uri()}")

@@ -1,0 +1,328 @@
+"""`rca`: verbs, messages and exit codes; the stages themselves are stood in for."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rca import cli, config
+from rca.config import ConfigError
+from rca.data.images import DataError
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {
+    "data": "--data d",
+    "index": "--index i",
+    "weights": "--weights w",
+    "cams": "--cams c",
+    "labels": "--labels l",
+    "results": "--results r",
+    "evaluated": "--pseudo-labels p --crf f --predictions s",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with the debug preset as params.yaml."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "configs", "configs")
+    shutil.copyfile("configs/debug.yaml", "params.yaml")
+    return tmp_path
+
+
+def stand_in(monkeypatch, stage: str, run) -> None:
+    monkeypatch.setitem(sys.modules, f"rca.stages.{stage}", SimpleNamespace(run=run))
+    monkeypatch.setattr(f"rca.stages.{stage}", sys.modules[f"rca.stages.{stage}"], raising=False)
+
+
+def rca(monkeypatch, arguments: str) -> int:
+    """Exit status of `rca arguments`."""
+    monkeypatch.setattr(sys, "argv", ["rca", *arguments.split()])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "inputs", "sections", "paths"),
+    [
+        ("download", [], ["download"], {}),
+        ("index", ["data"], ["index"], {"data": "d"}),
+        ("train-cam", ["index"], ["train_cam", "compute", "seed"], {"index": "i"}),
+        (
+            "infer-cam",
+            ["index", "weights"],
+            ["infer_cam", "compute"],
+            {"index": "i", "weights": "w"},
+        ),
+        ("pseudo-labels", ["index", "cams"], ["pseudo_labels"], {"index": "i", "cams": "c"}),
+        (
+            "crf",
+            ["index", "cams", "labels"],
+            ["crf", "pseudo_labels"],
+            {"index": "i", "cams": "c", "labels": "l"},
+        ),
+        (
+            "infer-seg",
+            ["index", "weights"],
+            ["infer_seg", "compute"],
+            {"index": "i", "weights": "w"},
+        ),
+        (
+            "evaluate",
+            ["index", "cams", "evaluated"],
+            ["evaluate", "pseudo_labels"],
+            {"index": "i", "cams": "c", "pseudo_labels": "p", "crf": "f", "predictions": "s"},
+        ),
+        (
+            "report",
+            ["index", "results"],
+            ["report", "pseudo_labels"],
+            {"index": "i", "results": "r"},
+        ),
+    ],
+)
+def test_verb__hands_its_sections_and_paths_to_the_stage(
+    folder, monkeypatch, verb, inputs, sections, paths
+):
+    calls = []
+    stand_in(monkeypatch, verb.replace("-", "_"), lambda *cfg, **kw: calls.append((cfg, kw)))
+    options = " ".join(FOLDERS[name] for name in inputs)
+
+    assert rca(monkeypatch, f"{verb} {options} --out o") == 0
+
+    params = config.load(Path("params.yaml"))
+    (given, keywords), *others = calls
+    assert not others
+    assert list(given) == [getattr(params, section) for section in sections]
+    wanted = {key: Path(value) for key, value in {**paths, "out": "o"}.items()}
+    assert {key: value for key, value in keywords.items() if key in wanted} == wanted
+
+
+def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):
+    calls = []
+    stand_in(monkeypatch, "train_seg", lambda *cfg, **keywords: calls.append((cfg, keywords)))
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("[pseudo]", "[pseudo, truth]"))
+
+    rca(monkeypatch, "train-seg --supervision truth --index i --labels l --out o")
+
+    ((section, _, seed), keywords), *_ = calls
+    assert section.supervisions == ["truth"] and keywords["supervision"] == "truth"
+    assert seed == 0
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_evaluate__says_whether_a_network_was_pretrained(folder, monkeypatch, pretrained):
+    calls = []
+    stand_in(monkeypatch, "evaluate", lambda *cfg, **keywords: calls.append(keywords))
+    weights = config.load(Path("params.yaml")).train_cam.backbone.weights
+    text = Path("params.yaml").read_text()
+    if not pretrained:
+        Path("params.yaml").write_text(text.replace(str(weights), "none"))
+
+    rca(
+        monkeypatch, f"evaluate {FOLDERS['index']} {FOLDERS['cams']} {FOLDERS['evaluated']} --out o"
+    )
+
+    assert calls[0]["pretrained"] is pretrained
+
+
+def test_track__gets_the_whole_configuration(folder, monkeypatch):
+    calls = []
+    stand_in(monkeypatch, "track", lambda *cfg, **keywords: calls.append((cfg, keywords)))
+
+    rca(monkeypatch, "track --results r --out o")
+
+    params = config.load(Path("params.yaml"))
+    assert calls == [((params.track, params), {"results": Path("r"), "out": Path("o")})]
+
+
+def test_help__imports_neither_torch_nor_mlflow_nor_dvc():
+    heavy = ("torch", "mlflow", "dvc", "snakemake", "numpy", "PIL")
+    code = f"import sys, rca.cli; print([name for name in {heavy} if name in sys.modules])"
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("params.yaml: no"),
+        DataError("a.jpg: cannot be decoded"),
+        FloatingPointError("x"),
+    ],
+)
+def test_main__shows_what_the_user_can_mend_as_one_message(folder, monkeypatch, capsys, error):
+    def fail(*_, **__):
+        raise error
+
+    stand_in(monkeypatch, "index", fail)
+
+    assert rca(monkeypatch, "index --data d --out o") == 2
+    assert capsys.readouterr().err == f"rca: {error}\n"
+
+
+def test_main__lets_our_own_mistakes_through(folder, monkeypatch):
+    stand_in(monkeypatch, "index", lambda *_, **__: [][0])
+
+    with pytest.raises(IndexError):
+        rca(monkeypatch, "index --data d --out o")
+
+
+@pytest.mark.parametrize("verb", ["check", "index --data d --out o"])
+def test_verbs__stop_at_a_wrong_key_of_any_section(folder, monkeypatch, capsys, verb):
+    stand_in(monkeypatch, "index", lambda *_, **__: pytest.fail("the stage ran"))
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("crf:\n", "crf:\n  iteration: 3\n"))
+
+    assert rca(monkeypatch, verb) == 2
+    assert "crf.iteration: no such key" in capsys.readouterr().err
+
+
+def test_check__accepts_a_file_elsewhere(folder, monkeypatch, capsys):
+    assert rca(monkeypatch, "check --params configs/voc12_paper.yaml") == 0
+    assert capsys.readouterr().out == "configs/voc12_paper.yaml: valid (experiment voc12_paper)\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        ("limit: 8", "limit: 9", True),
+        ("iterations: 2", "iterations: 3", False),  # no concern of `index`
+        ("limit: 8", "limit: 8 # still", False),
+        ("limit: 8", "limt: 8", True),
+    ],
+)
+def test_verbs__refuse_a_result_of_parameters_edited_meanwhile(
+    folder, monkeypatch, capsys, old, new, refused
+):
+    def edit(*_, **__):
+        text = Path("params.yaml").read_text()
+        assert old in text
+        Path("params.yaml").write_text(text.replace(old, new))
+
+    stand_in(monkeypatch, "index", edit)
+
+    assert rca(monkeypatch, "index --data d --out o") == (2 if refused else 0)
+    message = capsys.readouterr().err
+    assert ("index" in message) == refused
+
+
+def test_report__refuses_any_edit_meanwhile(folder, monkeypatch, capsys):
+    def edit(*_, **__):
+        text = Path("params.yaml").read_text()
+        Path("params.yaml").write_text(text.replace("iterations: 2", "iterations: 3"))
+
+    stand_in(monkeypatch, "report", edit)
+
+    assert rca(monkeypatch, "report --index i --results r --out o") == 2
+    assert "was edited while the stage ran" in capsys.readouterr().err
+
+
+def test_use__makes_a_preset_current_and_keeps_the_one_before(folder, monkeypatch, capsys):
+    before = Path("params.yaml").read_text()
+
+    assert rca(monkeypatch, "use voc12_paper") == 0
+
+    assert config.load(Path("params.yaml")) == config.load(Path("configs/voc12_paper.yaml"))
+    assert "$schema=workflow/schemas/" in Path("params.yaml").read_text()
+    assert Path("params.yaml.bak").read_text() == before
+    assert "experiment voc12_paper" in capsys.readouterr().out
+
+
+def test_use__refuses_an_unknown_preset_and_names_the_known(folder, monkeypatch, capsys):
+    before = Path("params.yaml").read_text()
+
+    assert rca(monkeypatch, "use voc") == 2
+
+    message = capsys.readouterr().err
+    assert "no preset 'voc'" in message and "debug" in message and "voc12_paper" in message
+    assert Path("params.yaml").read_text() == before
+
+
+def test_use__refuses_a_preset_that_is_not_valid(folder, monkeypatch, capsys):
+    before = Path("params.yaml").read_text()
+    Path("configs/mine.yaml").write_text("experiment: mine\n")
+
+    assert rca(monkeypatch, "use mine") == 2
+    assert "download: missing" in capsys.readouterr().err
+    assert Path("params.yaml").read_text() == before
+
+
+def test_table__shows_every_product_aligned(folder, monkeypatch, capsys):
+    product = {"iou": {}, "coverage": 100.0}
+    metrics = {
+        "miou": {
+            "cam_seeds_train": 41.2345,
+            "pseudo_labels_train": None,
+            "cam_seeds_val": 30.0,
+            "network_val": 55.5,
+            "fully_supervised_val": 60.0,
+            "ratio_to_fully_supervised": 0.925,
+        },
+        "products": {
+            "cam_seeds_train": {"split": "train", "images": 200, "miou": 41.2345, **product},
+            "pseudo_labels_train": {"split": "train", "images": 200, "miou": None, **product},
+            "cam_seeds_val": {"split": "val", "images": 80, "miou": 30.0, **product},
+            "network_val": {"split": "val", "images": 80, "miou": 55.5, **product},
+            "fully_supervised_val": {"split": "val", "images": 80, "miou": 60.0, **product},
+        },
+    }
+    Path("r/evaluate").mkdir(parents=True)
+    Path("r/evaluate/metrics.json").write_text(json.dumps(metrics))
+    Path("r/report").mkdir()
+    Path("r/report/report.html").touch()
+
+    assert rca(monkeypatch, "table --results r") == 0
+
+    page = (folder / "r/report/report.html").as_uri()
+    assert (
+        capsys.readouterr().out
+        == f"""\
+                          split  images  mIoU in %    gain
+CAM seeds                 train     200      41.23
+Pseudo-labels             train     200       none
+CAM seeds                 val        80      30.00
+Segmentation network      val        80      55.50  +25.50
+Same network, true masks  val        80      60.00
+The network from tags reaches 92% of the one from true masks.
+Report: {page}
+"""
+    )
+
+
+def test_table__of_a_run_that_is_not_evaluated_says_what_to_do(folder, monkeypatch, capsys):
+    assert rca(monkeypatch, "table") == 2
+    assert "results/debug/evaluate/metrics.json" in capsys.readouterr().err
+
+
+def test_schema__is_that_of_the_configuration(folder, monkeypatch, capsys):
+    assert rca(monkeypatch, "schema") == 0
+    assert capsys.readouterr().out == config.json_schema()
+
+
+def test_log__goes_to_stderr_with_time_and_stage(folder):
+    code = (
+        "import sys, types, logging;"
+        "run = lambda *a, **k: logging.getLogger('rca.stages.index').info('%d images', 3);"
+        "sys.modules['rca.stages.index'] = types.SimpleNamespace(run=run);"
+        "sys.argv = ['rca', 'index', '--data', 'd', '--out', 'o'];"
+        "from rca.cli import main; main()"
+    )
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout == ""
+    assert re.fullmatch(r"\d\d:\d\d:\d\d index: 3 images\n", run.stderr), run.stderr
