@@ -126,7 +126,7 @@ def _info_nce(
     positive = filled[labels]  # (R, M)
     own = similar[torch.arange(len(labels), device=labels.device), labels]  # (R, M)
 
-    # Finite, so that a query without negatives has a loss of 0 and a gradient of 0, not NaN.
+    # Finite: without negatives, -inf would send NaN through the gradient of logsumexp.
     lowest = torch.finfo(similar.dtype).min
     repelled = similar.masked_fill(~negative, lowest).flatten(1).logsumexp(dim=1, keepdim=True)
     if form == "paper":

@@ -120,7 +120,7 @@ def test_prototype_affinity__what_invalid_prototypes_hold_does_not_matter(scale:
 def test_aggregate__context_is_zero_without_prototypes(scale: str, null: bool) -> None:
     features = FEATURES.clone().requires_grad_()
     none = torch.zeros_like(VALID)
-    context = aggregate(features, torch.zeros(C, K, D).double(), none, scale, null=null)
+    context = aggregate(features, PROTOTYPES, none, scale, null=null)
     context.sum().backward()
     assert torch.equal(context[:, D:], torch.zeros_like(FEATURES))
     assert torch.equal(features.grad, torch.ones_like(FEATURES))  # of F itself
@@ -158,6 +158,12 @@ def test_aggregate__under_autocast_the_affinity_is_computed_in_full() -> None:
         context = aggregate(features.bfloat16(), prototypes, VALID)
     assert torch.equal(affinity, prototype_affinity(features, prototypes, VALID))
     assert context.dtype == torch.bfloat16
+
+
+def test_aggregate__half_precision_features_stay_so() -> None:
+    half = aggregate(FEATURES.bfloat16(), PROTOTYPES.float(), VALID)
+    full = aggregate(FEATURES.bfloat16().float(), PROTOTYPES.float(), VALID)
+    assert torch.equal(half, full.bfloat16())
 
 
 def test_aggregate__same_on_every_device(device) -> None:

@@ -178,7 +178,7 @@ def test_fit_prototypes__greedy_seeds_beat_plain_ones() -> None:
     """Seeds alone, before any Lloyd round, against k-means++ without trials."""
     memory = a_memory()
     greedy, plain = 0.0, 0.0
-    for seed in range(10):
+    for seed in range(20):
         seeds, _ = fit_prototypes(memory, FULL, K, seeded(seed), restarts=1, iterations=0)
         for c in range(C):
             greedy += inertia(memory[c], seeds[c])
@@ -189,7 +189,7 @@ def test_fit_prototypes__greedy_seeds_beat_plain_ones() -> None:
                 pick = rng.choice(M, p=(distance / distance.sum()).numpy())
                 chosen.append(memory[c, pick])
             plain += inertia(memory[c], torch.stack(chosen))
-    assert greedy < 0.95 * plain
+    assert greedy < 0.85 * plain  # 0.91 with a single trial
 
 
 def test_fit_prototypes__restarts_lower_the_inertia() -> None:
