@@ -147,8 +147,8 @@ def test_rca_losses__gradient() -> None:
     def total(f: torch.Tensor, o: torch.Tensor) -> torch.Tensor:
         return rca_losses(f, coarse, o, TAGS, memory, settings, 2, seeded())["loss"]
 
-    small = (features[..., :3, :3].requires_grad_(), final[..., :3, :3].requires_grad_())
-    coarse = coarse[..., :3, :3]
+    small = (features[..., :2, :2].requires_grad_(), final[..., :2, :2].requires_grad_())
+    coarse = coarse[..., :2, :2]
     assert torch.autograd.gradcheck(total, small)
 
 
