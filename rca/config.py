@@ -104,6 +104,11 @@ class Backbone(Section):
         "imagenet",
         description="A safetensors file of the backbone, torchvision's ImageNet weights, or none.",
     )
+    blocks: Count | None = Field(
+        None,
+        description="Leading blocks in use; `null` takes all. 18 leaves out MobileNetV2's last 1×1 "
+        "convolution, as DeepLab does.",
+    )
     frozen_blocks: int = Field(
         0, ge=0, description="Leading blocks that are not trained (paper: 0)."
     )

@@ -48,9 +48,12 @@ def build_backbone(cfg: BackboneConfig) -> Backbone:
     backbone = build(cfg)
     if isinstance(cfg.weights, Path):
         _load(backbone, cfg.weights)
+    del backbone[cfg.blocks or len(backbone) :]
     for block in list(backbone)[: cfg.frozen_blocks]:
         block.requires_grad_(False)
     backbone.stride = cfg.stride
+    convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    backbone.channels = convolutions[-1].out_channels
     return backbone
 
 
@@ -61,7 +64,6 @@ def _mobilenet_v2(cfg: BackboneConfig) -> Backbone:
         _replace_stride(backbone[14:], 32 // cfg.stride)
     if cfg.stride == 8:
         _replace_stride(backbone[7:14], 2)
-    backbone.channels = 1280
     return backbone
 
 
@@ -77,7 +79,6 @@ def _resnet(cfg: BackboneConfig) -> Backbone:
         _replace_stride(backbone[4:], 32 // cfg.stride)
     if cfg.stride == 8:
         _replace_stride(backbone[3:4], 2)
-    backbone.channels = 2048
     return backbone
 
 
@@ -89,9 +90,7 @@ def _vgg16(cfg: BackboneConfig) -> Backbone:
     if cfg.stride == 8:
         layers[23] = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
         _replace_stride(layers[24:], 2)
-    backbone = Backbone(*layers)
-    backbone.channels = 512
-    return backbone
+    return Backbone(*layers)
 
 
 def _torchvision(build: type, weights: models.WeightsEnum, cfg: BackboneConfig) -> nn.Module:

@@ -103,3 +103,16 @@ def test_build_backbone__foreign_weights_are_refused():
 def test_build_backbone__vgg16_has_no_stride_32():
     with pytest.raises(ValueError, match=r"backbone\.stride"):
         build_backbone(Backbone(name="vgg16", stride=32, weights="none"))
+
+
+def test_build_backbone__fewer_blocks_drop_the_last_convolution():
+    """320 features come out of MobileNetV2's last bottleneck, 1280 of the convolution after it."""
+    whole = build_backbone(Backbone(name="mobilenet_v2", stride=16, weights=EMBEDDED)).eval()
+    cut = build_backbone(
+        Backbone(name="mobilenet_v2", stride=16, weights=EMBEDDED, blocks=18)
+    ).eval()
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        features = cut(image)
+        assert torch.equal(whole[18](features), whole(image))
+    assert (cut.channels, features.shape[1]) == (320, 320)
