@@ -14,6 +14,7 @@ from torch import nn
 from torchvision import models
 
 from rca.config import Backbone as BackboneConfig
+from rca.config import ConfigError
 
 NORMS = (nn.BatchNorm2d,)
 
@@ -37,7 +38,7 @@ def build_backbone(cfg: BackboneConfig) -> Backbone:
     """The backbone that `cfg` names, with its weights; leading blocks frozen as asked.
 
     Raises:
-        ValueError: the weights are not those of this backbone, or cannot be had.
+        ConfigError: the weights are not those of this backbone, or cannot be had.
     """
     build = {
         "mobilenet_v2": _mobilenet_v2,
@@ -85,7 +86,7 @@ def _resnet(cfg: BackboneConfig) -> Backbone:
 def _vgg16(cfg: BackboneConfig) -> Backbone:
     """VGG16 without its last pooling; at stride 8 the fourth pools in place, conv5 is dilated."""
     if cfg.stride == 32:
-        raise ValueError("backbone.stride: vgg16 has stride 8 or 16 here, its last pool is dropped")
+        raise ConfigError("backbone.stride: vgg16 has stride 8 or 16 here, its last pool is dropped")
     layers = list(_torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, cfg).features)[:30]
     if cfg.stride == 8:
         layers[23] = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
@@ -99,7 +100,7 @@ def _torchvision(build: type, weights: models.WeightsEnum, cfg: BackboneConfig) 
     try:
         return build(weights=weights)
     except OSError as error:  # URLError too
-        raise ValueError(
+        raise ConfigError(
             f"backbone.weights: the ImageNet weights of {cfg.name} could not be fetched from "
             f"{weights.url} ({error}); fetch them on a machine with internet into "
             f"{torch.hub.get_dir()}/checkpoints"
@@ -120,10 +121,10 @@ def _replace_stride(blocks: list[nn.Module] | nn.Sequential, dilation: int) -> N
 
 def _load(backbone: Backbone, path: Path) -> None:
     if not path.is_file():
-        raise ValueError(f"backbone.weights: {path}: no such file")
+        raise ConfigError(f"backbone.weights: {path}: no such file")
     state = {key.removeprefix("features."): value for key, value in load_file(path).items()}
     try:
         backbone.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
-        raise ValueError(f"backbone.weights: {path} is not of this backbone: {reason}") from None
+        raise ConfigError(f"backbone.weights: {path} is not of this backbone: {reason}") from None

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rca.config import Section
+from rca.config import ConfigError, Section
 from rca.files import new_file
 
 Config = TypeVar("Config", bound=Section)
@@ -32,16 +32,16 @@ def read_config(path: Path, kind: type[Config], classes: tuple[str, ...]) -> Con
     Its backbone's own weights are set to none: they are in the file.
 
     Raises:
-        ValueError: the file is missing or damaged, or is of other classes.
+        ConfigError: the file is missing or damaged, or is of other classes.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (FileNotFoundError, SafetensorError) as error:
-        raise ValueError(f"{path}: no usable weights ({error}); train again") from None
+        raise ConfigError(f"{path}: no usable weights ({error}); train again") from None
     trained = tuple(json.loads(metadata["classes"]))
     if trained != classes:
-        raise ValueError(
+        raise ConfigError(
             f"{path}: trained for {', '.join(trained)}; the index has {', '.join(classes)}: "
             "train again, or index the same classes"
         )

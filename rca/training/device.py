@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from rca.config import Compute
+from rca.config import Compute, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +15,11 @@ def prepare(compute: Compute) -> torch.device:
     """Set the number of CPU threads and return the device.
 
     Raises:
-        ValueError: `cuda` is asked for and there is none.
+        ConfigError: `cuda` is asked for and there is none.
     """
     torch.set_num_threads(compute.threads)
     if compute.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("compute.device: cuda is asked for, but torch sees no CUDA device")
+        raise ConfigError("compute.device: cuda is asked for, but torch sees no CUDA device")
     use_cuda = compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
     if use_cuda:
         log.info("on %s", torch.cuda.get_device_name())

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from rca.config import Backbone
+from rca.config import Backbone, ConfigError
 from rca.models.backbones import build_backbone
 
 EMBEDDED = Path("data/embedded/mobilenet_v2_imagenet_features.safetensors")
@@ -91,17 +91,17 @@ def test_backbone__train_keeps_normalisation_on_stored_statistics():
 
 
 def test_build_backbone__missing_weights_name_the_file():
-    with pytest.raises(ValueError, match=r"nowhere\.safetensors: no such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.safetensors: no such file"):
         build_backbone(Backbone(name="mobilenet_v2", weights=Path("nowhere.safetensors")))
 
 
 def test_build_backbone__foreign_weights_are_refused():
-    with pytest.raises(ValueError, match="is not of this backbone"):
+    with pytest.raises(ConfigError, match="is not of this backbone"):
         build_backbone(Backbone(name="resnet50", weights=EMBEDDED))
 
 
 def test_build_backbone__vgg16_has_no_stride_32():
-    with pytest.raises(ValueError, match=r"backbone\.stride"):
+    with pytest.raises(ConfigError, match=r"backbone\.stride"):
         build_backbone(Backbone(name="vgg16", stride=32, weights="none"))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rca.config import Aggregation, Backbone, Head, TrainCam
+from rca.config import Aggregation, Backbone, ConfigError, Head, TrainCam
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import read_config, save_weights
 
@@ -61,11 +61,11 @@ def test_weights__come_back_with_prototypes_and_configuration(tmp_path):
 def test_read_config__other_classes_are_refused(tmp_path):
     net = network(enabled=False)
     save_weights(tmp_path / "w.safetensors", net, CLASSES, TrainCam(rsa=net.rsa))
-    with pytest.raises(ValueError, match="trained for cat, dog; the index has cow"):
+    with pytest.raises(ConfigError, match="trained for cat, dog; the index has cow"):
         read_config(tmp_path / "w.safetensors", TrainCam, ("cow",))
 
 
 def test_read_config__damaged_weights_are_named(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"cut off")
-    with pytest.raises(ValueError, match=r"w.safetensors: no usable weights"):
+    with pytest.raises(ConfigError, match=r"w.safetensors: no usable weights"):
         read_config(tmp_path / "w.safetensors", TrainCam, CLASSES)
