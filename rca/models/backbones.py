@@ -86,7 +86,7 @@ def _resnet(cfg: BackboneConfig) -> Backbone:
 def _vgg16(cfg: BackboneConfig) -> Backbone:
     """VGG16 without its last pooling; at stride 8 the fourth pools in place, conv5 is dilated."""
     if cfg.stride == 32:
-        raise ConfigError("backbone.stride: vgg16 has stride 8 or 16 here, its last pool is dropped")
+        raise ConfigError("backbone.stride: vgg16 comes with stride 8 or 16, its last pool dropped")
     layers = list(_torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, cfg).features)[:30]
     if cfg.stride == 8:
         layers[23] = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
