@@ -31,6 +31,8 @@ localrules:
 rule all:
     input:
         [MARKS / stage["name"] for stage in stages],
+    message:
+        "every stage is done"
 
 
 for stage in stages:
@@ -50,8 +52,8 @@ for stage in stages:
         resources:
             **stage["resources"],
         params:
-            dvc=f"{sys.executable} -m dvc --wait-for-lock",
+            python=sys.executable,
             stage=stage["name"],
         shell:
-            "{params.dvc} repro --quiet --single-item {params.stage} 2>&1 | tee {log}"
-            " && touch {output}"
+            "{params.python:q} -m dvc --wait-for-lock repro --quiet --single-item {params.stage}"
+            " 2>&1 | tee {log} && touch {output}"

@@ -22,7 +22,7 @@ _guard: IO[str] | None = None  # held open, and so locked, until the process end
 
 
 class Stage(TypedDict):
-    """A stage of dvc.yaml; the items of a matrix are stages of their own."""
+    """A stage of dvc.yaml; each item of a `foreach` is a stage of its own."""
 
     name: str
     rule: str

@@ -1,0 +1,255 @@
+"""The whole pipeline on eight images, through both engines, as users run it.
+
+All runs take place once, in two copies of the repository side by side; the tests read what the runs
+left. `dvc` starts with `dvc repro`, `snakemake` with Snakemake, killed once in the middle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.pipeline
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PATIENCE = 1200  # seconds, for a busy machine
+AFTER_CRF = {"crf", "train_seg@pseudo", "infer_seg@pseudo", "evaluate", "report", "track"}
+STAGES = {"download", "index", "train_cam", "infer_cam", "pseudo_labels", *AFTER_CRF}
+
+
+@dataclass
+class Run:
+    """What one command printed, and which stages it ran."""
+
+    status: int
+    text: str
+    stages: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        by_dvc = re.findall(r"^Running stage '([^']+)'", self.text, re.MULTILINE)
+        by_snakemake = re.findall(r"^Job \d+: ([\w@]+): ", self.text, re.MULTILINE)
+        self.stages = {*by_dvc, *by_snakemake} - {"check"}
+
+
+class Copy:
+    """A fresh clone of the repository with the debug preset."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file() and not name.startswith(("docs/", "tests/", "dvc.lock")):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, root / name)
+        shutil.copy(ROOT / "configs/debug.yaml", root / "params.yaml")
+        subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
+        self.environment = {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PYTHONPATH": str(root),
+            "DVC_SITE_CACHE_DIR": str(root / ".dvc/tmp/site"),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        """`command` in a process group of its own."""
+        return subprocess.Popen(
+            command.split(),
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, command: str) -> Run:
+        process = self.start(command)
+        text, _ = process.communicate(timeout=PATIENCE)
+        return Run(process.returncode, text)
+
+    def killed_in(self, stage: str, sign: str, command: str) -> Run:
+        """`command` and all its children, killed when the log of `stage` shows `sign`."""
+        process = self.start(command)
+        log = self.root / f"logs/debug/{stage}.log"
+        end = time.monotonic() + PATIENCE
+        while not (log.is_file() and sign in log.read_text()):
+            assert process.poll() is None and time.monotonic() < end, process.stdout.read()
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        text, _ = process.communicate()
+        return Run(process.returncode, text)
+
+    def edit(self, old: str, new: str) -> None:
+        file = self.root / "params.yaml"
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    def digests(self) -> dict[str, str]:
+        """Every file that the stages wrote, and DVC's books, whose order is that of the runs."""
+        digests = {
+            file.relative_to(self.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+            for folder in ("data/voc12_animals_sample", "results")
+            for file in (self.root / folder).rglob("*")
+            if file.is_file()
+        }
+        books = yaml.safe_load((self.root / "dvc.lock").read_text())
+        return {**digests, "dvc.lock": json.dumps(books, sort_keys=True)}
+
+
+DVC = "dvc repro"
+SNAKEMAKE = "snakemake --cores all"
+# Engine, edit of params.yaml, and what the message must say.
+FAULTS = [
+    (DVC, "crf:\n", "crf:\n  iteration: 3\n", "crf.iteration: no such key"),
+    (DVC, "crf:\n", "crff: {}\ncrf:\n", "crff: no such key"),
+    (SNAKEMAKE, "crf:\n", "crf:\n  iteration: 3\n", "crf.iteration: no such key"),
+    (SNAKEMAKE, "iterations: 2", "iterations: many", "crf.iterations: Input should be a valid"),
+]
+
+
+def by_dvc(copy: Copy) -> Iterator[tuple[str, object]]:
+    copy.edit("crf:\n", "crf:\n  iteration: 3\n")
+    yield "wrong_in_fresh_clone", copy.run(DVC)
+    copy.edit("  iteration: 3\n", "")
+    yield "first", copy.run(DVC)
+    yield "first_digests", copy.digests()
+    yield "again", copy.run(DVC)
+    yield "by_snakemake", copy.run(SNAKEMAKE)
+
+    copy.edit("iterations: 2", "iterations: 3")
+    yield "changed_by_snakemake", copy.run(SNAKEMAKE)
+    yield "changed_digests", copy.digests()
+    yield "changed_again", copy.run(DVC)
+    copy.edit("iterations: 3", "iterations: 2")
+    yield "back", copy.run(DVC)
+    yield "back_digests", copy.digests()
+
+
+def by_snakemake(copy: Copy) -> Iterator[tuple[str, object]]:
+    yield "killed", copy.killed_in("train_cam", "on the CPU", SNAKEMAKE)
+    yield "killed_digests", copy.digests()
+    yield "killed_status", copy.run("dvc status")
+    yield "first", copy.run(SNAKEMAKE)
+    yield "first_digests", copy.digests()
+    yield "again", copy.run(SNAKEMAKE)
+    yield "by_dvc", copy.run(DVC)
+
+    for engine, old, new, _ in FAULTS:
+        copy.edit(old, new)
+        yield f"{engine} {new}", copy.run(engine)
+        copy.edit(new, old)
+    yield "wrong_digests", copy.digests()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> SimpleNamespace:
+    """Both histories, by engine: `runs.dvc`, `runs.snakemake`."""
+    folder = tmp_path_factory.mktemp("engines")
+    copies = [Copy(folder / "dvc"), Copy(folder / "snakemake")]
+    with ThreadPoolExecutor(2) as pool:
+        dvc, snakemake = pool.map(
+            lambda history, copy: SimpleNamespace(**dict(history(copy))),
+            (by_dvc, by_snakemake),
+            copies,
+        )
+    return SimpleNamespace(dvc=dvc, snakemake=snakemake)
+
+
+def test_dvc__runs_every_stage(runs):
+    assert runs.dvc.first.status == 0, runs.dvc.first.text
+    assert runs.dvc.first.stages == STAGES
+
+
+def test_snakemake__runs_every_stage_also_after_a_kill(runs):
+    assert runs.snakemake.first.status == 0, runs.snakemake.first.text
+    assert runs.snakemake.first.stages == STAGES - {"download", "index"}
+
+
+def test_kill__leaves_no_output_to_be_trusted(runs):
+    assert runs.snakemake.killed.status == -signal.SIGKILL
+    assert not [name for name in runs.snakemake.killed_digests if "train_cam" in name]
+    assert "deleted:            results/debug/train_cam/weights.safetensors" in (
+        runs.snakemake.killed_status.text
+    )
+    assert "index:" not in runs.snakemake.killed_status.text
+
+
+def test_engines__write_the_same_bytes(runs):
+    assert len(runs.dvc.first_digests) > 50
+    assert runs.snakemake.first_digests == runs.dvc.first_digests
+
+
+def test_second_run__does_nothing(runs):
+    assert runs.dvc.again.stages == set()
+    assert "Data and pipelines are up to date" in runs.dvc.again.text
+    assert runs.snakemake.again.stages == set()
+    assert "Nothing to be done" in runs.snakemake.again.text
+
+
+def test_engines__in_turn_accept_each_others_work(runs):
+    assert runs.dvc.by_snakemake.stages == set()
+    assert "Nothing to be done" in runs.dvc.by_snakemake.text
+    assert runs.snakemake.by_dvc.stages == set()
+    assert "Data and pipelines are up to date" in runs.snakemake.by_dvc.text
+
+
+def test_changed_parameter__runs_its_stage_and_those_below(runs):
+    assert runs.dvc.changed_by_snakemake.status == 0, runs.dvc.changed_by_snakemake.text
+    assert runs.dvc.changed_by_snakemake.stages == AFTER_CRF
+    assert runs.dvc.changed_again.stages == set()
+
+    before, after = runs.dvc.first_digests, runs.dvc.changed_digests
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert {name.split("/")[2] for name in changed if name.startswith("results/")} == {
+        stage.split("@")[0] for stage in AFTER_CRF
+    }
+    assert not any(name.startswith("data/") for name in changed)
+
+
+def test_earlier_parameters__are_restored_without_running(runs):
+    assert runs.dvc.back.status == 0, runs.dvc.back.text
+    assert runs.dvc.back.stages == set()
+    assert runs.dvc.back_digests == runs.dvc.first_digests
+
+
+@pytest.mark.parametrize(("engine", "_", "new", "message"), FAULTS)
+def test_wrong_parameter__stops_before_anything_runs_and_is_named(runs, engine, _, new, message):
+    run = vars(runs.snakemake)[f"{engine} {new}"]
+
+    assert run.status != 0
+    assert run.stages == set()
+    assert message in run.text
+    assert "Traceback" not in run.text
+    assert runs.snakemake.wrong_digests == runs.snakemake.first_digests
+
+
+def test_wrong_parameter__stops_a_fresh_clone(runs):
+    run = runs.dvc.wrong_in_fresh_clone
+
+    assert run.status != 0
+    assert run.stages == set()
+    assert "crf.iteration: no such key" in run.text
