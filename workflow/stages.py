@@ -57,8 +57,15 @@ def plan(experiment: str) -> list[Stage]:
 
 
 def read_plan() -> list[Stage]:
-    """What the main process found out."""
-    return json.loads(PLAN.read_text(encoding="utf-8"))
+    """What the main process found out.
+
+    Raises:
+        ConfigError: it has not found out yet.
+    """
+    try:
+        return json.loads(PLAN.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("another Snakemake is just starting here; wait for it") from None
 
 
 def _alone() -> bool:

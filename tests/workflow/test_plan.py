@@ -143,3 +143,12 @@ def test_plan__reports_what_dvc_cannot_resolve(stages):
 
     with pytest.raises(ConfigError, match="'b'"):
         stages.plan("demo")
+
+
+def test_plan__beside_a_snakemake_that_just_starts_says_to_wait(stages):
+    stages.MARKS.mkdir(parents=True)
+    with (stages.MARKS / ".guard").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        with pytest.raises(ConfigError, match="wait"):
+            stages.plan("demo")
