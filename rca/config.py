@@ -195,6 +195,11 @@ class InferCam(Section):
         description="Stride of the network at inference; a lower one than in training dilates the "
         "same weights to finer maps. `null` keeps the training's.",
     )
+    presence: Fraction = Field(
+        0.5,
+        description="Probability from which a class counts as present in a validation image, whose "
+        "tags are not used; the most probable class always does.",
+    )
     stride: Count = Field(4, description="Image pixels per stored CAM pixel.")
     bits: Literal[8, 16] = Field(8, description="Bits of a stored CAM value.")
     shard_size: Count = Field(256, description="Images per file of the CAM store.")
@@ -255,6 +260,11 @@ class TrainSeg(Section):
     head: Literal["deeplab_v2", "large_fov", "deeplab_v3"] = "deeplab_v2"
     epochs: Count = 30
     batch_size: Count = 8
+    balanced: bool = Field(
+        False,
+        description="Weigh the background's pixels together as much as the classes' together. "
+        "Against networks that call everything background where labels are few and noisy.",
+    )
     view: View = View(mode="crop", size=321, scale=(0.5, 1.5), flip=True, jitter=0.0, hue=0.0)
     backbone: Backbone = Backbone(name="resnet101")
     optimiser: Optimiser = Optimiser(lr=2.5e-4, schedule="poly")

@@ -37,7 +37,7 @@ PRODUCTS = (
     Product("cam_seeds_train", "CAM seeds", "train", True),
     Product("pseudo_labels_train", "Pseudo-labels", "train", True, "cam_seeds_train"),
     Product("crf_train", "Pseudo-labels after CRF", "train", True, "pseudo_labels_train"),
-    Product("cam_seeds_val", "CAM seeds", "val", True, "all_background_val"),
+    Product("cam_seeds_val", "CAM seeds", "val", False, "all_background_val"),
     Product("network_val", "Segmentation network", "val", False, "cam_seeds_val"),
     Product("fully_supervised_val", "Same network, true masks", "val", False),
 )

@@ -1,10 +1,12 @@
-"""Stage `infer_cam`: class activation maps of every image, over scales and flips."""
+"""Stage `infer_cam`: class activation maps of every image, over scales and flips.
+
+Training images get the maps of their tags. Validation images stand for images that nobody has
+tagged: they get the maps of the classes that the network itself finds in them.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +17,19 @@ from torch import Tensor
 from rca.config import Compute, InferCam, TrainCam
 from rca.data.cam_store import CamShard
 from rca.data.images import read_image
-from rca.data.index import Index, Record, read_index
+from rca.data.index import Index, read_index
 from rca.data.views import normalised
 from rca.files import new_folder
-from rca.method.cams import normalise_cams
+from rca.method.cams import image_scores, normalise_cams
 from rca.models.cam_network import CamNetwork
 from rca.models.multiscale import multiscale
 from rca.models.weights import read_config
 from rca.progress import progress
 from rca.training.device import prepare
 
-log = logging.getLogger(__name__)
-
 
 def run(cfg: InferCam, compute: Compute, *, index: Path, weights: Path, out: Path) -> None:
-    """Write the CAMs of the classes that each image is tagged with.
+    """Write the CAMs of the classes that each image is tagged with, or thought to hold.
 
     Args:
         cfg: section `infer_cam`.
@@ -44,16 +44,25 @@ def run(cfg: InferCam, compute: Compute, *, index: Path, weights: Path, out: Pat
     network = network.to(device, memory_format=torch.channels_last)
     with new_folder(out) as folder:
         for split in ("train", "val"):
-            records = data.split(split)
+            _write_split(network, data, split, cfg, device, folder / split)
+
+
+def _write_split(
+    network: CamNetwork, data: Index, split: str, cfg: InferCam, device: torch.device, out: Path
+) -> None:
+    records = data.split(split)
+    shard = CamShard(cfg.bits)
+    for number, record in enumerate(progress(records, len(records), f"CAMs of {split},")):
+        image = normalised(read_image(record.file)).to(device)
+        if split == "train":
+            present = data.tag_vector(record).to(device)
+        else:
+            present = predicted_classes(network, image, cfg)
+        size = (record.height, record.width)
+        shard.add(record.image, *image_cams(network, image, present, size, cfg))
+        if (number + 1) % cfg.shard_size == 0 or number + 1 == len(records):
+            shard.write(out / f"cams-{number // cfg.shard_size:05d}.safetensors")
             shard = CamShard(cfg.bits)
-            for number, record in enumerate(
-                progress(records, len(records), f"CAMs of {split},"), 1
-            ):
-                shard.add(record.image, *image_cams(network, data, record, cfg, device))
-                if number % cfg.shard_size == 0 or number == len(records):
-                    name = f"cams-{(number - 1) // cfg.shard_size:05d}.safetensors"
-                    shard.write(folder / split / name)
-                    shard = CamShard(cfg.bits)
 
 
 def load_network(weights: Path, classes: Sequence[str], stride: int | None = None) -> CamNetwork:
@@ -67,24 +76,42 @@ def load_network(weights: Path, classes: Sequence[str], stride: int | None = Non
     return network.eval()
 
 
+def predicted_classes(network: CamNetwork, image: Tensor, cfg: InferCam) -> Tensor:
+    """Which classes the network finds in an image, (3, H, W): float32 (C,) of 0 and 1."""
+    scores = multiscale(
+        lambda view: image_scores(network(view).final)[..., None, None],
+        image,
+        short_side=cfg.size,
+        scales=[1.0],
+        flip=cfg.flip,
+        output=(1, 1),
+    )[:, 0, 0]  # (C,)
+    return ((scores.sigmoid() >= cfg.presence) | (scores == scores.max())).float()
+
+
 def image_cams(
-    network: CamNetwork, data: Index, record: Record, cfg: InferCam, device: torch.device
+    network: CamNetwork, image: Tensor, present: Tensor, size: tuple[int, int], cfg: InferCam
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Classes, (N,) 0-based, and CAMs, (N, h, w) from 0 to 1, of one image's tags (Alg. 3)."""
-    image = normalised(read_image(record.file)).to(device)
+    """The CAMs of one image (Alg. 3).
+
+    Args:
+        network: the trained network.
+        image: (3, H, W), normalised.
+        present: (C,), the classes to keep.
+        size: H and W.
+        cfg: scales, flip and stride.
+
+    Returns:
+        Classes, (N,) 0-based, and CAMs, (N, h, w) from 0 to 1.
+    """
     maps = multiscale(
-        partial(_positive_maps, network),
+        lambda view: network(view).final.relu(),
         image,
         short_side=cfg.size,
         scales=cfg.scales,
         flip=cfg.flip,
-        output=(-(-record.height // cfg.stride), -(-record.width // cfg.stride)),
+        output=(-(-size[0] // cfg.stride), -(-size[1] // cfg.stride)),
     )
-    tags = data.tag_vector(record).to(device)
-    cams = normalise_cams(maps[None], tags[None])[0]
-    present = tags.nonzero()[:, 0]
-    return present.cpu().numpy(), cams[present].cpu().numpy()
-
-
-def _positive_maps(network: CamNetwork, images: Tensor) -> Tensor:
-    return network(images).final.relu()
+    cams = normalise_cams(maps[None], present[None])[0]
+    kept = present.nonzero()[:, 0]
+    return kept.cpu().numpy(), cams[kept].cpu().numpy()

@@ -61,7 +61,7 @@ def run(
         network = DeepLab(len(data.classes), cfg)
         network = network.to(device, memory_format=torch.channels_last).train()
         optimiser = build_optimiser(network, cfg.optimiser)
-        step = partial(_step, network, device)
+        step = partial(_step, network, device, cfg.balanced)
         history = train(lambda _epoch: step, batches, optimiser, cfg.optimiser, cfg.epochs)
     with new_folder(out) as folder:
         save_weights(folder / "weights.safetensors", network, data.classes, cfg)
@@ -86,19 +86,31 @@ def label_reader(data: Index, supervision: str, labels: Path) -> Callable[[Recor
     return read
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, labels: Tensor, balanced: bool = False) -> Tensor:
     """Mean cross-entropy over labelled pixels; zero where all are ignored.
 
     Args:
         logits: (B, C + 1, H, W).
         labels: int64 (B, H, W), 255 ignored.
+        balanced: take the mean over the background's pixels and the mean over the classes' pixels,
+            and halve their sum (Kolesnikov & Lampert's and later seeding losses do alike).
     """
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-    return total / (labels != IGNORE).sum().clamp_min(1)
+    pixels = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")  # (B, H, W)
+    known = labels != IGNORE
+    if not balanced:
+        return pixels.sum() / known.sum().clamp_min(1)
+    background = labels == 0
+    halves = (
+        pixels[part].sum() / part.sum().clamp_min(1) for part in (background, known & ~background)
+    )
+    return sum(halves) / 2
 
 
 def _step(
-    network: nn.Module, device: torch.device, batch: tuple[Tensor, Tensor, Tensor]
+    network: nn.Module,
+    device: torch.device,
+    balanced: bool,
+    batch: tuple[Tensor, Tensor, Tensor],
 ) -> dict[str, Tensor]:
     images = batch[0].to(device, memory_format=torch.channels_last)
-    return {"loss": segmentation_loss(network(images), batch[2].to(device))}
+    return {"loss": segmentation_loss(network(images), batch[2].to(device), balanced)}

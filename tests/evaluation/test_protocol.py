@@ -21,7 +21,7 @@ def test_protocol__is_json_and_says_where_tags_are_seen():
     assert content["classes"] == ["background", "cat", "dog"]
     assert content["threshold"] == 0.3
     seen = [name for name, used in content["tags_at_inference"].items() if used]
-    assert seen == ["cam_seeds_train", "pseudo_labels_train", "crf_train", "cam_seeds_val"]
+    assert seen == ["cam_seeds_train", "pseudo_labels_train", "crf_train"]
 
 
 def test_protocol__lists_the_signals_that_were_used():

@@ -1,0 +1,45 @@
+"""Which classes get CAMs, and what the CAMs are, with a network small enough to follow."""
+
+import numpy as np
+import torch
+
+from rca.config import InferCam
+from rca.models.cam_network import CamMaps
+from rca.stages.infer_cam import image_cams, predicted_classes
+
+CFG = InferCam(size=8, scales=[1.0], flip=False, stride=2, presence=0.5)
+
+
+def network_of(maps: torch.Tensor):
+    """A network whose class maps are always `maps`, (C, h, w)."""
+    return lambda views: CamMaps(views, maps[None], maps[None].expand(len(views), -1, -1, -1))
+
+
+def test_predicted_classes__those_above_the_presence_threshold():
+    maps = torch.tensor([3.0, -3.0, 0.2])[:, None, None].expand(3, 4, 4)
+    found = predicted_classes(network_of(maps), torch.zeros(3, 8, 8), CFG)
+    assert found.tolist() == [1, 0, 1]
+
+
+def test_predicted_classes__the_best_one_even_if_no_class_is_probable():
+    maps = torch.tensor([-3.0, -1.0, -2.0])[:, None, None].expand(3, 4, 4)
+    found = predicted_classes(network_of(maps), torch.zeros(3, 8, 8), CFG)
+    assert found.tolist() == [0, 1, 0]
+
+
+def test_image_cams__present_classes_only_from_0_to_1_at_the_stored_size():
+    maps = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    present = torch.tensor([1.0, 0.0, 1.0])
+    classes, cams = image_cams(network_of(maps), torch.zeros(3, 8, 8), present, (8, 8), CFG)
+    assert classes.tolist() == [0, 2]
+    expected = maps[[0, 2]].relu()
+    expected = expected / expected.amax(dim=(1, 2), keepdim=True)
+    np.testing.assert_allclose(cams, expected.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_image_cams__an_image_without_classes_has_none():
+    classes, cams = image_cams(
+        network_of(torch.ones(3, 4, 4)), torch.zeros(3, 8, 6), torch.zeros(3), (8, 6), CFG
+    )
+    assert classes.shape == (0,)
+    assert cams.shape == (0, 4, 3)
