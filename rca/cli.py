@@ -166,10 +166,10 @@ def train_seg(
 @app.command(rich_help_panel=STAGE)
 def infer_seg(index: Index, weights: Weights, out: Out, params: ParamsFile = PARAMS) -> None:
     """Predict the masks of the validation images."""
-    with parameters(params, "compute.device", "compute.threads", "infer_seg") as cfg:
+    with parameters(params, "compute.device", "compute.threads", "crf", "infer_seg") as cfg:
         from rca.stages import infer_seg as stage
 
-        stage.run(cfg.infer_seg, cfg.compute, index=index, weights=weights, out=out)
+        stage.run(cfg.infer_seg, cfg.crf, cfg.compute, index=index, weights=weights, out=out)
 
 
 @app.command(rich_help_panel=STAGE)

@@ -276,6 +276,9 @@ class InferSeg(Section):
     size: Count = Field(321, description="Short side of the image at scale 1, in pixels.")
     scales: list[Positive] = Field([0.75, 1.0, 1.25], min_length=1)
     flip: bool = True
+    crf: bool = Field(
+        False, description="Refine the network's probabilities by the CRF of section `crf`."
+    )
 
 
 class Evaluate(Section):
