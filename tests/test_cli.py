@@ -74,7 +74,7 @@ def rca(monkeypatch, arguments: str) -> int:
         (
             "infer-seg",
             ["index", "weights"],
-            ["infer_seg", "compute"],
+            ["infer_seg", "crf", "compute"],
             {"index": "i", "weights": "w"},
         ),
         (
