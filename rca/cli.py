@@ -203,6 +203,7 @@ def evaluate(
             crf=crf,
             predictions=predictions,
             out=out,
+            supervisions=cfg.train_seg.supervisions,
             pretrained=any(backbone.weights != "none" for backbone in trained),
         )
 

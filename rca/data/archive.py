@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -49,7 +50,8 @@ def unpack(archive: Path, out: Path) -> int:
         for member in members:
             _refuse_unsafe(archive, member)
         with new_folder(out) as partial:
-            tar.extractall(partial, members, filter=_extraction)
+            for member in members:
+                _unpack(tar, member, partial)
     return sum(member.isfile() for member in members)
 
 
@@ -69,10 +71,18 @@ def _refuse_unsafe(archive: Path, member: tarfile.TarInfo) -> None:
     )
 
 
-def _extraction(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-    # Files get the time at which they are unpacked: engines that compare times would take a
-    # data set of 1970 for stale.
-    return tarfile.data_filter(member, folder).replace(mtime=None, deep=False)
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write one member with the rights and time of a new file.
+
+    Engines that compare times would take a data set of 1970 for stale.
+    """
+    target = folder / member.name
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tar.extractfile(member) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ def save_weights(path: Path, network: nn.Module, classes: tuple[str, ...], cfg: 
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
-    metadata = {"config": cfg.model_dump_json(), "classes": json.dumps(classes)}
+    # One key: safetensors writes several in random order, and the bytes would differ.
+    metadata = {"rca": json.dumps({"classes": classes, "config": cfg.model_dump(mode="json")})}
     with new_file(path) as partial:
         save_file(tensors, partial, metadata)
 
@@ -36,15 +37,17 @@ def read_config(path: Path, kind: type[Config], classes: tuple[str, ...]) -> Con
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get("rca", "null"))
     except (FileNotFoundError, SafetensorError) as error:
         raise ConfigError(f"{path}: no usable weights ({error}); train again") from None
-    trained = tuple(json.loads(metadata["classes"]))
+    if metadata is None:
+        raise ConfigError(f"{path}: does not say what network it is of; train again")
+    trained = tuple(metadata["classes"])
     if trained != classes:
         raise ConfigError(
             f"{path}: trained for {', '.join(trained)}; the index has {', '.join(classes)}: "
             "train again, or index the same classes"
         )
-    cfg = kind.model_validate_json(metadata["config"])
+    cfg = kind.model_validate(metadata["config"])
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     return cfg.model_copy(update={"backbone": backbone})

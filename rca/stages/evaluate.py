@@ -38,6 +38,7 @@ def run(
     predictions: Path,
     out: Path,
     pretrained: bool = True,
+    supervisions: Sequence[str] = ("pseudo", "truth"),
 ) -> None:
     """Write `metrics.json`, `per_class.csv`, `per_image.csv`, `confusion.json` and `sweep.csv`.
 
@@ -54,6 +55,7 @@ def run(
         predictions: folder with `pseudo` and maybe `truth`, the networks' masks.
         out: folder that gets the tables.
         pretrained: whether the networks started from ImageNet weights; goes into the protocol.
+        supervisions: of the networks that belong to the run; masks of others are left-overs.
 
     Raises:
         DataError: a label map is missing, of another size than its truth, or holds a wrong value.
@@ -67,7 +69,7 @@ def run(
         "cam_seeds_val": _cam_seeds(cams / "val", rules.threshold),
         "network_val": _label_maps(predictions / "pseudo"),
     }
-    if (predictions / "truth").is_dir():
+    if "truth" in supervisions and (predictions / "truth").is_dir():
         predict["fully_supervised_val"] = _label_maps(predictions / "truth")
     policy = cfg.ignored_predictions
     results: dict[Product, tables.Result] = {}
