@@ -132,24 +132,30 @@ def _lloyd(
     """Centroids (C, K, D) once no point changes its own, and their inertia, (C,)."""
     cells = None
     for _ in range(iterations):
-        distance, nearest = _squared_distances(points, centroids).min(dim=2)  # (C, M)
+        nearest = _squared_distances(points, centroids).argmin(dim=2)  # (C, M)
         if cells is not None and torch.equal(nearest, cells):
             break
         cells = nearest
-        centroids = _move(points, filled, cells, distance, centroids.shape[1])
+        centroids = _move(points, filled, cells, centroids.shape[1])
     distance = _squared_distances(points, centroids).amin(dim=2)
     return centroids, distance.masked_fill(~filled, 0).sum(dim=1)
 
 
-def _move(points: Tensor, filled: Tensor, cells: Tensor, distance: Tensor, k: int) -> Tensor:
+def _move(points: Tensor, filled: Tensor, cells: Tensor, k: int) -> Tensor:
+    """The means of the cells, (C, K, D); an empty cell takes the point farthest from its mean.
+
+    From the new mean: a point alone in its cell lies on it, and could not fill another.
+    """
     member = (cells[..., None] == torch.arange(k, device=cells.device)) & filled[..., None]
     size = member.sum(dim=1)  # (C, K)
     total = torch.einsum("cmk,cmd->ckd", member.to(points.dtype), points)
+    means = total / size.clamp_min(1)[..., None]
     empty = size == 0
+    distance = (points - _take(means, cells)).square().sum(dim=2)  # (C, M)
     farthest = distance.masked_fill(~filled, -1).argsort(dim=1, descending=True, stable=True)
     turn = (empty.cumsum(dim=1) - 1).clamp_min(0)  # (C, K)
     spare = _take(points, farthest.gather(1, turn))
-    return torch.where(empty[..., None], spare, total / size.clamp_min(1)[..., None])
+    return torch.where(empty[..., None], spare, means)
 
 
 def _greedy_seeds(points: Tensor, filled: Tensor, k: int, generator: torch.Generator) -> Tensor:
