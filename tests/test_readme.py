@@ -1,0 +1,40 @@
+"""What the README says holds: its table, its links, its commands, its presets."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+README = Path("README.md").read_text(encoding="utf-8")
+
+
+def record_demo():
+    spec = importlib.util.spec_from_file_location("record_demo", "tools/record_demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme__table_is_the_recorded_one():
+    content = json.loads(Path("benchmarks/results/demo.json").read_text(encoding="utf-8"))
+    module = record_demo()
+    assert module.table(content) in README
+    assert module.rendered(README, content) == README
+
+
+def test_readme__links_exist():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert len(links) > 5
+    assert [link for link in links if not Path(link).exists()] == []
+
+
+def test_readme__make_targets_exist():
+    makefile = Path("Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make (demo|test|[a-z]+)(?= |`)", README):
+        if f"`make {target}`" in README or f"\nmake {target} " in README:
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_readme__lists_the_presets():
+    named = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
+    assert named == {path.stem for path in Path("configs").glob("*.yaml")}

@@ -1,0 +1,73 @@
+"""Keep the scores of `results/demo` as benchmarks/results/demo.json, and show them in the README.
+
+python tools/record_demo.py            after a run: record it, then render
+python tools/record_demo.py --render   only render the README's table from the record
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from rca.config import load
+from rca.evaluation.summary import stage_rows
+from rca.files import write_json, write_text
+
+RECORD = Path("benchmarks/results/demo.json")
+README = Path("README.md")
+PLACE = re.compile(r"(<!-- table: \S+ -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def record(results: Path, params: Path) -> dict[str, Any]:
+    """Scores with their protocol, configuration, code and machine."""
+    import torch
+
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    )
+    metrics = json.loads((results / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+    return {
+        **metrics,
+        "params": load(params).model_dump(mode="json"),
+        "commit": commit.stdout.strip(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def table(content: dict[str, Any]) -> str:
+    """The scores as a Markdown table."""
+    lines = ["| | images | sees their tags | mIoU in % |", "|---|---|---|---:|"]
+    for row in stage_rows(content):
+        images = f"{row['images']} {'training' if row['split'] == 'train' else 'validation'}"
+        tags = "yes" if row["tags"] else "no"
+        lines.append(f"| {row['title']} | {images} | {tags} | {row['miou']:.1f} |")
+    ratio = content["miou"].get("ratio_to_fully_supervised")
+    if ratio is not None:
+        lines.append(f"| *from tags ÷ from true masks* | | | *{ratio:.2f}* |")
+    return "\n".join(lines) + "\n"
+
+
+def rendered(readme: str, content: dict[str, Any]) -> str:
+    """The README with the table in its place."""
+    return PLACE.sub(lambda found: found[1] + table(content) + found[2], readme)
+
+
+def main() -> None:
+    """Record unless told otherwise, then render."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--render", action="store_true")
+    if not options.parse_args().render:
+        write_json(RECORD, record(Path("results/demo"), Path("params.yaml")))
+    content = json.loads(RECORD.read_text(encoding="utf-8"))
+    write_text(README, rendered(README.read_text(encoding="utf-8"), content))
+
+
+if __name__ == "__main__":
+    main()
