@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rca.config import TrainCam
 from rca.method.aggregation import aggregate
 from rca.models.backbones import build_backbone
+from rca.models.initial import normal_weights
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,3 @@ def class_head(channels: int, classes: int, depth: int, width: int) -> nn.Sequen
     head = nn.Sequential(*layers)
     head.apply(normal_weights)
     return head
-
-
-def normal_weights(module: nn.Module) -> None:
-    """Initialise a convolution as the released code and DeepLab do: N(0, 0.01), zero bias."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.normal_(module.weight, std=0.01)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -13,7 +13,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 from rca.config import TrainSeg
 from rca.models.backbones import build_backbone
-from rca.models.cam_network import normal_weights
+from rca.models.initial import normal_weights
 
 RATES_AT_STRIDE_8 = (6, 12, 18, 24)
 
