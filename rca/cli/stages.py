@@ -1,85 +1,28 @@
-"""`rca`: one verb per stage of the pipeline, and a few to look after it.
-
-`dvc.yaml` calls these verbs; each can as well be run by hand. Torch and MLflow are imported inside
-the verbs that need them, so that `rca --help` is quick.
-"""
+"""One verb per stage of the pipeline, as `dvc.yaml` calls them."""
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from rca import config
-from rca.config import ConfigError, Params, TrainSeg
-from rca.files import write_text
-
-app = typer.Typer(
-    help="Pixel masks from image tags: Regional Semantic Contrast and Aggregation.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+from rca.cli.app import (
+    PARAMS,
+    STAGE,
+    Cams,
+    Data,
+    Index,
+    Labels,
+    Out,
+    ParamsFile,
+    Results,
+    Weights,
+    app,
+    parameters,
+    path,
 )
-
-STAGE = "Stages, in the order of the pipeline"
-HELP = "Around the pipeline"
-PARAMS = Path("params.yaml")
-PRESETS = Path("configs")
-
-
-def path(what: str) -> typer.models.OptionInfo:
-    """A required path option."""
-    return typer.Option(help=what, show_default=False)
-
-
-ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
-Out = Annotated[Path, path("Where the stage writes.")]
-Data = Annotated[Path, path("Folder of the data set, from `download`.")]
-Index = Annotated[Path, path("Folder of the index, from `index`.")]
-Weights = Annotated[Path, path("Trained network, a safetensors file.")]
-Cams = Annotated[Path, path("Folder of the CAMs, from `infer-cam`.")]
-Labels = Annotated[Path, path("Folder of label maps.")]
-Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
-
-
-@contextmanager
-def parameters(file: Path, *keys: str) -> Iterator[Params]:
-    """The parameters, for a stage whose result depends on `keys`; none named, on the whole file.
-
-    An engine notes parameters when a stage ends. If they were edited while it ran, it would note
-    the new values beside the result of the old ones.
-
-    Raises:
-        ConfigError: the file cannot be used, or was edited under one of `keys` meanwhile.
-    """
-    params = config.load(file)
-    yield params
-    now = config.load(file)
-    edited = [key for key in keys if attrgetter(key)(now) != attrgetter(key)(params)]
-    if edited or (not keys and now != params):
-        raise ConfigError(
-            f"{file} was edited while the stage ran ({', '.join(edited) or 'any key counts'}): "
-            "its result is of the old values and was not recorded; run again"
-        )
-
-
-@app.callback()
-def prepare(context: typer.Context) -> None:
-    """Send the log of this package, and warnings of all others, to stderr."""
-    stage = (context.invoked_subcommand or "").replace("-", "_")
-    logging.basicConfig(
-        stream=sys.stderr,
-        format=f"%(asctime)s {stage}: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    logging.getLogger("rca").setLevel(logging.INFO)
+from rca.config import TrainSeg
 
 
 @app.command(rich_help_panel=STAGE)
@@ -231,72 +174,3 @@ def track(results: Results, out: Out, params: ParamsFile = PARAMS) -> None:
         from rca.stages import track as stage
 
         stage.run(cfg.track, cfg, results=results, out=out)
-
-
-@app.command(rich_help_panel=HELP)
-def check(params: ParamsFile = PARAMS) -> None:
-    """Check a parameter file, and nothing else."""
-    experiment = config.load(params).experiment
-    print(f"{params}: valid (experiment {experiment})")
-
-
-@app.command(rich_help_panel=HELP)
-def use(preset: Annotated[str, typer.Argument(help="Name of a file in configs/.")]) -> None:
-    """Make configs/PRESET.yaml the current params.yaml; the one before becomes params.yaml.bak."""
-    source = PRESETS / f"{preset}.yaml"
-    if not source.is_file():
-        known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
-        raise ConfigError(f"no preset {preset!r} in {PRESETS}/; there are: {known or 'none'}")
-    experiment = config.load(source).experiment
-    if PARAMS.exists():
-        PARAMS.replace(PARAMS.with_suffix(".yaml.bak"))
-    # Beside params.yaml, the schema lies one folder nearer.
-    text = source.read_text(encoding="utf-8").replace("$schema=../", "$schema=", 1)
-    write_text(PARAMS, text)
-    print(f"{PARAMS} is now {source} (experiment {experiment})")
-
-
-@app.command(rich_help_panel=HELP)
-def table(
-    results: Annotated[
-        Path | None,
-        typer.Option(help="Folder of an experiment.", show_default="that of params.yaml"),
-    ] = None,
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Print the mIoU of every stage."""
-    from rca.evaluation.console import text_table
-
-    folder = results or Path("results") / config.load(params).experiment
-    file = folder / "evaluate" / "metrics.json"
-    if not file.is_file():
-        raise ConfigError(f"{file}: no such file; run the pipeline first (make demo)")
-    print(text_table(json.loads(file.read_text(encoding="utf-8"))))
-    page = folder / "report" / "report.html"
-    if page.is_file():
-        print(f"Report: {page.resolve().as_uri()}")
-
-
-@app.command(rich_help_panel=HELP)
-def schema() -> None:
-    """Print the JSON schema of params.yaml."""
-    print(config.json_schema(), end="")
-
-
-def main() -> None:
-    """Run `rca`; what the user can mend is one message and exit status 2, without a traceback."""
-    try:
-        app()
-    except Exception as error:
-        if not isinstance(error, _mendable()):
-            raise
-        print(f"rca: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def _mendable() -> tuple[type[Exception], ...]:
-    """Errors whose message says what to do."""
-    from rca.data.images import DataError
-    from rca.labels.pool import WorkerError
-
-    return ConfigError, DataError, WorkerError, FloatingPointError

@@ -1,0 +1,75 @@
+"""The `rca` command itself: its options, its log, and how it reads parameters."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rca import config
+from rca.config import ConfigError, Params
+
+app = typer.Typer(
+    help="Pixel masks from image tags: Regional Semantic Contrast and Aggregation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+STAGE = "Stages, in the order of the pipeline"
+HELP = "Around the pipeline"
+PARAMS = Path("params.yaml")
+
+
+def path(what: str) -> typer.models.OptionInfo:
+    """A required path option."""
+    return typer.Option(help=what, show_default=False)
+
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
+Out = Annotated[Path, path("Where the stage writes.")]
+Data = Annotated[Path, path("Folder of the data set, from `download`.")]
+Index = Annotated[Path, path("Folder of the index, from `index`.")]
+Weights = Annotated[Path, path("Trained network, a safetensors file.")]
+Cams = Annotated[Path, path("Folder of the CAMs, from `infer-cam`.")]
+Labels = Annotated[Path, path("Folder of label maps.")]
+Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
+
+
+@contextmanager
+def parameters(file: Path, *keys: str) -> Iterator[Params]:
+    """The parameters, for a stage whose result depends on `keys`; none named, on the whole file.
+
+    An engine notes parameters when a stage ends. If they were edited while it ran, it would note
+    the new values beside the result of the old ones.
+
+    Raises:
+        ConfigError: the file cannot be used, or was edited under one of `keys` meanwhile.
+    """
+    params = config.load(file)
+    yield params
+    now = config.load(file)
+    edited = [key for key in keys if attrgetter(key)(now) != attrgetter(key)(params)]
+    if edited or (not keys and now != params):
+        raise ConfigError(
+            f"{file} was edited while the stage ran ({', '.join(edited) or 'any key counts'}): "
+            "its result is of the old values and was not recorded; run again"
+        )
+
+
+@app.callback()
+def prepare(context: typer.Context) -> None:
+    """Send the log of this package, and warnings of all others, to stderr."""
+    stage = (context.invoked_subcommand or "").replace("-", "_")
+    logging.basicConfig(
+        stream=sys.stderr,
+        format=f"%(asctime)s {stage}: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("rca").setLevel(logging.INFO)

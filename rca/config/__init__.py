@@ -1,0 +1,42 @@
+"""The typed configuration: what `params.yaml` may hold, with units and the paper's values.
+
+Every key is checked before anything runs (`extra="forbid"`); an error names the file, the key and
+what is allowed. Stages receive one section of `Params`; none of them reads the file itself.
+"""
+
+from rca.config.cam import Aggregation, Contrast, Head, InferCam, Memory, TrainCam
+from rca.config.data import Download, IndexSection, View
+from rca.config.labels import Crf, PseudoLabels
+from rca.config.params import Params, json_schema, load
+from rca.config.results import Evaluate, Report, Track
+from rca.config.section import IGNORE, ConfigError, Section
+from rca.config.segmentation import InferSeg, TrainSeg
+from rca.config.training import Backbone, Compute, Optimiser
+
+__all__ = [
+    "IGNORE",
+    "Aggregation",
+    "Backbone",
+    "Compute",
+    "ConfigError",
+    "Contrast",
+    "Crf",
+    "Download",
+    "Evaluate",
+    "Head",
+    "IndexSection",
+    "InferCam",
+    "InferSeg",
+    "Memory",
+    "Optimiser",
+    "Params",
+    "PseudoLabels",
+    "Report",
+    "Section",
+    "Track",
+    "TrainCam",
+    "TrainSeg",
+    "View",
+    "json_schema",
+    "load",
+]

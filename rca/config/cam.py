@@ -1,0 +1,87 @@
+"""Sections `train_cam` and `infer_cam`: the method."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rca.config.data import View
+from rca.config.section import Count, Fraction, Positive, Section
+from rca.config.training import Backbone, Optimiser
+
+
+class Head(Section):
+    """The class-aware convolutions F_CAM: `depth` × (3×3 conv + ReLU), then 1×1 to the classes."""
+
+    depth: int = Field(3, ge=0, description="Hidden 3×3 convolutions (paper: 3).")
+    width: Count = Field(512, description="Channels of the hidden convolutions (paper: 512).")
+
+
+class Contrast(Section):
+    """RSC: regional semantic contrast, Eqs. 2 to 6."""
+
+    enabled: bool = True
+    weight: float = Field(0.01, ge=0, description="Weight of the loss (released code: 0.01).")
+    start_epoch: int = Field(2, ge=0, description="First epoch with the loss, 0-based.")
+    temperature: Positive = Field(0.07, description="t of Eq. 4.")
+    beta: Positive = Field(8.0, description="Shape of Beta(β, β) in Eq. 5.")
+
+
+class Memory(Section):
+    """The memory of class regions M, Eq. 3."""
+
+    slots: Count = Field(500, description="Regions kept per class (paper: 500).")
+    gate: Fraction = Field(
+        0.7, description="A region enters if its class scores above this (paper: 0.7)."
+    )
+
+
+class Aggregation(Section):
+    """RSA: regional semantic aggregation over prototypes, Eqs. 7 to 10."""
+
+    enabled: bool = True
+    prototypes: Count = Field(10, description="K per class.")
+    start_epoch: int = Field(1, ge=0, description="First epoch that refits the prototypes.")
+    scale: Literal["one", "rsqrt_dim", "cosine"] = Field(
+        "one", description="Factor on F·Qᵀ in Eq. 7: 1 (paper), 1/√D, or cosine/temperature."
+    )
+    temperature: Positive = Field(0.07, description="Temperature of the `cosine` scale.")
+
+
+class TrainCam(Section):
+    """Stage `train_cam`: the classification network with RSC and RSA."""
+
+    epochs: Count = Field(30, description="Passes over the training images (paper: 30).")
+    batch_size: Count = Field(8, description="Images a step (paper: 8).")
+    auxiliary_weight: float = Field(
+        0.4, ge=0, description="Weight of the coarse CAM's classification loss (paper: 0.4)."
+    )
+    view: View = View()
+    backbone: Backbone = Backbone()
+    head: Head = Head()
+    optimiser: Optimiser = Optimiser()
+    memory: Memory = Memory()
+    rsc: Contrast = Contrast()
+    rsa: Aggregation = Aggregation()
+
+
+class InferCam(Section):
+    """Stage `infer_cam`: class activation maps of every image, at several scales."""
+
+    size: Count = Field(368, description="Short side of the image at scale 1, in pixels.")
+    scales: list[Positive] = Field([0.5, 1.0, 1.5, 2.0], min_length=1)
+    flip: bool = True
+    network_stride: Literal[8, 16, 32] | None = Field(
+        None,
+        description="Stride of the network at inference; a lower one than in training dilates the "
+        "same weights to finer maps. `null` keeps the training's.",
+    )
+    presence: Fraction = Field(
+        0.5,
+        description="Probability from which a class counts as present in a validation image, whose "
+        "tags are not used; the most probable class always does.",
+    )
+    stride: Count = Field(4, description="Image pixels per stored CAM pixel.")
+    bits: Literal[8, 16] = Field(8, description="Bits of a stored CAM value.")
+    shard_size: Count = Field(256, description="Images per file of the CAM store.")

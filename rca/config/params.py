@@ -1,0 +1,81 @@
+"""The whole of `params.yaml`: reading it, and saying what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from rca.config.cam import InferCam, TrainCam
+from rca.config.data import Download, IndexSection
+from rca.config.labels import Crf, PseudoLabels
+from rca.config.results import Evaluate, Report, Track
+from rca.config.section import ConfigError, Section
+from rca.config.segmentation import InferSeg, TrainSeg
+from rca.config.training import Compute
+
+
+class Params(Section):
+    """The whole of `params.yaml`."""
+
+    experiment: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]+$", description="Results go to `results/<experiment>/`."
+    )
+    seed: int = Field(0, ge=0, description="Every random choice derives from it.")
+    compute: Compute = Compute()
+    download: Download
+    index: IndexSection = IndexSection()
+    train_cam: TrainCam = TrainCam()
+    infer_cam: InferCam = InferCam()
+    pseudo_labels: PseudoLabels = PseudoLabels()
+    crf: Crf = Crf()
+    train_seg: TrainSeg = TrainSeg()
+    infer_seg: InferSeg = InferSeg()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+    track: Track = Track()
+
+    @model_validator(mode="after")
+    def _pseudo_comes_first(self) -> Params:
+        if "pseudo" not in self.train_seg.supervisions:
+            raise ValueError("train_seg.supervisions must hold 'pseudo'")
+        return self
+
+
+def load(path: Path) -> Params:
+    """Read and check a parameter file.
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or holds a wrong key or value; every fault is
+            named on a line of its own.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; run from the repository's root") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path} cannot be used:\n{_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"]) or "(the file)"
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"  {key}: no such key; remove it or correct its name")
+        elif fault["type"] == "missing":
+            lines.append(f"  {key}: missing")
+        else:
+            lines.append(f"  {key}: {fault['msg']} (it is {fault['input']!r})")
+    return "\n".join(lines)
+
+
+def json_schema() -> str:
+    """JSON schema of `params.yaml`, for editors."""
+    return json.dumps(Params.model_json_schema(), indent=2) + "\n"

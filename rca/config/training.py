@@ -1,0 +1,60 @@
+"""What both trainings share: where they run, the backbone and the optimiser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from rca.config.section import Count, Fraction, Positive, Section
+
+
+class Compute(Section):
+    """Where and with how many workers a stage runs; `threads` is part of what fixes the bytes."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto` takes a CUDA device where there is one."
+    )
+    threads: Count = Field(
+        2, description="CPU threads of torch; the same count gives the same bytes."
+    )
+    workers: int = Field(
+        0, ge=0, description="Processes that read images; 0 reads in the main process."
+    )
+
+
+class Backbone(Section):
+    """The features F = FCN(I), Eq. 1."""
+
+    name: Literal["vgg16", "resnet50", "resnet101", "mobilenet_v2"] = "vgg16"
+    stride: Literal[8, 16, 32] = Field(
+        8, description="Input pixels per feature; lower strides dilate instead (paper: 8)."
+    )
+    weights: Path | Literal["imagenet", "none"] = Field(
+        "imagenet",
+        description="A safetensors file of the backbone, torchvision's ImageNet weights, or none.",
+    )
+    blocks: Count | None = Field(
+        None,
+        description="Leading blocks in use; `null` takes all. 18 leaves out MobileNetV2's last 1×1 "
+        "convolution, as DeepLab does.",
+    )
+    frozen_blocks: int = Field(
+        0, ge=0, description="Leading blocks that are not trained (paper: 0)."
+    )
+
+
+class Optimiser(Section):
+    """SGD with Nesterov momentum, and its schedule."""
+
+    lr: Positive = Field(1e-3, description="Learning rate of the backbone's weights (paper: 1e-3).")
+    head_lr_factor: Positive = Field(10, description="Times `lr` for the new layers (paper: 10).")
+    bias_lr_factor: Positive = Field(2, description="Times more for biases (paper: 2).")
+    momentum: Fraction = 0.9
+    weight_decay: float = Field(5e-4, ge=0)
+    schedule: Literal["step", "poly"] = Field(
+        "step", description="`step`: ×0.1 at `milestones` (paper). `poly`: (1 - t)^power."
+    )
+    milestones: list[Count] = Field([5, 10], description="Epochs of the steps (paper: 5, 10).")
+    power: Positive = Field(0.9, description="Exponent of `poly`.")
