@@ -46,7 +46,7 @@ def run(cfg: PseudoLabels, *, index: Path, cams: Path, out: Path) -> None:
     records = training_records(dataset, cfg)
     store = CamStore(cams / "train")
     with new_folder(out) as folder:
-        for record in progress(records, len(records), "pseudo_labels"):
+        for record in progress(records, len(records), "label maps"):
             evidence = read_evidence(store, record, dataset.classes)
             labels = label_from_cams(evidence, cfg)
             write_label_map(folder / f"{record.image}.png", labels, dataset.palette)

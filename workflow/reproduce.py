@@ -1,0 +1,181 @@
+"""Run a preset from a clean clone, and hold every artefact against the committed lock.
+
+python workflow/reproduce.py                  exit status 1 where something differs
+python workflow/reproduce.py index train_cam  only these stages and what they need
+python workflow/reproduce.py --record         make what comes out the lock
+
+The lock is DVC's, with the machine it was made on. Another processor may round floats another way:
+there, where no recorded input explains a difference, a second run is held against the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rca.files import write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCKS = ROOT / "workflow" / "locks"
+UNREPEATABLE = {"check", "track"}  # no artefact, and the number of a run in MLflow
+
+Stages = dict[str, dict[str, Any]]  # as dvc.lock has them, in the order of the pipeline
+
+
+def run_clone(preset: str, targets: list[str]) -> Stages:
+    """The lock that `dvc repro` leaves in a clone of the last commit."""
+    with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
+        clone = Path(folder) / "clone"
+        git = ["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)]
+        subprocess.run(git, check=True)
+        lock = clone / "dvc.lock"
+        lock.unlink(missing_ok=True)  # so that each stage runs
+        (clone / "params.yaml").write_bytes((clone / "configs" / f"{preset}.yaml").read_bytes())
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(clone),
+            "DVC_SITE_CACHE_DIR": str(Path(folder) / "site"),
+        }
+        repro = [sys.executable, "-m", "dvc", "repro", "--quiet", *targets]
+        subprocess.run(repro, cwd=clone, env=environment, check=True)
+        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    return {name: entry for name, entry in stages.items() if name not in UNREPEATABLE}
+
+
+def machine() -> dict[str, str]:
+    """What, beside code and parameters, decides how floats are rounded."""
+    import torch
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else "unknown",
+        "vector instructions": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+    }
+
+
+def differing(wanted: Stages, found: Stages) -> list[str]:
+    """The stages of `found` with an output that `wanted` does not have, or has with other bytes."""
+    return [
+        name
+        for name, entry in found.items()
+        if digests(entry, "outs") != digests(wanted.get(name, {}), "outs")
+    ]
+
+
+def digests(entry: dict[str, Any], kind: str) -> dict[str, str]:
+    """Path → MD5, of a stage's `deps` or `outs`."""
+    return {item["path"]: item["md5"] for item in entry.get(kind, [])}
+
+
+def effects(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+    """Which outputs differ and how, a line each."""
+    before = {item["path"]: item for item in wanted.get("outs", [])}
+    for item in found["outs"]:
+        old = before.get(item["path"])
+        if old is None:
+            yield f"{item['path']}: not in the lock"
+        elif old["md5"] != item["md5"]:
+            yield f"{item['path']}: {_in_words(old)} → {_in_words(item)}"
+
+
+def _in_words(item: dict[str, Any]) -> str:
+    files = f"{item['nfiles']} files, " if "nfiles" in item else ""
+    return f"{files}{item['size']:,} bytes, MD5 {item['md5'][:8]}…"
+
+
+def causes(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+    """What went into the stage that the lock has otherwise, a line each."""
+    before, now = _flat(wanted.get("params", {})), _flat(found.get("params", {}))
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            yield f"parameter {key}: {before.get(key)} → {now.get(key)}"
+    old, new = digests(wanted, "deps"), digests(found, "deps")
+    for path in sorted({*old, *new}):
+        if old.get(path) != new.get(path):
+            yield f"{'code' if path.endswith('.py') else 'input'} {path}"
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {key: value}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        # The first level is the file.
+        flat |= _flat(inner, f"{key}.{name}" if key else "" if name == "params.yaml" else name)
+    return flat
+
+
+def explain(wanted: Stages, found: Stages) -> tuple[str, bool]:
+    """The first stage that differs, in words, and whether an input of it explains that."""
+    names = differing(wanted, found)
+    first = names[0]
+    old, new = wanted.get(first, {}), found[first]
+    reasons = list(causes(old, new))
+    lines = [f"{first} is the first stage that differs from the lock:"]
+    lines += [f"  {effect}" for effect in effects(old, new)]
+    if reasons:
+        lines += ["what went into it and is not as in the lock:"]
+        lines += [f"  {reason}" for reason in reasons]
+    else:
+        lines += ["its code, parameters and inputs are those of the lock"]
+    if names[1:]:
+        lines += [f"after it differ: {', '.join(names[1:])}"]
+    return "\n".join(lines), bool(reasons)
+
+
+def compare(lock: Path, preset: str, targets: list[str]) -> int:
+    """Run, compare, say what differs; the exit status."""
+    recorded = yaml.safe_load(lock.read_text(encoding="utf-8"))
+    wanted, here = recorded["stages"], machine()
+    found = run_clone(preset, targets)
+    if not differing(wanted, found):
+        print(f"{len(found)} stages give the bytes of {lock.name}")
+        return 0
+    text, explained = explain(wanted, found)
+    print(text)
+    if explained or recorded["machine"] == here:
+        print("If that is meant: make reproduce RECORD=1, and commit the lock.")
+        return 1
+    print(f"The lock is of another machine: {recorded['machine']}; this one: {here}.")
+    print("Holding a second run against the first one instead.")
+    if differing(found, run_clone(preset, targets)):
+        print("They differ: a stage does not repeat itself.")
+        return 1
+    print(f"{len(found)} stages repeat themselves on this machine")
+    return 0
+
+
+def main() -> int:
+    """Compare, or record."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stages", nargs="*", help="all, unless some are named")
+    parser.add_argument("--preset", default="debug", help="name of a file in configs/ (debug)")
+    parser.add_argument("--record", action="store_true")
+    options = parser.parse_args()
+    lock = LOCKS / f"{options.preset}.lock"
+    if options.record:
+        content = {"machine": machine(), "stages": run_clone(options.preset, [])}
+        write_text(lock, yaml.safe_dump(content, sort_keys=False))
+        print(f"{lock} recorded")
+        return 0
+    if not lock.is_file():
+        parser.error(f"{lock}: no such file; --record makes it")
+    return compare(lock, options.preset, options.stages)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
