@@ -9,7 +9,7 @@ ENVIRONMENT := .venv/.made
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint reproduce lock clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,9 @@ lint: $(ENVIRONMENT)  ## Check style, format and who imports whom
 	@ruff check
 	@ruff format --check
 	@lint-imports --no-cache
+
+reproduce: $(ENVIRONMENT)  ## Run a clean clone on eight photographs; compare with the committed lock
+	@python workflow/reproduce.py $(if $(RECORD),--record)
 
 lock: .venv/bin/uv  ## Bring uv.lock up to date with pyproject.toml
 	@uv lock
