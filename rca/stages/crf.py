@@ -50,7 +50,7 @@ def run(cfg: Crf, rules: PseudoLabels, *, index: Path, cams: Path, labels: Path,
         evidence = (
             (record.image, read_evidence(store, record, dataset.classes)) for record in records
         )
-        for _ in progress(ordered_map(work, evidence, cfg.processes), len(records), "label maps refined"):
+        for _ in progress(ordered_map(work, evidence, cfg.processes), len(records), "refined"):
             pass
 
 
