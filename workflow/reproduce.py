@@ -61,7 +61,7 @@ def machine() -> dict[str, str]:
     return {
         "processor": models[0] if models else "unknown",
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
 
 
