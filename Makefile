@@ -29,8 +29,10 @@ lint: $(ENVIRONMENT)  ## Check style, format and who imports whom
 reproduce: $(ENVIRONMENT)  ## Run a clean clone on eight photographs; compare with the committed lock
 	@python workflow/reproduce.py $(if $(RECORD),--record)
 
-lock: .venv/bin/uv  ## Bring uv.lock up to date with pyproject.toml
+lock: .venv/bin/uv  ## Bring uv.lock, and envs/ with it, up to date with pyproject.toml
 	@uv lock
+	@uv export --quiet --frozen --all-extras --no-dev --no-emit-project --no-hashes --no-annotate \
+		--output-file envs/requirements.txt
 
 clean:  ## Remove what runs made: data unpacked, results, caches; archives and MLflow's store stay
 	@find data -mindepth 1 -maxdepth 1 -type d ! -name embedded -exec rm -r {} +

@@ -168,7 +168,10 @@ def main() -> int:
     options = parser.parse_args()
     lock = LOCKS / f"{options.preset}.lock"
     if options.record:
-        content = {"machine": machine(), "stages": run_clone(options.preset, [])}
+        content = {
+            "machine": machine(),
+            "stages": run_clone(options.preset, options.stages),
+        }
         write_text(lock, yaml.safe_dump(content, sort_keys=False))
         print(f"{lock} recorded")
         return 0

@@ -108,7 +108,8 @@ def _fill(client: MlflowClient, run: Run, record: Record, run_name: str) -> None
     for file in record.files:
         client.log_artifact(number, str(file))
     client.log_text(number, record.params_file, "params.yaml")
-    client.update_run(number, status="FINISHED", name=run_name)
+    client.update_run(number, name=run_name)
+    client.set_terminated(number, "FINISHED")
 
 
 def _allowed(name: str) -> str:
