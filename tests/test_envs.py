@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -27,8 +28,8 @@ def test_requirements__are_versions_of_the_lock():
 
 def test_requirements__hold_what_the_project_names():
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"].values()
-    named = {Requirement(line).name for line in (*project["dependencies"], *sum(extras, []))}
+    lines = chain(project["dependencies"], *project["optional-dependencies"].values())
+    named = {Requirement(line).name for line in lines}
 
     assert named <= {item.name for item in LISTED}, "make lock"
 
