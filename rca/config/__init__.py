@@ -5,7 +5,8 @@ what is allowed. Stages receive one section of `Params`; none of them reads the 
 """
 
 from rca.config.cam import Aggregation, Contrast, Head, InferCam, Memory, TrainCam
-from rca.config.data import Download, IndexSection, View
+from rca.config.data import IndexSection, View
+from rca.config.download import ArchiveSource, Download, Voc12AugSource
 from rca.config.labels import Crf, PseudoLabels
 from rca.config.params import Params, json_schema, load
 from rca.config.results import Evaluate, Report, Track
@@ -16,6 +17,7 @@ from rca.config.training import Backbone, Compute, Optimiser
 __all__ = [
     "IGNORE",
     "Aggregation",
+    "ArchiveSource",
     "Backbone",
     "Compute",
     "ConfigError",
@@ -37,6 +39,7 @@ __all__ = [
     "TrainCam",
     "TrainSeg",
     "View",
+    "Voc12AugSource",
     "json_schema",
     "load",
 ]

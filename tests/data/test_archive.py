@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rca.config import Download
+from rca.config import ArchiveSource
 from rca.data.archive import check_digest, unpack
 from rca.data.images import DataError
 from rca.stages import download
@@ -50,7 +50,7 @@ def everything_under(folder: Path) -> dict[str, bytes]:
 def test_run__right_archive(tmp_path):
     archive = make_tar(tmp_path / "set.tar", tags=b"t", JPEGImages__a=b"image" * 1000)
     out = tmp_path / "data" / "set"
-    cfg = Download(name="set", archive=archive, sha256=sha256(archive))
+    cfg = ArchiveSource(source="archive", name="set", archive=archive, sha256=sha256(archive))
 
     download.run(cfg, out=out)
     assert everything_under(out) == {"tags": b"t", "JPEGImages/a": b"image" * 1000}
@@ -65,8 +65,9 @@ def test_run__right_archive(tmp_path):
 def test_run__wrong_digest(tmp_path):
     archive = make_tar(tmp_path / "set.tar", tags=b"t")
     out = tmp_path / "set"
+    cfg = ArchiveSource(source="archive", name="set", archive=archive, sha256="0" * 64)
     with pytest.raises(DataError) as caught:
-        download.run(Download(name="set", archive=archive, sha256="0" * 64), out=out)
+        download.run(cfg, out=out)
     message = str(caught.value)
     assert str(archive) in message
     assert "0" * 64 in message and sha256(archive) in message
