@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rca.config.section import Section
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Source(Section):
@@ -31,7 +33,7 @@ class ArchiveSource(_Source):
 
     source: Literal["archive"]
     archive: Path = Field(description="Tar archive of a VOC-like folder.")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of `archive`.")
+    sha256: Sha256 = Field(description="SHA-256 of `archive`.")
 
 
 class Voc12AugSource(_Source):
@@ -43,11 +45,30 @@ class Voc12AugSource(_Source):
         description="Folder with archives that you have already; they are checked and used where "
         "they lie. The others go to `data/archives/`.",
     )
-    tags: Literal["all", "without_difficult"] = Field(
-        "all",
-        description="Image tags from every annotated object, or from those that VOC does not mark "
-        "as `difficult`.",
+    test: bool = Field(
+        False,
+        description="Bring the 1,456 test images as well, of which nobody but VOC's server has the "
+        "masks.",
     )
+    tags: Literal["all", "without_difficult", "list"] = Field(
+        "all",
+        description="Image tags from every annotated object; from those that VOC does not mark as "
+        "`difficult`; or from `tags_list`. Numbers differ by it: the paper's released tags are 903 "
+        "fewer than those of all objects, in 817 of 10,582 images.",
+    )
+    tags_list: Path | None = Field(
+        None,
+        description="With `list`: a CSV with the columns image and tags (spaces between). Images "
+        "that are for validation only may be missing; theirs are then those of every object.",
+    )
+    tags_sha256: Sha256 | None = Field(None, description="SHA-256 of `tags_list`.")
+
+    @model_validator(mode="after")
+    def _list_comes_with_its_digest(self) -> Voc12AugSource:
+        given = (self.tags_list is not None, self.tags_sha256 is not None)
+        if given != (self.tags == "list",) * 2:
+            raise ValueError("tags_list and tags_sha256 go with tags: list, and it with them")
+        return self
 
 
 Download = Annotated[ArchiveSource | Voc12AugSource, Field(discriminator="source")]

@@ -6,6 +6,7 @@
     JPEGImages/<image>.jpg
     SegmentationClassAug/<image>.png   mask values: 0 background, 255 ignored
     saliency/<image>.png               0 to 255
+    source.json                        what `download` did to make the folder
 
 A split has masks for all of its images or for none, and likewise saliency maps.
 """
@@ -65,7 +66,7 @@ def read_voc(root: Path) -> VocFolder:
     classes = tuple(_lines(root / "classes.txt"))
     if not classes or len(set(classes)) < len(classes):
         raise DataError(f"{root / 'classes.txt'}: must name each class once, one a line")
-    return VocFolder(root, classes, _read_tags(root / "tags.csv"))
+    return VocFolder(root, classes, read_tags(root / "tags.csv"))
 
 
 def read_list(root: Path, split: str, name: str, limit: int | None = None) -> ImageList:
@@ -76,6 +77,31 @@ def read_list(root: Path, split: str, name: str, limit: int | None = None) -> Im
     """
     path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
     return ImageList(split, path, tuple(_lines(path)[:limit]))
+
+
+def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
+    """Image → tags of a CSV with these two columns.
+
+    Raises:
+        DataError: there is no such file, a column is missing, or an image has two rows.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; run `rca download` first, or write one row (image, split, "
+            "tags) per image"
+        ) from None
+    tags: dict[str, tuple[str, ...]] = {}
+    for line, row in enumerate(rows, start=2):
+        image, names = row.get("image"), row.get("tags")
+        if not image or names is None:
+            raise DataError(f"{path}: line {line} lacks the column `image` or `tags`")
+        if image in tags:
+            raise DataError(f"{path}: line {line} names {image} a second time; keep one row")
+        tags[image] = tuple(names.split())
+    return tags
 
 
 def label_values(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
@@ -109,23 +135,3 @@ def _lines(path: Path) -> list[str]:
         raise DataError(
             f"{path}: no such file; run `rca download` first, or correct the data set's layout"
         ) from None
-
-
-def _read_tags(path: Path) -> dict[str, tuple[str, ...]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; run `rca download` first, or write one row (image, split, "
-            "tags) per image"
-        ) from None
-    tags: dict[str, tuple[str, ...]] = {}
-    for line, row in enumerate(rows, start=2):
-        image, names = row.get("image"), row.get("tags")
-        if not image or names is None:
-            raise DataError(f"{path}: line {line} lacks the column `image` or `tags`")
-        if image in tags:
-            raise DataError(f"{path}: line {line} names {image} a second time; keep one row")
-        tags[image] = tuple(names.split())
-    return tags
