@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from rca.config import ConfigError, Params, json_schema, load
+from rca.config import ConfigError, Params, check_supply, json_schema, load
 
 REPOSITORY = Path(__file__).parents[1]
 PRESETS = [*sorted(REPOSITORY.glob("configs/*.yaml")), *REPOSITORY.glob("params.yaml")]
@@ -64,6 +64,9 @@ def test_load__the_rest_has_defaults(tmp_path):
         ({"download": {"name": "set"}}, "download.source: missing"),
         ({"download": source("ftp")}, "download: .*'archive', 'voc12_aug'"),
         ({"download": source("voc12_aug", archive="set.tar")}, "download.archive: no such key"),
+        ({"download": source("voc12_aug", tags="list")}, "download: .*tags_list and tags_sha256"),
+        ({"download": source("voc12_aug", tags_list="t.csv")}, "download: .*go with tags: list"),
+        ({"download": source("voc12_aug", saliency="s.tar")}, "download: .*go together"),
         ({"download": source("voc12_aug", name="embedded")}, "download.name: "),
         ({"download": source("voc12_aug", name="../set")}, "download.name: "),
         ({"train_seg": {"supervisions": ["truth"]}}, "must hold 'pseudo'"),
@@ -74,6 +77,17 @@ def test_load__wrong_key_or_value(tmp_path, changes, line):
 
     (only,) = refusal(tmp_path, **changes)
     assert re.search(line, only), only
+
+
+def test_check_supply__maps_that_the_source_does_not_bring(tmp_path):
+    maps = {"saliency": "s.tar", "saliency_sha256": "0" * 64}
+    wants = {"pseudo_labels": {"background": "saliency"}}
+    check_supply(loaded(tmp_path, download=source("voc12_aug")))
+    check_supply(loaded(tmp_path, download=source("voc12_aug", **maps), **wants))
+    with pytest.raises(
+        ConfigError, match=r"background: saliency needs maps.*\n.*download\.saliency"
+    ):
+        check_supply(loaded(tmp_path, download=source("voc12_aug"), **wants))
 
 
 def test_load__every_fault_on_a_line_of_its_own(tmp_path):

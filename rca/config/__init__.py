@@ -8,7 +8,7 @@ from rca.config.cam import Aggregation, Contrast, Head, InferCam, Memory, TrainC
 from rca.config.data import IndexSection, View
 from rca.config.download import ArchiveSource, Download, Voc12AugSource
 from rca.config.labels import Crf, PseudoLabels
-from rca.config.params import Params, json_schema, load
+from rca.config.params import Params, check_supply, json_schema, load
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
 from rca.config.segmentation import InferSeg, TrainSeg
@@ -40,6 +40,7 @@ __all__ = [
     "TrainSeg",
     "View",
     "Voc12AugSource",
+    "check_supply",
     "json_schema",
     "load",
 ]

@@ -63,11 +63,20 @@ class Voc12AugSource(_Source):
     )
     tags_sha256: Sha256 | None = Field(None, description="SHA-256 of `tags_list`.")
 
+    saliency: Path | None = Field(
+        None,
+        description="Archive (tar or zip) of saliency maps `<image>.png` of the training images, "
+        "for `pseudo_labels.background: saliency`. VOC and SBD have none: a cue beyond tags.",
+    )
+    saliency_sha256: Sha256 | None = Field(None, description="SHA-256 of `saliency`.")
+
     @model_validator(mode="after")
-    def _list_comes_with_its_digest(self) -> Voc12AugSource:
+    def _files_come_with_their_digests(self) -> Voc12AugSource:
         given = (self.tags_list is not None, self.tags_sha256 is not None)
         if given != (self.tags == "list",) * 2:
             raise ValueError("tags_list and tags_sha256 go with tags: list, and it with them")
+        if (self.saliency is None) != (self.saliency_sha256 is None):
+            raise ValueError("saliency and saliency_sha256 go together")
         return self
 
 

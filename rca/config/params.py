@@ -64,6 +64,27 @@ def load(path: Path) -> Params:
         raise ConfigError(f"{path} cannot be used:\n{_explain(error)}") from None
 
 
+def check_supply(params: Params) -> None:
+    """Make sure that the data set will have what later stages are told to use.
+
+    Apart from `load`, so that a preset can be shipped without the files that only its user has.
+
+    Raises:
+        ConfigError: it will not.
+    """
+    source = params.download
+    if (
+        params.pseudo_labels.background == "saliency"
+        and source.source == "voc12_aug"
+        and source.saliency is None
+    ):
+        raise ConfigError(
+            "pseudo_labels.background: saliency needs maps, and VOC 2012 and SBD have none\n"
+            "  pack yours (<image>.png of every training image) and set download.saliency and\n"
+            "  download.saliency_sha256 to the archive, or background to threshold or power"
+        )
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for fault in error.errors():

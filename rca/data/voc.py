@@ -14,9 +14,11 @@ A split has masks for all of its images or for none, and likewise saliency maps.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +29,18 @@ from rca.data.palette import voc_palette
 
 @dataclass(frozen=True)
 class VocFolder:
-    """Class names in the order of their mask values, and image → tags, of the folder `root`."""
+    """A folder and its texts.
+
+    Attributes:
+        classes: class names in the order of their mask values.
+        tags: image → tags.
+        source: what `source.json` says, if there is one.
+    """
 
     root: Path
     classes: tuple[str, ...]
     tags: dict[str, tuple[str, ...]]
+    source: dict[str, Any] | None
 
     def image(self, name: str) -> Path:
         """The photograph."""
@@ -66,7 +75,9 @@ def read_voc(root: Path) -> VocFolder:
     classes = tuple(_lines(root / "classes.txt"))
     if not classes or len(set(classes)) < len(classes):
         raise DataError(f"{root / 'classes.txt'}: must name each class once, one a line")
-    return VocFolder(root, classes, read_tags(root / "tags.csv"))
+    note = root / "source.json"
+    source = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
+    return VocFolder(root, classes, read_tags(root / "tags.csv"), source)
 
 
 def read_list(root: Path, split: str, name: str, limit: int | None = None) -> ImageList:

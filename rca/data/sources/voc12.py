@@ -7,30 +7,29 @@ both have a mask, VOC's is taken: it is finer, and has a border of 255 that SBD'
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from rca.config import Voc12AugSource
 from rca.data import registry
-from rca.data.archive import contents, sha256_of
+from rca.data.archive import sha256_of
 from rca.data.fetch import fetch
-from rca.data.images import DataError, write_label_map
-from rca.data.palette import voc_palette
+from rca.data.images import DataError
 from rca.data.sources.texts import TagRow, write_texts
-from rca.data.sources.voc_formats import CLASSES, image_tags, sbd_mask
+from rca.data.sources.voc_archives import (
+    Lists,
+    Tags,
+    convert_sbd,
+    unpack_saliency,
+    unpack_test,
+    unpack_voc,
+    voc_lists,
+)
+from rca.data.sources.voc_formats import CLASSES
 from rca.data.voc import read_tags
 from rca.files import new_folder, write_json
-from rca.progress import progress
 
 log = logging.getLogger(__name__)
-
-VOC = "VOCdevkit/VOC2012"
-SBD = "benchmark_RELEASE/dataset"
-
-Lists = dict[str, list[str]]
-Tags = dict[str, tuple[str, ...]]
 
 
 def bring(cfg: Voc12AugSource, out: Path) -> None:
@@ -40,18 +39,20 @@ def bring(cfg: Voc12AugSource, out: Path) -> None:
         DataError: an archive cannot be had, or they are not what they should be; `out` is
             untouched.
     """
-    listed = _listed_tags(cfg)
+    listed = _own_files(cfg)
     wanted = [registry.VOC12_TRAINVAL, registry.SBD, *([registry.VOC12_TEST] if cfg.test else [])]
     archives = [fetch(file, out.parent / "archives", cfg.have) for file in wanted]
     voc, sbd, *test = archives
     with new_folder(out) as partial:
-        lists = _voc_lists(voc)
+        lists = voc_lists(voc)
         log.info("%s: turning masks into palette images", sbd)
-        lists["train_aug"] = _convert_sbd(sbd, partial, lists)
-        tags = _unpack_voc(voc, partial, lists, difficult=cfg.tags != "without_difficult")
+        lists["train_aug"] = convert_sbd(sbd, partial, lists)
+        tags = unpack_voc(voc, partial, lists, difficult=cfg.tags != "without_difficult")
         for archive in test:
-            lists["test"] = _unpack_test(archive, partial)
+            lists["test"] = unpack_test(archive, partial)
         _check_lists(lists)
+        if cfg.saliency:
+            unpack_saliency(cfg.saliency, partial, lists["train_aug"])
         _check_files(partial, lists)
         write_texts(partial, CLASSES, lists, _rows(cfg, listed, tags, lists))
         write_json(
@@ -61,110 +62,24 @@ def bring(cfg: Voc12AugSource, out: Path) -> None:
                 "archives": {file.name: file.sha256 for file in wanted},
                 "tags": cfg.tags,
                 "tags_sha256": cfg.tags_sha256,
+                "saliency_sha256": cfg.saliency_sha256,
             },
         )
     log.info("%s: %s", out, ", ".join(f"{name} {len(lists[name])}" for name in lists))
 
 
-def _listed_tags(cfg: Voc12AugSource) -> Tags:
-    """The user's tags, before gigabytes are fetched for nothing."""
-    if cfg.tags_list is None:
-        return {}
-    found = sha256_of(cfg.tags_list)
-    if found != cfg.tags_sha256:
-        raise DataError(
-            f"{cfg.tags_list}: its SHA-256 is {found}, not {cfg.tags_sha256}; if this file is "
-            "meant, set download.tags_sha256 to it"
-        )
-    return read_tags(cfg.tags_list)
-
-
-def _voc_lists(archive: Path) -> Lists:
-    paths = {f"{VOC}/ImageSets/Segmentation/{name}.txt" for name in ("train", "trainval", "val")}
-    lists = {
-        PurePosixPath(name).stem: content.decode().split()
-        for name, content in contents(archive, paths.__contains__)
-    }
-    if len(lists) < len(paths):
-        raise DataError(f"{archive}: lacks one of {', '.join(sorted(paths))}")
-    return lists
-
-
-def _convert_sbd(archive: Path, out: Path, lists: Lists) -> list[str]:
-    """Write the masks that VOC does not have itself; the names of the augmented training set."""
-    palette, segmented = voc_palette(), set(lists["trainval"])
-    augmented = set(lists["train"])
-    for name, content in contents(archive, lambda name: _is_sbd_truth(name, segmented)):
-        path = PurePosixPath(name)
-        if path.suffix == ".txt":
-            augmented |= set(content.decode().split())
-            continue
-        with _naming(archive, name):
-            mask = sbd_mask(content)
-        write_label_map(out / "SegmentationClassAug" / f"{path.stem}.png", mask, palette)
-    return sorted(augmented - set(lists["val"]))
-
-
-def _is_sbd_truth(name: str, segmented: set[str]) -> bool:
-    path = PurePosixPath(name)
-    return name in (f"{SBD}/train.txt", f"{SBD}/val.txt") or (
-        path.parent == PurePosixPath(SBD, "cls")
-        and path.suffix == ".mat"
-        and path.stem not in segmented
-    )
-
-
-def _unpack_voc(archive: Path, out: Path, lists: Lists, *, difficult: bool) -> Tags:
-    """Photographs and VOC's own masks as they are; the tags of every listed image."""
-    images = set(lists["train_aug"]) | set(lists["val"])
-    folders = {
-        f"{VOC}/JPEGImages": images,
-        f"{VOC}/Annotations": images,
-        f"{VOC}/SegmentationClass": set(lists["trainval"]),
-    }
-    tags: Tags = {}
-    total = sum(map(len, folders.values()))
-    files = progress(contents(archive, lambda name: _in(folders, name)), total, archive.name)
-    for name, content in files:
-        path = PurePosixPath(name)
-        if path.suffix == ".jpg":
-            _write(out / "JPEGImages" / path.name, content)
-        elif path.suffix == ".png":
-            _write(out / "SegmentationClassAug" / path.name, content)
-        else:
-            with _naming(archive, name):
-                tags[path.stem] = image_tags(content, difficult=difficult)
-    return tags
-
-
-def _unpack_test(archive: Path, out: Path) -> list[str]:
-    path = f"{VOC}/ImageSets/Segmentation/test.txt"
-    found = [content.decode().split() for _, content in contents(archive, path.__eq__)]
-    if not found:
-        raise DataError(f"{archive}: lacks {path}")
-    folders = {f"{VOC}/JPEGImages": set(found[0])}
-    for name, content in contents(archive, lambda name: _in(folders, name)):
-        _write(out / "JPEGImages" / PurePosixPath(name).name, content)
-    return found[0]
-
-
-def _in(folders: dict[str, set[str]], name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.stem in folders.get(path.parent.as_posix(), ())
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-
-
-@contextmanager
-def _naming(archive: Path, member: str) -> Iterator[None]:
-    """Let an error about the content of a member say which it is."""
-    try:
-        yield
-    except ValueError as error:
-        raise DataError(f"{archive}: {member}: {error}") from None
+def _own_files(cfg: Voc12AugSource) -> Tags:
+    """Check the files that the user brings, before gigabytes are fetched; the listed tags."""
+    for key, path, wanted in (
+        ("tags_sha256", cfg.tags_list, cfg.tags_sha256),
+        ("saliency_sha256", cfg.saliency, cfg.saliency_sha256),
+    ):
+        if path is not None and (found := sha256_of(path)) != wanted:
+            raise DataError(
+                f"{path}: its SHA-256 is {found}, not {wanted}; if this file is meant, set "
+                f"download.{key} to it"
+            )
+    return read_tags(cfg.tags_list) if cfg.tags_list else {}
 
 
 def _check_lists(lists: Lists) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import io
+import zlib
 from xml.etree import ElementTree
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
+)  # fmt: skip
+# What loadmat, and looking for a field that is not there, raise.
+UNREADABLE = (
+    MatReadError, NotImplementedError, OSError, zlib.error,
+    KeyError, IndexError, TypeError, ValueError,
 )  # fmt: skip
 
 
@@ -48,7 +55,7 @@ def sbd_mask(mat: bytes) -> np.ndarray:
     try:
         truth = loadmat(io.BytesIO(mat), variable_names=["GTcls"])["GTcls"]
         mask = truth[0, 0]["Segmentation"]
-    except (KeyError, IndexError, TypeError, ValueError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"holds no GTcls.Segmentation ({error})") from None
     if mask.dtype != np.uint8 or mask.ndim != 2 or mask.max(initial=0) > len(CLASSES):
         raise ValueError(f"GTcls.Segmentation is no mask ({mask.dtype}, {mask.shape})")
