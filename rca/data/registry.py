@@ -23,6 +23,14 @@ class RemoteFile:
     mirrors: tuple[str, ...]
 
 
+def _coco(path: str) -> tuple[str, ...]:
+    """COCO's bucket by its TLS address, for its own name has no certificate; and by that name."""
+    return (
+        f"https://s3.amazonaws.com/images.cocodataset.org/{path}",
+        f"http://images.cocodataset.org/{path}",
+    )
+
+
 VOC12_TRAINVAL = RemoteFile(
     name="VOCtrainval_11-May-2012.tar",
     size=1_999_639_040,
@@ -56,6 +64,27 @@ SBD = RemoteFile(
         "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/"
         "semantic_contours/benchmark.tgz",
     ),
+)
+
+COCO14_TRAIN = RemoteFile(
+    name="train2014.zip",
+    size=13_510_573_713,
+    sha256="ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
+    mirrors=_coco("zips/train2014.zip"),
+)
+
+COCO14_VAL = RemoteFile(
+    name="val2014.zip",
+    size=6_645_013_297,
+    sha256="fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
+    mirrors=_coco("zips/val2014.zip"),
+)
+
+COCO14_ANNOTATIONS = RemoteFile(
+    name="annotations_trainval2014.zip",
+    size=252_872_794,
+    sha256="031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
+    mirrors=_coco("annotations/annotations_trainval2014.zip"),
 )
 
 

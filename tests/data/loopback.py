@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 NORMAL = "normal"
 CUT = "cut"  # promises the whole, closes the connection halfway
 HALF = "half"  # calls half of the file the whole
-BUSY = "busy"  # 503
+BUSY = "busy"  # 503, come again in 7 s
 GONE = "gone"  # 404
 NO_RANGE = "no range"  # sends the whole, whatever was asked for
 NO_RANGE_CUT = "no range, cut"
@@ -65,8 +65,10 @@ class _Handler(BaseHTTPRequestHandler):
         site, path, asked = self.server.site, self.path.lstrip("/"), self.headers["Range"]
         site.requests.append((path, asked))
         content, mood = site.files[path], site.mood(path)
-        if mood in (BUSY, GONE):
-            self.send_error({BUSY: 503, GONE: 404}[mood])
+        if mood == BUSY:
+            self.answer(503, b"", {"Retry-After": "7"})
+        elif mood == GONE:
+            self.send_error(404)
         elif mood == PAGE:
             self.answer(200, b"<html>blocked</html>", {"Content-Type": "text/html; charset=utf-8"})
         elif mood == LONGER:

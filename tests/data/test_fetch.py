@@ -20,8 +20,11 @@ CONTENT = bytes(range(256)) * 4096  # 1 MiB, 16 chunks of the client
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch):
-    monkeypatch.setattr(module, "BACKOFF", 0.001)
+def waits(monkeypatch) -> list[float]:
+    """The seconds that the client would have slept."""
+    seconds: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", seconds.append)
+    return seconds
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +97,17 @@ def test_fetch__gives_up_on_a_server_that_never_gets_further(site, tmp_path):
     assert names(tmp_path) == ["set.tar.part"]
 
 
-def test_fetch__waits_for_a_busy_server(site, tmp_path, caplog):
+def test_fetch__waits_longer_each_time(site, tmp_path, waits):
+    with pytest.raises(DataError):
+        fetch(remote("http://127.0.0.1:9/set.tar"), tmp_path)
+    assert waits == [1, 2, 4]
+
+
+def test_fetch__waits_for_a_busy_server_as_it_asks(site, tmp_path, caplog, waits):
     url = site.serve("a", CONTENT, moods.BUSY, moods.BUSY, moods.NORMAL)
     assert fetch(remote(url), tmp_path).read_bytes() == CONTENT
     assert caplog.text.count("answered 503; again in") == 2
+    assert waits == [7, 7]
 
 
 @pytest.mark.parametrize(

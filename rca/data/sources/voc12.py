@@ -45,7 +45,6 @@ def bring(cfg: Voc12AugSource, out: Path) -> None:
     voc, sbd, *test = archives
     with new_folder(out) as partial:
         lists = voc_lists(voc)
-        log.info("%s: turning masks into palette images", sbd)
         lists["train_aug"] = convert_sbd(sbd, partial, lists)
         tags = unpack_voc(voc, partial, lists, difficult=cfg.tags != "without_difficult")
         for archive in test:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from rca.data import registry
 from rca.data.archive import contents
 from rca.data.images import DataError, write_label_map
 from rca.data.palette import voc_palette
@@ -14,6 +15,7 @@ from rca.progress import progress
 
 VOC = "VOCdevkit/VOC2012"
 SBD = "benchmark_RELEASE/dataset"
+SBD_LISTS = (f"{SBD}/train.txt", f"{SBD}/val.txt")
 
 Lists = dict[str, list[str]]
 Tags = dict[str, tuple[str, ...]]
@@ -51,7 +53,9 @@ def convert_sbd(archive: Path, out: Path, lists: Lists) -> list[str]:
     """
     palette, segmented = voc_palette(), set(lists["trainval"])
     augmented = set(lists["train"])
-    for name, content in contents(archive, lambda name: _is_sbd_truth(name, segmented)):
+    files = contents(archive, lambda name: _is_sbd_truth(name, segmented))
+    expected = registry.VOC12_LISTS["train_aug"].images - len(lists["train"]) + len(SBD_LISTS)
+    for name, content in progress(files, expected, f"{archive.name}: masks"):
         path = PurePosixPath(name)
         if path.suffix == ".txt":
             augmented |= set(content.decode().split())
@@ -64,7 +68,7 @@ def convert_sbd(archive: Path, out: Path, lists: Lists) -> list[str]:
 
 def _is_sbd_truth(name: str, segmented: set[str]) -> bool:
     path = PurePosixPath(name)
-    return name in (f"{SBD}/train.txt", f"{SBD}/val.txt") or (
+    return name in SBD_LISTS or (
         path.parent == PurePosixPath(SBD, "cls")
         and path.suffix == ".mat"
         and not path.name.startswith(".")  # what macOS's tar adds
