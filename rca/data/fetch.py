@@ -47,9 +47,11 @@ def fetch(file: RemoteFile, folder: Path, have: Path | None = None) -> Path:
     """Where `file` lies, proved: in `have`, in `folder` from before, or now brought to `folder`.
 
     Raises:
-        DataError: a file of that name is there but is another; there is no room; or no mirror
-            gave the file.
+        DataError: `have` is no folder; a file of that name is there but is another; there is no
+            room; or no mirror gave the file.
     """
+    if have is not None and not have.is_dir():
+        raise DataError(f"{have}: no such folder; correct download.have, or set it to null")
     for place in (have, folder):
         if place is not None and (place / file.name).exists():
             _check(place / file.name, file)

@@ -163,9 +163,16 @@ def test_fetch__uses_a_file_of_yours_where_it_lies(tmp_path):
     assert names(tmp_path) == ["mine"]
 
 
+def test_fetch__a_folder_of_yours_that_is_not_there(site, tmp_path):
+    with pytest.raises(DataError, match=r"no such folder; correct download\.have"):
+        fetch(remote(site.serve("a", CONTENT)), tmp_path, tmp_path / "mnie")
+    assert site.requests == []
+
+
 @pytest.mark.parametrize("place", ["mine", "archives"])
 def test_fetch__refuses_a_wrong_file_that_is_there(site, tmp_path, place):
-    (tmp_path / place).mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "archives").mkdir()
     (tmp_path / place / "set.tar").write_bytes(b"else")
     file = remote(site.serve("a", CONTENT))
     with pytest.raises(DataError, match="not the file of this name") as caught:
