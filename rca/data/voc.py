@@ -90,31 +90,6 @@ def read_list(root: Path, split: str, name: str, limit: int | None = None) -> Im
     return ImageList(split, path, tuple(_lines(path)[:limit]))
 
 
-def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
-    """Image → tags of a CSV with these two columns.
-
-    Raises:
-        DataError: there is no such file, a column is missing, or an image has two rows.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; run `rca download` first, or write one row (image, split, "
-            "tags) per image"
-        ) from None
-    tags: dict[str, tuple[str, ...]] = {}
-    for line, row in enumerate(rows, start=2):
-        image, names = row.get("image"), row.get("tags")
-        if not image or names is None:
-            raise DataError(f"{path}: line {line} lacks the column `image` or `tags`")
-        if image in tags:
-            raise DataError(f"{path}: line {line} names {image} a second time; keep one row")
-        tags[image] = tuple(names.split())
-    return tags
-
-
 def label_values(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
     """Mask value → label, uint8 (256,): 0 stays, `chosen` become 1 … C, all others 255.
 
@@ -146,3 +121,28 @@ def _lines(path: Path) -> list[str]:
         raise DataError(
             f"{path}: no such file; run `rca download` first, or correct the data set's layout"
         ) from None
+
+
+def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
+    """Image → tags of a CSV with these two columns.
+
+    Raises:
+        DataError: there is no such file, a column is missing, or an image has two rows.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; run `rca download` first, or write one row (image, split, "
+            "tags) per image"
+        ) from None
+    tags: dict[str, tuple[str, ...]] = {}
+    for line, row in enumerate(rows, start=2):
+        image, names = row.get("image"), row.get("tags")
+        if not image or names is None:
+            raise DataError(f"{path}: line {line} lacks the column `image` or `tags`")
+        if image in tags:
+            raise DataError(f"{path}: line {line} names {image} a second time; keep one row")
+        tags[image] = tuple(names.split())
+    return tags
