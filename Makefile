@@ -35,7 +35,7 @@ lock: .venv/bin/uv  ## Bring uv.lock, and envs/ with it, up to date with pyproje
 		--output-file envs/requirements.txt
 
 clean:  ## Remove what runs made: data unpacked, results, caches; archives and MLflow's store stay
-	@find data -mindepth 1 -maxdepth 1 -type d ! -name embedded -exec rm -r {} +
+	@find data -mindepth 1 -maxdepth 1 -type d ! -name embedded ! -name archives -exec rm -r {} +
 	@rm -rf results logs state dvc_plots .snakemake .dvc/cache .dvc/tmp
 
 # The locked environment, made once, and again when the lock changes.

@@ -26,6 +26,27 @@ def progress(items: Iterable[T], total: int, what: str, every: float = 5.0) -> I
     log.info("%s %d done in %s", what, total, span(time.monotonic() - start))
 
 
+def byte_progress(
+    chunks: Iterable[bytes], start: int, total: int, what: str, every: float = 5.0
+) -> Iterator[bytes]:
+    """Yield `chunks`, the bytes from `start` on of a `total`, logging as `progress` does."""
+    begun = last = time.monotonic()
+    done = start
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        now = time.monotonic()
+        if now - last >= every and done < total:
+            rate = (done - start) / (now - begun)
+            log.info(
+                "%s %.0f of %.0f MB (%d %%), %.1f MB/s, %s left",
+                *(what, done / 1e6, total / 1e6, 100 * done // total, rate / 1e6),
+                span((total - done) / rate),
+            )
+            last = now
+    log.info("%s %.0f of %.0f MB", what, done / 1e6, total / 1e6)
+
+
 def span(seconds: float) -> str:
     """`75` → `1 min 15 s`."""
     minutes, rest = divmod(round(seconds), 60)

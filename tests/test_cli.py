@@ -192,8 +192,13 @@ def test_verbs__stop_at_a_wrong_key_of_any_section(folder, monkeypatch, capsys, 
 
 
 def test_check__accepts_a_file_elsewhere(folder, monkeypatch, capsys):
-    assert rca(monkeypatch, "check --params configs/voc12_paper.yaml") == 0
-    assert capsys.readouterr().out == "configs/voc12_paper.yaml: valid (experiment voc12_paper)\n"
+    assert rca(monkeypatch, "check --params configs/debug.yaml") == 0
+    assert capsys.readouterr().out == "configs/debug.yaml: valid (experiment debug)\n"
+
+
+def test_check__stops_before_the_maps_of_the_paper_are_missed(folder, monkeypatch, capsys):
+    assert rca(monkeypatch, "check --params configs/voc12_paper.yaml") == 2
+    assert "set download.saliency" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,19 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from rca.config import ConfigError, Params, json_schema, load
+from rca.config import ConfigError, Params, check_supply, json_schema, load
 
 REPOSITORY = Path(__file__).parents[1]
 PRESETS = [*sorted(REPOSITORY.glob("configs/*.yaml")), *REPOSITORY.glob("params.yaml")]
 
 MINIMAL = {
     "experiment": "tiny",
-    "download": {"name": "set", "archive": "set.tar", "sha256": "0" * 64},
+    "download": {"source": "archive", "name": "set", "archive": "set.tar", "sha256": "0" * 64},
 }
+
+
+def source(kind: str = "archive", **changes) -> dict:
+    return {"source": kind, "name": "set"} | changes
 
 
 def loaded(folder: Path, **changes) -> Params:
@@ -55,7 +59,16 @@ def test_load__the_rest_has_defaults(tmp_path):
         ({"seed": -1}, "seed: "),
         ({"experiment": "a/b"}, "experiment: "),
         ({"index": {"classes": []}}, "index.classes: "),
-        ({"download": {"name": "set", "archive": "set.tar"}}, "download.sha256: missing"),
+        ({"download": source(archive="set.tar")}, "download.sha256: missing"),
+        ({"download": source(archive="set.tar", sha256="0")}, "download.sha256: .*match pattern"),
+        ({"download": {"name": "set"}}, "download.source: missing"),
+        ({"download": source("ftp")}, "download: .*'archive', 'voc12_aug'"),
+        ({"download": source("voc12_aug", archive="set.tar")}, "download.archive: no such key"),
+        ({"download": source("voc12_aug", tags="list")}, "download: .*tags_list and tags_sha256"),
+        ({"download": source("voc12_aug", tags_list="t.csv")}, "download: .*go with tags: list"),
+        ({"download": source("voc12_aug", saliency="s.tar")}, "download: .*go together"),
+        ({"download": source("voc12_aug", name="embedded")}, "download.name: "),
+        ({"download": source("voc12_aug", name="../set")}, "download.name: "),
         ({"train_seg": {"supervisions": ["truth"]}}, "must hold 'pseudo'"),
     ],
 )
@@ -64,6 +77,17 @@ def test_load__wrong_key_or_value(tmp_path, changes, line):
 
     (only,) = refusal(tmp_path, **changes)
     assert re.search(line, only), only
+
+
+def test_check_supply__maps_that_the_source_does_not_bring(tmp_path):
+    maps = {"saliency": "s.tar", "saliency_sha256": "0" * 64}
+    wants = {"pseudo_labels": {"background": "saliency"}}
+    check_supply(loaded(tmp_path, download=source("voc12_aug")))
+    check_supply(loaded(tmp_path, download=source("voc12_aug", **maps), **wants))
+    with pytest.raises(
+        ConfigError, match=r"background: saliency needs maps.*\n.*download\.saliency"
+    ):
+        check_supply(loaded(tmp_path, download=source("voc12_aug"), **wants))
 
 
 def test_load__every_fault_on_a_line_of_its_own(tmp_path):
@@ -123,7 +147,7 @@ def test_load__preset(path):
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
 def test_load__preset_names_the_embedded_archive_as_it_is(path):
     download = load(path).download
+    if download.source != "archive":
+        pytest.skip("comes from elsewhere")
     archive = REPOSITORY / download.archive
-    if not archive.exists():
-        pytest.skip(f"{download.archive} is not embedded")
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == download.sha256

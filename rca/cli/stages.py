@@ -27,7 +27,7 @@ from rca.config import TrainSeg
 
 @app.command(rich_help_panel=STAGE)
 def download(out: Out, params: ParamsFile = PARAMS) -> None:
-    """Check the data set's archive and unpack it."""
+    """Bring the data set from its source into the layout of `index`."""
     with parameters(params, "download") as cfg:
         from rca.stages import download as stage
 

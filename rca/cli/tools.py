@@ -19,8 +19,9 @@ PRESETS = Path("configs")
 @app.command(rich_help_panel=HELP)
 def check(params: ParamsFile = PARAMS) -> None:
     """Check a parameter file, and nothing else."""
-    experiment = config.load(params).experiment
-    print(f"{params}: valid (experiment {experiment})")
+    loaded = config.load(params)
+    config.check_supply(loaded)
+    print(f"{params}: valid (experiment {loaded.experiment})")
 
 
 @app.command(rich_help_panel=HELP)

@@ -5,9 +5,10 @@ what is allowed. Stages receive one section of `Params`; none of them reads the 
 """
 
 from rca.config.cam import Aggregation, Contrast, Head, InferCam, Memory, TrainCam
-from rca.config.data import Download, IndexSection, View
+from rca.config.data import IndexSection, View
+from rca.config.download import ArchiveSource, Download, Voc12AugSource
 from rca.config.labels import Crf, PseudoLabels
-from rca.config.params import Params, json_schema, load
+from rca.config.params import Params, check_supply, json_schema, load
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
 from rca.config.segmentation import InferSeg, TrainSeg
@@ -16,6 +17,7 @@ from rca.config.training import Backbone, Compute, Optimiser
 __all__ = [
     "IGNORE",
     "Aggregation",
+    "ArchiveSource",
     "Backbone",
     "Compute",
     "ConfigError",
@@ -37,6 +39,8 @@ __all__ = [
     "TrainCam",
     "TrainSeg",
     "View",
+    "Voc12AugSource",
+    "check_supply",
     "json_schema",
     "load",
 ]

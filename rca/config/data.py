@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from rca.config.section import Count, Fraction, Range, Section
-
-
-class Download(Section):
-    """The data set to bring, and what proves that it is the right one."""
-
-    name: str = Field(description="Folder under `data/` that the data set is unpacked to.")
-    archive: Path = Field(description="Tar archive of a VOC-like folder.")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of `archive`.")
 
 
 class IndexSection(Section):

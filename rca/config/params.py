@@ -9,7 +9,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from rca.config.cam import InferCam, TrainCam
-from rca.config.data import Download, IndexSection
+from rca.config.data import IndexSection
+from rca.config.download import Download
 from rca.config.labels import Crf, PseudoLabels
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import ConfigError, Section
@@ -63,17 +64,47 @@ def load(path: Path) -> Params:
         raise ConfigError(f"{path} cannot be used:\n{_explain(error)}") from None
 
 
+def check_supply(params: Params) -> None:
+    """Make sure that the data set will have what later stages are told to use.
+
+    Apart from `load`, so that a preset can be shipped without the files that only its user has.
+
+    Raises:
+        ConfigError: it will not.
+    """
+    source = params.download
+    if (
+        params.pseudo_labels.background == "saliency"
+        and source.source == "voc12_aug"
+        and source.saliency is None
+    ):
+        raise ConfigError(
+            "pseudo_labels.background: saliency needs maps, and VOC 2012 and SBD have none\n"
+            "  pack yours (<image>.png of every training image) and set download.saliency and\n"
+            "  download.saliency_sha256 to the archive, or background to threshold or power"
+        )
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"]) or "(the file)"
+        key = _key(fault["loc"])
         if fault["type"] == "extra_forbidden":
             lines.append(f"  {key}: no such key; remove it or correct its name")
         elif fault["type"] == "missing":
             lines.append(f"  {key}: missing")
+        elif fault["type"] == "union_tag_not_found":
+            lines.append(f"  {key}.source: missing")
         else:
             lines.append(f"  {key}: {fault['msg']} (it is {fault['input']!r})")
     return "\n".join(lines)
+
+
+def _key(parts: tuple[int | str, ...]) -> str:
+    """The key as it is written: pydantic puts the chosen source between a source and its key."""
+    if parts[0:1] == ("download",):
+        parts = (parts[0], *parts[2:])
+    return ".".join(str(part) for part in parts) or "(the file)"
 
 
 def json_schema() -> str:

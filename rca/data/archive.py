@@ -1,98 +1,126 @@
-"""Data sets as tar archives: proving that one is the right one, and unpacking it safely."""
+"""Archives (tar, compressed or not, and zip): proving that one is the right one, reading it safely.
+
+Unsafe is a member whose name would leave the folder it is unpacked to, or that is no plain file.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import lzma
-import shutil
+import stat
 import tarfile
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from rca.data.images import DataError
-from rca.files import new_folder
+
+# What the readers of tar, gzip, bz2, xz and zip raise.
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+)
 
 
-def check_digest(archive: Path, sha256: str) -> None:
-    """Make sure that `archive` is the file that the configuration names.
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, 64 hex digits.
 
     Raises:
-        DataError: there is no such file, or its SHA-256 is another.
+        DataError: the file is missing or cannot be read.
     """
     try:
-        with archive.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(
-            f"{archive}: cannot be read ({error.strerror}); fetch the archive, or correct "
-            "download.archive"
-        ) from None
-    if found != sha256:
-        raise DataError(
-            f"{archive}: is not the archive that was asked for\n"
-            f"  wanted SHA-256 {sha256}\n"
-            f"  got    SHA-256 {found}\n"
-            "  fetch it again; if this file is meant, set download.sha256 to what was got"
-        )
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def unpack(archive: Path, out: Path) -> int:
-    """Unpack `archive` to the folder `out`, whole or not at all; how many files it held.
+def contents(
+    archive: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the `wanted` files of `archive`, in its order.
+
+    One pass, so that a compressed tar is unpacked once; what is not wanted is not looked at.
 
     Raises:
-        DataError: no tar archive, a truncated one, or one that holds anything but files and
-            folders inside `out`.
+        DataError: no archive, a truncated or damaged one, or an unsafe member among the wanted.
     """
-    with _one_error(archive), tarfile.open(archive) as tar:
-        members = tar.getmembers()
-        for member in members:
-            _refuse_unsafe(archive, member)
-        with new_folder(out) as partial:
-            for member in members:
-                _unpack(tar, member, partial)
-    return sum(member.isfile() for member in members)
+    with _one_error(archive):
+        with archive.open("rb") as file:
+            zipped = file.read(2) == b"PK"
+        yield from (_zip_contents if zipped else _tar_contents)(archive, wanted)
 
 
-def _refuse_unsafe(archive: Path, member: tarfile.TarInfo) -> None:
-    path = PurePosixPath(member.name)
+def unpack(archive: Path, folder: Path) -> int:
+    """Write every file of `archive` under `folder`; how many there were.
+
+    Files get the rights and time of new ones: engines that compare times would take a data set of
+    1970 for stale.
+
+    Raises:
+        DataError: as `contents`; `folder` then holds a part.
+    """
+    count = 0
+    for name, content in contents(archive):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        count += 1
+    return count
+
+
+def _tar_contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = PurePosixPath(member.name).as_posix()
+            if member.isdir() or not wanted(name):
+                continue
+            _refuse_unsafe(archive, member.name, plain=member.isfile())
+            with tar.extractfile(member) as file:
+                yield name, file.read()
+
+
+def _zip_contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(archive) as zipped:
+        for member in zipped.infolist():
+            name = PurePosixPath(member.filename).as_posix()
+            if member.is_dir() or not wanted(name):
+                continue
+            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the packer was no Unix
+            _refuse_unsafe(archive, member.filename, plain=kind in (0, stat.S_IFREG))
+            yield name, zipped.read(member)
+
+
+def _refuse_unsafe(archive: Path, name: str, *, plain: bool) -> None:
+    path = PurePosixPath(name)
     if path.is_absolute():
         fault = "has an absolute path"
     elif ".." in path.parts:
         fault = "may leave the folder"
-    elif not (member.isfile() or member.isdir()):
+    elif not plain:
         fault = "is a link or a device"
     else:
         return
     raise DataError(
-        f"{archive}: member {member.name!r} {fault}; nothing was unpacked. "
+        f"{archive}: member {name!r} {fault}; nothing of it is kept. "
         "Pack the data set again, as plain files with relative names"
     )
-
-
-def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """Write one member with the rights and time of a new file.
-
-    Engines that compare times would take a data set of 1970 for stale.
-    """
-    target = folder / member.name
-    if member.isdir():
-        target.mkdir(parents=True, exist_ok=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tar.extractfile(member) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
 
 
 @contextmanager
 def _one_error(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+    except DAMAGED as error:
         # gzip and bz2 report damaged data as OSError without a number; a full disk has one.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(
-            f"{archive}: no tar archive, or a truncated one ({error}); fetch it again"
+            f"{archive}: no tar or zip archive, or a damaged one ({error}); fetch it again"
         ) from None

@@ -12,7 +12,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class Index:
         classes: C class names without the background, in label order.
         mask_values: (256,) uint8, the data set's mask value → label.
         palette: (256, 3) uint8, label → colour.
+        source: what `download` noted of the data's origin: the source, digests of the archives,
+            and the choices that a number's protocol must name, such as whose tags they are.
     """
 
     root: Path
@@ -55,6 +57,7 @@ class Index:
     mask_values: np.ndarray
     palette: np.ndarray
     records: tuple[Record, ...]
+    source: dict[str, Any] | None = None
 
     def split(self, name: str) -> list[Record]:
         """The images of `train` or `val`, in the index's order."""
@@ -109,6 +112,7 @@ def write_index(folder: Path, index: Index) -> None:
             "classes": list(index.classes),
             "mask_values": index.mask_values.tolist(),
             "palette": index.palette.tolist(),
+            "source": index.source,
         },
     )
 
@@ -132,6 +136,7 @@ def read_index(folder: Path) -> Index:
         mask_values=np.array(common["mask_values"], dtype=np.uint8),
         palette=np.array(common["palette"], dtype=np.uint8),
         records=tuple(_record(row, root) for row in rows),
+        source=common["source"],
     )
 
 

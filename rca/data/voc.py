@@ -6,6 +6,7 @@
     JPEGImages/<image>.jpg
     SegmentationClassAug/<image>.png   mask values: 0 background, 255 ignored
     saliency/<image>.png               0 to 255
+    source.json                        what `download` did to make the folder
 
 A split has masks for all of its images or for none, and likewise saliency maps.
 """
@@ -13,9 +14,11 @@ A split has masks for all of its images or for none, and likewise saliency maps.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +29,18 @@ from rca.data.palette import voc_palette
 
 @dataclass(frozen=True)
 class VocFolder:
-    """Class names in the order of their mask values, and image → tags, of the folder `root`."""
+    """A folder and its texts.
+
+    Attributes:
+        classes: class names in the order of their mask values.
+        tags: image → tags.
+        source: what `source.json` says, if there is one.
+    """
 
     root: Path
     classes: tuple[str, ...]
     tags: dict[str, tuple[str, ...]]
+    source: dict[str, Any] | None
 
     def image(self, name: str) -> Path:
         """The photograph."""
@@ -65,7 +75,9 @@ def read_voc(root: Path) -> VocFolder:
     classes = tuple(_lines(root / "classes.txt"))
     if not classes or len(set(classes)) < len(classes):
         raise DataError(f"{root / 'classes.txt'}: must name each class once, one a line")
-    return VocFolder(root, classes, _read_tags(root / "tags.csv"))
+    note = root / "source.json"
+    source = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
+    return VocFolder(root, classes, read_tags(root / "tags.csv"), source)
 
 
 def read_list(root: Path, split: str, name: str, limit: int | None = None) -> ImageList:
@@ -111,7 +123,12 @@ def _lines(path: Path) -> list[str]:
         ) from None
 
 
-def _read_tags(path: Path) -> dict[str, tuple[str, ...]]:
+def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
+    """Image → tags of a CSV with these two columns.
+
+    Raises:
+        DataError: there is no such file, a column is missing, or an image has two rows.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

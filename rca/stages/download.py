@@ -1,22 +1,23 @@
-"""Stage `download`: the data set's archive, checked and unpacked."""
+"""Stage `download`: the data set, brought from its source into the one layout of `index`."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from rca.config import Download
-from rca.data.archive import check_digest, unpack
+from rca.data.sources import archive, voc12
 
-log = logging.getLogger(__name__)
+BRING: dict[str, Callable[..., None]] = {
+    "archive": archive.bring,
+    "voc12_aug": voc12.bring,
+}
 
 
 def run(cfg: Download, *, out: Path) -> None:
-    """Unpack `cfg.archive` to `out`, in place of what was there, once its digest is proved.
+    """Bring the data set that `cfg` names to `out`, in place of what was there.
 
     Raises:
-        DataError: the archive is missing, another one, damaged or unsafe; `out` is untouched.
+        DataError: it cannot be had, or is not what it should be; `out` is untouched.
     """
-    check_digest(cfg.archive, cfg.sha256)
-    files = unpack(cfg.archive, out)
-    log.info("%s: SHA-256 as wanted, %d files unpacked to %s", cfg.archive, files, out)
+    BRING[cfg.source](cfg, out)

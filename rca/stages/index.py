@@ -57,6 +57,7 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
         mask_values=label_values(folder.classes, chosen),
         palette=label_palette(folder.classes, chosen),
         records=tuple(record for record in records if record.tags or record.split != "train"),
+        source=folder.source,
     )
     _report_untagged(data, len(lists[0].images), len(index.split("train")))
     with new_folder(out) as partial:

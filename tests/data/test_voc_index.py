@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rca.config import Download, IndexSection
+from rca.config import ArchiveSource, IndexSection
 from rca.data.images import DataError
 from rca.data.index import Index, read_index
 from rca.data.voc import label_palette, label_values, read_voc
@@ -319,10 +319,10 @@ def readme_counts() -> dict[str, tuple[int, int]]:
 def test_run__embedded_sample(tmp_path):
     digests = dict(line.split()[::-1] for line in (EMBEDDED / "SHA256SUMS").open())
     archive = EMBEDDED / "voc12_animals_sample.tar"
-    download.run(
-        Download(name="sample", archive=archive, sha256=digests[archive.name]),
-        out=tmp_path / "sample",
+    cfg = ArchiveSource(
+        source="archive", name="sample", archive=archive, sha256=digests[archive.name]
     )
+    download.run(cfg, out=tmp_path / "sample")
     classes = ["cat", "cow", "dog", "horse", "sheep", "person"]
     found = indexed(tmp_path / "sample", IndexSection(classes=classes))
 

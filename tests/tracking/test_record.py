@@ -10,7 +10,7 @@ import yaml
 from rca.config import ConfigError, Params
 from rca.tracking.record import provenance, read_record
 
-DOWNLOAD = {"name": "set", "archive": "set.tar", "sha256": "0" * 64}
+DOWNLOAD = {"source": "archive", "name": "set", "archive": "set.tar", "sha256": "0" * 64}
 METRICS = {
     "miou": {"cam_seeds_train": 41.5, "network_val": None, "ratio_to_fully_supervised": 0.8},
     "products": {

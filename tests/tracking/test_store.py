@@ -171,7 +171,7 @@ def test_run__says_where_the_run_is_the_same_every_time(uri, tmp_path, monkeypat
     results, out = tmp_path / "results", tmp_path / "track"
     (results / "evaluate").mkdir(parents=True)
     (results / "evaluate/metrics.json").write_text('{"miou": {}, "products": {}}')
-    download = {"name": "set", "archive": "set.tar", "sha256": "0" * 64}
+    download = {"source": "archive", "name": "set", "archive": "set.tar", "sha256": "0" * 64}
     params = Params.model_validate(
         {"experiment": "e", "download": download, "track": {"uri": uri, "run_name": None}}
     )

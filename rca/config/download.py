@@ -1,0 +1,83 @@
+"""Section `download`: which data set is brought, and from where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from rca.config.section import Section
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Source(Section):
+    """What every source is told."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        description="Folder under `data/` that the data set goes to, in place of what is there.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _harms_no_other(cls, name: str) -> str:
+        if name in ("embedded", "archives"):
+            raise ValueError(f"data/{name} is no data set's folder; choose another name")
+        return name
+
+
+class ArchiveSource(_Source):
+    """A tar archive of a folder that is laid out as `index` reads it."""
+
+    source: Literal["archive"]
+    archive: Path = Field(description="Tar archive of a VOC-like folder.")
+    sha256: Sha256 = Field(description="SHA-256 of `archive`.")
+
+
+class Voc12AugSource(_Source):
+    """PASCAL VOC 2012 with the masks of the Semantic Boundaries Dataset (SBD)."""
+
+    source: Literal["voc12_aug"]
+    have: Path | None = Field(
+        None,
+        description="Folder with archives that you have already; they are checked and used where "
+        "they lie. The others go to `data/archives/`.",
+    )
+    test: bool = Field(
+        False,
+        description="Bring the 1,456 test images as well, of which nobody but VOC's server has the "
+        "masks.",
+    )
+    tags: Literal["all", "without_difficult", "list"] = Field(
+        "all",
+        description="Image tags from every annotated object; from those that VOC does not mark as "
+        "`difficult`; or from `tags_list`. Numbers differ by it: the paper's released tags are 903 "
+        "fewer than those of all objects, in 817 of 10,582 images.",
+    )
+    tags_list: Path | None = Field(
+        None,
+        description="With `list`: a CSV with the columns image and tags (spaces between). Images "
+        "that are for validation only may be missing; theirs are then those of every object.",
+    )
+    tags_sha256: Sha256 | None = Field(None, description="SHA-256 of `tags_list`.")
+
+    saliency: Path | None = Field(
+        None,
+        description="Archive (tar or zip) of saliency maps `<image>.png` of the training images, "
+        "for `pseudo_labels.background: saliency`. VOC and SBD have none: a cue beyond tags.",
+    )
+    saliency_sha256: Sha256 | None = Field(None, description="SHA-256 of `saliency`.")
+
+    @model_validator(mode="after")
+    def _files_come_with_their_digests(self) -> Voc12AugSource:
+        given = (self.tags_list is not None, self.tags_sha256 is not None)
+        if given != (self.tags == "list",) * 2:
+            raise ValueError("tags_list and tags_sha256 go with tags: list, and it with them")
+        if (self.saliency is None) != (self.saliency_sha256 is None):
+            raise ValueError("saliency and saliency_sha256 go together")
+        return self
+
+
+Download = Annotated[ArchiveSource | Voc12AugSource, Field(discriminator="source")]
