@@ -80,7 +80,7 @@ def rca(monkeypatch, arguments: str) -> int:
         (
             "evaluate",
             ["index", "cams", "evaluated"],
-            ["evaluate", "pseudo_labels"],
+            ["evaluate", None],
             {"index": "i", "cams": "c", "pseudo_labels": "p", "crf": "f", "predictions": "s"},
         ),
         (
@@ -103,7 +103,7 @@ def test_verb__hands_its_sections_and_paths_to_the_stage(
     params = config.load(Path("params.yaml"))
     (given, keywords), *others = calls
     assert not others
-    assert list(given) == [getattr(params, section) for section in sections]
+    assert list(given) == [getattr(params, section) if section else params for section in sections]
     wanted = {key: Path(value) for key, value in {**paths, "out": "o"}.items()}
     assert {key: value for key, value in keywords.items() if key in wanted} == wanted
 
@@ -119,22 +119,6 @@ def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):
     ((section, _, seed), keywords), *_ = calls
     assert section.supervisions == ["truth"] and keywords["supervision"] == "truth"
     assert seed == 0
-
-
-@pytest.mark.parametrize("pretrained", [True, False])
-def test_evaluate__says_whether_a_network_was_pretrained(folder, monkeypatch, pretrained):
-    calls = []
-    stand_in(monkeypatch, "evaluate", lambda *cfg, **keywords: calls.append(keywords))
-    weights = config.load(Path("params.yaml")).train_cam.backbone.weights
-    text = Path("params.yaml").read_text()
-    if not pretrained:
-        Path("params.yaml").write_text(text.replace(str(weights), "none"))
-
-    rca(
-        monkeypatch, f"evaluate {FOLDERS['index']} {FOLDERS['cams']} {FOLDERS['evaluated']} --out o"
-    )
-
-    assert calls[0]["pretrained"] is pretrained
 
 
 def test_track__gets_the_whole_configuration(folder, monkeypatch):

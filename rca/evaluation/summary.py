@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rca.evaluation.protocol import PRODUCTS
+from rca.evaluation.products import PRODUCTS
 
 TITLES = {product.name: product.title for product in PRODUCTS}
 

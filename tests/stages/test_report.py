@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_results import write_results
+from tiny_results import tiny_params, write_results
 
-from rca.config import Evaluate, PseudoLabels, Report
+from rca.config import PseudoLabels, Report
 from rca.data.images import DataError
-from rca.evaluation.protocol import PRODUCTS
+from rca.evaluation.products import PRODUCTS
 from rca.stages import evaluate, report
 
 RULES = PseudoLabels(threshold=0.25)
+PARAMS = tiny_params()
 REFERENCES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}
 
 
@@ -45,8 +46,8 @@ class Page(HTMLParser):
 def run(results: Path, out: str = "report", evaluated: bool = True, **arguments) -> Path:
     if evaluated:
         evaluate.run(
-            Evaluate(),
-            RULES,
+            PARAMS.evaluate,
+            PARAMS,
             index=results / "index",
             cams=results / "infer_cam",
             pseudo_labels=results / "pseudo_labels",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rca.config import Params
 from rca.data.cam_store import CamShard
 from rca.data.images import write_label_map
 from rca.data.index import Index, Record, write_index
@@ -37,6 +38,21 @@ MAPS = {
     "infer_seg/truth/v": [[0, 2], [2, 2]],
 }
 HISTORY = "epoch,loss,classification\n1,2.5,1.5\n2,1.25,0.75\n3,1.0,0.5\n"
+
+
+def tiny_params(policy: str = "strict", **evaluated) -> Params:
+    """Those of the tiny results; both networks belong to the run."""
+    return Params.model_validate(
+        {
+            "experiment": "tiny",
+            "download": {"name": "d", "archive": "a.tar", "sha256": "0" * 64},
+            "pseudo_labels": {"threshold": 0.25},
+            "train_seg": {"supervisions": ["pseudo", "truth"]},
+            "evaluate": {
+                "ignored_predictions": policy, "processes": 1, "resamples": 50, **evaluated,
+            },
+        }
+    )  # fmt: skip
 
 
 def write_results(folder: Path, *, masks: bool = True, truth_network: bool = True) -> Path:

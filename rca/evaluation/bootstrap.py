@@ -1,0 +1,73 @@
+"""Confidence intervals: what the numbers would be on other images of the same kind.
+
+Images are drawn with replacement, as many as there are, and the pixel counts of the images drawn
+are added up as those of the split are (Efron's percentile bootstrap). A split of few images gets a
+wide interval. It says nothing of the training: for that, train with several seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from rca.evaluation.confusion import ratio
+
+LEVEL = 95  # percent of the resamples that lie inside
+CHUNK = 2**22  # weights held at a time
+
+
+def iou_intervals(errors: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Intervals of each class's IoU and, last, of the mean IoU.
+
+    A class without pixels in a resample is left out of that resample's mean.
+
+    Args:
+        errors: int64 (N, 3, C + 1), true positives, false positives and false negatives of each
+            image.
+        resamples: how often N images are drawn.
+        seed: the same seed draws the same images, for every product of N images.
+
+    Returns:
+        float64 (C + 2, 2), low and high; nan for a class that no resample holds.
+    """
+    images, _, classes = errors.shape
+    if not images:
+        return np.full((classes + 1, 2), np.nan)
+    counts = errors.reshape(images, -1).astype(np.float64)  # sums stay exact up to 2^53
+    values = [
+        _ious((weights @ counts).reshape(-1, 3, classes))
+        for weights in _weights(images, resamples, seed)
+    ]
+    return _percentiles(np.concatenate(values))
+
+
+def _weights(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each image was drawn, float64 (some resamples, images), chunk by chunk."""
+    import torch  # here: the worker processes of stage `evaluate` need no torch
+
+    draws = torch.Generator().manual_seed(seed)
+    while resamples:
+        rows = min(resamples, max(CHUNK // images, 1))
+        drawn = torch.randint(images, (rows, images), generator=draws).numpy()
+        cells = drawn + np.arange(rows)[:, None] * images
+        yield np.bincount(cells.ravel(), minlength=rows * images).reshape(rows, -1).astype(float)
+        resamples -= rows
+
+
+def _ious(errors: np.ndarray) -> np.ndarray:
+    """IoU of each class and, last, their mean, (R, C + 2), of counts (R, 3, C + 1)."""
+    values = ratio(errors[:, 0], errors.sum(axis=1))
+    present = ~np.isnan(values)
+    means = ratio(np.where(present, values, 0).sum(axis=1), present.sum(axis=1))
+    return np.concatenate([values, means[:, None]], axis=1)
+
+
+def _percentiles(values: np.ndarray) -> np.ndarray:
+    """The middle `LEVEL` percent of each column, (columns, 2), nan left out."""
+    tail = (100 - LEVEL) / 2
+    intervals = np.full((values.shape[1], 2), np.nan)
+    for column, known in enumerate(~np.isnan(values).T):
+        if known.any():
+            intervals[column] = np.percentile(values[known, column], [tail, 100 - tail])
+    return intervals
