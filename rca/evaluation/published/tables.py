@@ -1,0 +1,106 @@
+"""The per-class results that the paper prints for VOC 2012, to stand beside those of a run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# In the order of the labels, 1 … 20, which is that of the tables.
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+COLUMNS = ("background", *VOC_CLASSES)
+SOURCE = (
+    "Zhou, Zhang, Zhao, Li: Regional Semantic Contrast and Aggregation for Weakly Supervised "
+    "Semantic Segmentation, CVPR 2022, supplemental material"
+)
+VAL_IMAGES = 1449
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method.
+
+    Attributes:
+        method: its name in the table.
+        published: where it was published.
+        iou: class → IoU in percent, empty where only the mean is printed.
+        miou: the mean as printed.
+    """
+
+    method: str
+    published: str
+    iou: Mapping[str, float]
+    miou: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the supplement: `S1`, on VOC 2012 val, or `S2`, on its test set."""
+
+    name: str
+    split: str
+    rows: tuple[Row, ...]
+
+    def best(self, name: str) -> float:
+        """The highest IoU that the rows print for a class."""
+        return max(row.iou[name] for row in self.rows if name in row.iou)
+
+
+def published_tables() -> tuple[Table, ...]:
+    """The supplement's Tables S1 and S2 with every method."""
+    return tuple(
+        Table(name, split, tuple(_read(Path(__file__).with_name(f"voc12_{split}.csv"))))
+        for name, split in (("S1", "val"), ("S2", "test"))
+    )
+
+
+def beside_the_paper(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the report shows of the paper's tables; None if the run's classes are not VOC's.
+
+    Args:
+        metrics: content of `metrics.json`.
+
+    Returns:
+        `columns`, `source`, `tables`, the run's row `own` in the columns' order, or None where the
+        network was not scored, and `faults`: what keeps it from being comparable.
+    """
+    names = metrics["protocol"]["classes"]
+    if sorted(names) != sorted(COLUMNS):
+        return None
+    own = metrics["products"].get("network_val")
+    return {
+        "columns": COLUMNS,
+        "source": SOURCE,
+        "tables": published_tables(),
+        "own": own and {"iou": {name: own["iou"][name] for name in COLUMNS}, "miou": own["miou"]},
+        "faults": own and _faults(metrics["protocol"], own),
+    }
+
+
+def _faults(protocol: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Why the run's row is not measured as the table's rows are; none that shows is fine."""
+    faults = []
+    if own["images"] != VAL_IMAGES:
+        faults.append(f"{own['images']} validation images, VOC 2012 val has {VAL_IMAGES}")
+    if protocol["ignored_predictions"] != "strict" and own["coverage"] != 100:
+        faults.append(f"pixels predicted 255 count as {protocol['ignored_predictions']}")
+    return faults
+
+
+def _read(path: Path) -> list[Row]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Row(
+                row["method"],
+                row["published"],
+                {name: float(row[name]) for name in COLUMNS if row[name]},
+                float(row["miou"]),
+            )
+            for row in csv.DictReader(file)
+        ]
