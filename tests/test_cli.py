@@ -252,6 +252,7 @@ def test_use__refuses_a_preset_that_is_not_valid(folder, monkeypatch, capsys):
 
 def test_table__shows_every_product_aligned(folder, monkeypatch, capsys):
     product = {"iou": {}, "coverage": 100.0}
+    interval = {"miou_interval": [53.1, 58.0]}
     metrics = {
         "miou": {
             "cam_seeds_train": 41.2345,
@@ -265,7 +266,7 @@ def test_table__shows_every_product_aligned(folder, monkeypatch, capsys):
             "cam_seeds_train": {"split": "train", "images": 200, "miou": 41.2345, **product},
             "pseudo_labels_train": {"split": "train", "images": 200, "miou": None, **product},
             "cam_seeds_val": {"split": "val", "images": 80, "miou": 30.0, **product},
-            "network_val": {"split": "val", "images": 80, "miou": 55.5, **product},
+            "network_val": {"split": "val", "images": 80, "miou": 55.5, **product, **interval},
             "fully_supervised_val": {"split": "val", "images": 80, "miou": 60.0, **product},
         },
     }
@@ -280,11 +281,11 @@ def test_table__shows_every_product_aligned(folder, monkeypatch, capsys):
     assert (
         capsys.readouterr().out
         == f"""\
-                          split  images  mIoU in %    gain
+                          split  images  mIoU in %   95 % interval    gain
 CAM seeds                 train     200      41.23
 Pseudo-labels             train     200       none
 CAM seeds                 val        80      30.00
-Segmentation network      val        80      55.50  +25.50
+Segmentation network      val        80      55.50  53.10 to 58.00  +25.50
 Same network, true masks  val        80      60.00
 The network from tags reaches 92% of the one from true masks.
 Report: {page}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,13 +12,15 @@ import numpy as np
 
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_mask
-from rca.data.index import Index, Record
+from rca.data.index import Index, Record, read_index
 from rca.evaluation import sweep
 from rca.evaluation.counts import Counts, Rules
 from rca.evaluation.products import Product
 from rca.labels.pool import available_cores, ordered_map
 from rca.labels.scores import upsample_cams
 from rca.progress import progress
+
+log = logging.getLogger(__name__)
 
 CHUNK = 32  # images that a worker process counts before it answers
 SWEPT = "cam_seeds_train"
@@ -134,3 +137,40 @@ def count_images(
         if levels is not None:
             histogram = levels if histogram is None else histogram + levels
     return total, histogram
+
+
+def count_folder(index: Path, split: str, predictions: Path, processes: int) -> Counts:
+    """The counts of label maps from anywhere over the images of a split that have a mask.
+
+    Args:
+        index: folder of the index.
+        split: `train` or `val`.
+        predictions: folder of `<image>.png`, with the index's label values.
+        processes: worker processes; 0 takes every core.
+
+    Raises:
+        DataError: no image has a mask, or a label map cannot be held against it.
+        WorkerError: a worker process was killed.
+    """
+    data = read_index(index)
+    masked = with_masks(data, split)
+    if not masked:
+        raise DataError(f"{index}: no {split} image has a true mask to score against")
+    product = Product("masks", "Label maps", split, uses_tags=False)
+    rules = Rules(len(data.classes), "strict", boundary=0.02)
+    sources = {product: Source("maps", predictions)}
+    counts, _ = count_images(
+        data, {split: masked}, sources, rules, threshold=0.0, processes=processes
+    )
+    return counts[product.name]
+
+
+def with_masks(data: Index, split: str) -> list[Record]:
+    """The images of a split that have a mask."""
+    records = data.split(split)
+    masked = [record for record in records if record.mask]
+    if not masked:
+        log.info("%s left out: no image has a mask", split)
+    elif len(masked) < len(records):
+        log.info("%s: %d of %d images have a mask", split, len(masked), len(records))
+    return masked

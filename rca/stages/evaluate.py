@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ import numpy as np
 
 from rca.config import Evaluate, Params
 from rca.data.images import DataError
-from rca.data.index import Index, Record, read_index
+from rca.data.index import Index, read_index
 from rca.evaluation import sweep, tables
 from rca.evaluation.counts import Rules
 from rca.evaluation.products import PRODUCTS, Product
 from rca.evaluation.protocol import protocol
 from rca.files import new_folder, write_json, write_text
-from rca.stages.counting import Source, count_images
-
-log = logging.getLogger(__name__)
+from rca.stages.counting import Source, count_images, with_masks
 
 
 def run(
@@ -67,7 +64,7 @@ def run(
     }
     if "truth" in params.train_seg.supervisions and (predictions / "truth").is_dir():
         sources["fully_supervised_val"] = Source("maps", predictions / "truth")
-    masked = {split: _with_masks(data, split) for split in ("train", "val")}
+    masked = {split: with_masks(data, split) for split in ("train", "val")}
     scored = {
         product: sources[product.name]
         for product in PRODUCTS
@@ -100,17 +97,6 @@ def run(
     )
     with new_folder(out) as folder:
         _write(folder, results, how, params.seed, histogram)
-
-
-def _with_masks(data: Index, split: str) -> list[Record]:
-    """The images of a split that have a mask."""
-    records = data.split(split)
-    masked = [record for record in records if record.mask]
-    if not masked:
-        log.info("%s left out: no image has a mask", split)
-    elif len(masked) < len(records):
-        log.info("%s: %d of %d images have a mask", split, len(masked), len(records))
-    return masked
 
 
 def _mask_source(data: Index) -> str:

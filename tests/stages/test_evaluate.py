@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from tiny_results import tiny_params, write_results
 
 from rca.data.images import DataError, write_label_map
 from rca.data.palette import voc_palette
+from rca.evaluation.console import evaluators_text
 from rca.stages import evaluate
+from rca.stages.counting import count_folder
 
 # IoU of background, cat, dog; None where a class is in neither truth nor prediction.
 STRICT = {
@@ -184,6 +187,22 @@ def test_run__without_masks_leaves_products_out(tmp_path, caplog):
     assert content["miou"] == content["products"] == {}
     assert content["protocol"]["mask_source"] == "none"
     assert "val left out: no image has a mask" in caplog.text
+
+
+def test_count_folder__scores_label_maps_from_anywhere(tmp_path):
+    results = write_results(tmp_path)
+    counts = count_folder(results / "index", "train", results / "pseudo_labels", 1)
+    assert counts.matrix.tolist() == [[4, 1, 0, 0], [1, 2, 0, 1], [0, 0, 0, 0]]
+    text = evaluators_text(counts.matrix, len(counts.images))
+    assert re.search(rf"^eps +{mean([4 / 6, 2 / 4]):.2f} +left out ", text, re.MULTILINE)
+    assert re.search(r"^voc_devkit +refuses masks that hold 255 ", text, re.MULTILINE)
+    assert text.endswith("2 images, 88.89 % not predicted 255")
+
+
+def test_count_folder__without_true_masks_is_refused(tmp_path):
+    results = write_results(tmp_path, masks=False)
+    with pytest.raises(DataError, match="no val image has a true mask"):
+        count_folder(results / "index", "val", results / "crf", 1)
 
 
 @pytest.mark.parametrize(

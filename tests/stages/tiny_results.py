@@ -55,8 +55,17 @@ def tiny_params(policy: str = "strict", **evaluated) -> Params:
     )  # fmt: skip
 
 
-def write_results(folder: Path, *, masks: bool = True, truth_network: bool = True) -> Path:
-    """Write the data set, its index and every stage's output but those of evaluate and report."""
+def write_results(
+    folder: Path,
+    *,
+    masks: bool = True,
+    truth_network: bool = True,
+    classes: tuple[str, ...] = CLASSES,
+) -> Path:
+    """Write the data set, its index and every stage's output but those of evaluate and report.
+
+    `classes` may have more than `CLASSES` after those.
+    """
     data, results = folder / "data", folder / "tiny"
     records = []
     for image, tags in TAGS.items():
@@ -71,7 +80,7 @@ def write_results(folder: Path, *, masks: bool = True, truth_network: bool = Tru
         records.append(Record(image, split, file, mask if masks else None, None, *size, tags))
     values = np.full(256, 255, np.uint8)
     values[:3] = range(3)
-    write_index(results / "index", Index(data, CLASSES, values, voc_palette(), tuple(records)))
+    write_index(results / "index", Index(data, classes, values, voc_palette(), tuple(records)))
     for split in ("train", "val"):
         shard = CamShard(16)
         for record in records:
