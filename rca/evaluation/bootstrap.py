@@ -17,29 +17,40 @@ LEVEL = 95  # percent of the resamples that lie inside
 CHUNK = 2**22  # weights held at a time
 
 
-def iou_intervals(errors: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Intervals of each class's IoU and, last, of the mean IoU.
+def resampled_ious(errors: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Each class's IoU and, last, the mean IoU, on every resample of the images.
 
-    A class without pixels in a resample is left out of that resample's mean.
+    The same seed draws the same images for all products of N images, so that the difference of two
+    products' values is a paired one. A class without pixels in a resample is left out of its mean.
 
     Args:
         errors: int64 (N, 3, C + 1), true positives, false positives and false negatives of each
             image.
-        resamples: how often N images are drawn.
-        seed: the same seed draws the same images, for every product of N images.
+        resamples: R, how often N images are drawn.
+        seed: of the draws.
 
     Returns:
-        float64 (C + 2, 2), low and high; nan for a class that no resample holds.
+        float64 (R, C + 2); nan for a class without pixels. No rows where N is 0.
     """
     images, _, classes = errors.shape
-    if not images:
-        return np.full((classes + 1, 2), np.nan)
-    counts = errors.reshape(images, -1).astype(np.float64)  # sums stay exact up to 2^53
-    values = [
-        _ious((weights @ counts).reshape(-1, 3, classes))
-        for weights in _weights(images, resamples, seed)
-    ]
-    return _percentiles(np.concatenate(values))
+    counts = errors.reshape(images, 3 * classes).astype(np.float64)  # sums stay exact up to 2^53
+    values = [np.zeros((0, classes + 1))]
+    if images:
+        values += [
+            _ious((weights @ counts).reshape(-1, 3, classes))
+            for weights in _weights(images, resamples, seed)
+        ]
+    return np.concatenate(values)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Low and high end of the middle `LEVEL` percent of the resamples, (R,), nan left out."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    tail = (100 - LEVEL) / 2
+    low, high = np.percentile(known, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def _weights(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -61,13 +72,3 @@ def _ious(errors: np.ndarray) -> np.ndarray:
     present = ~np.isnan(values)
     means = ratio(np.where(present, values, 0).sum(axis=1), present.sum(axis=1))
     return np.concatenate([values, means[:, None]], axis=1)
-
-
-def _percentiles(values: np.ndarray) -> np.ndarray:
-    """The middle `LEVEL` percent of each column, (columns, 2), nan left out."""
-    tail = (100 - LEVEL) / 2
-    intervals = np.full((values.shape[1], 2), np.nan)
-    for column, known in enumerate(~np.isnan(values).T):
-        if known.any():
-            intervals[column] = np.percentile(values[known, column], [tail, 100 - tail])
-    return intervals

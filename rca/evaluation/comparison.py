@@ -46,7 +46,10 @@ def compare(runs: Sequence[Runs]) -> tuple[list[Product], list[Difference]]:
     if not shared:
         raise ConfigError("these runs have no scored product in common")
     differences = []
+    of_others = {f"tags_at_inference.{product.name}" for product in {*PRODUCTS} - {*shared}}
     for key, values in differing([run.metrics[0]["protocol"] for run in runs]):
+        if key in of_others:
+            continue
         reason, touched = _rule(key)
         touches = tuple(product for product in shared if touched(product, runs))
         differences.append(Difference(key, values, touches, reason))

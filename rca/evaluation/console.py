@@ -48,11 +48,12 @@ def text_table(metrics: Mapping[str, Any]) -> str:
 
 def evaluators_text(matrix: np.ndarray, images: int) -> str:
     """What each evaluator says of a confusion matrix, int64 (C + 1, C + 2)."""
-    rows = [("evaluator", "mIoU in %", "predicted 255 is", "mean over", "as in")]
+    rows = [("evaluator", "predicted 255 is", "mean over", "mIoU in %")]
+    found = verdicts(matrix)
     for evaluator in EVALUATORS:
-        verdict = verdicts(matrix)[evaluator.name]
+        verdict = found[evaluator.name]
         miou = verdict["why"] if verdict["miou"] is None else f"{verdict['miou']:.2f}"
-        rows.append((evaluator.name, miou, evaluator.uncertain, evaluator.mean, evaluator.where))
+        rows.append((evaluator.name, evaluator.uncertain, evaluator.mean, miou))
     share = 100 * coverage(matrix)
     return "\n".join([*_aligned(rows), f"{images} images, {share:.2f} % not predicted 255"])
 

@@ -72,8 +72,7 @@ def protocol(
 
 def in_words(protocol: Mapping[str, Any]) -> str:
     """The protocol as a paragraph."""
-    classes, segmentation = protocol["classes"], protocol["segmentation_inference"]
-    scales = ", ".join(f"{scale:g}" for scale in segmentation["scales"])
+    classes = protocol["classes"]
     return (
         f"mIoU is the mean over {len(classes)} classes ({', '.join(classes)}) of intersection "
         "over union, with pixels counted over the whole split; "
@@ -82,10 +81,18 @@ def in_words(protocol: Mapping[str, Any]) -> str:
         f"{_POLICIES[protocol['ignored_predictions']]}. CAM seeds take a background score of "
         f"{protocol['threshold']:g}, {protocol['threshold_chosen_by']}, chosen on "
         f"{protocol['threshold_chosen_on']}. The network is asked at "
-        f"{'scales' if len(segmentation['scales']) > 1 else 'scale'} {scales}, "
-        f"{'with' if segmentation['flip'] else 'without'} flips, "
-        f"{'with' if segmentation['crf'] else 'without'} CRF. Tags: {protocol['data']['tags']}. "
-        f"Signals used: {', '.join(protocol['signals'])}. Intervals: {protocol['intervals']}."
+        f"{inference_in_words(protocol['segmentation_inference'])}. "
+        f"Tags: {protocol['data']['tags']}. Signals used: {', '.join(protocol['signals'])}. Intervals: {protocol['intervals']}."
+    )
+
+
+def inference_in_words(inference: Mapping[str, Any]) -> str:
+    """Scales, flips and CRF of the segmentation network."""
+    scales = ", ".join(f"{scale:g}" for scale in inference["scales"])
+    return (
+        f"{'scales' if len(inference['scales']) > 1 else 'scale'} {scales}, "
+        f"{'with' if inference['flip'] else 'without'} flips, "
+        f"{'with' if inference['crf'] else 'without'} CRF"
     )
 
 

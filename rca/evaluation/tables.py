@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rca.evaluation import confusion
-from rca.evaluation.bootstrap import iou_intervals
+from rca.evaluation.bootstrap import interval, resampled_ious
 from rca.evaluation.boundary import boundary_iou
 from rca.evaluation.confusion import Policy, mean_present
 from rca.evaluation.counts import Counts
@@ -43,18 +43,19 @@ class Scores:
     seed: int
 
     @cached_property
-    def intervals(self) -> np.ndarray:
-        """Low and high of each class's IoU and, last, of the mean, (C + 2, 2)."""
-        return iou_intervals(self.counts.errors(), self.resamples, self.seed)
+    def resampled(self) -> np.ndarray:
+        """Each class's IoU and, last, their mean, on every resample, (R, C + 2)."""
+        return resampled_ious(self.counts.errors(), self.resamples, self.seed)
 
     @cached_property
     def by_class(self) -> dict[str, np.ndarray]:
         """Each of `CLASS_MEASURES`, (C + 1,), from 0 to 1."""
         matrix = self.counts.matrix
+        low, high = np.transpose([interval(values) for values in self.resampled.T[:-1]])
         return {
             "iou": confusion.iou(matrix, self.policy),
-            "iou_low": self.intervals[:-1, 0],
-            "iou_high": self.intervals[:-1, 1],
+            "iou_low": low,
+            "iou_high": high,
             "precision": confusion.precision(matrix, self.policy),
             "recall": confusion.recall(matrix, self.policy),
             "over_activation": confusion.over_activation(matrix, self.policy),
@@ -67,7 +68,7 @@ class Scores:
         matrix, classes = self.counts.matrix, self.by_class
         return {
             "miou": percent(mean_present(classes["iou"])),
-            "miou_interval": [percent(end) for end in self.intervals[-1]],
+            "miou_interval": percents(interval(self.resampled[:, -1])),
             "coverage": percent(confusion.coverage(matrix)),
             **{
                 f"mean_{measure}": percent(mean_present(classes[measure]))
@@ -93,11 +94,13 @@ class Scores:
 
 def metrics(results: Mapping[Product, Scores], names: Sequence[str]) -> dict[str, Any]:
     """`miou` and `products` of `metrics.json`; `names` are the classes with the background."""
+    known = {product.name: scores for product, scores in results.items()}
     products = {
         product.name: {
             "split": product.split,
             "images": len(scores.counts.images),
             **scores.row(names),
+            "gain_interval": _gain_interval(scores, known.get(product.previous or "")),
         }
         for product, scores in results.items()
     }
@@ -106,6 +109,13 @@ def metrics(results: Mapping[Product, Scores], names: Sequence[str]) -> dict[str
     if bound:
         miou["ratio_to_fully_supervised"] = round(miou["network_val"] / bound, 4)
     return {"miou": miou, "products": products}
+
+
+def _gain_interval(scores: Scores, before: Scores | None) -> list[float | None] | None:
+    """Interval of the gain over another product of the same images, drawn together."""
+    if before is None:
+        return None
+    return percents(interval(scores.resampled[:, -1] - before.resampled[:, -1]))
 
 
 def per_class(
@@ -131,6 +141,11 @@ def per_image(results: Mapping[Product, Scores]) -> list[tuple[str, str, float |
 def by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
     """Class → percentage."""
     return dict(zip(names, map(percent, values), strict=True))
+
+
+def percents(shares: Iterable[float]) -> list[float | None]:
+    """Several shares as percentages."""
+    return [percent(share) for share in shares]
 
 
 def percent(share: float) -> float | None:

@@ -104,6 +104,13 @@ def test_compare__a_key_that_one_does_not_state_is_a_difference():
     assert difference.values[1] == "not stated" and difference.touches
 
 
+def test_compare__a_product_that_one_lacks_is_no_difference():
+    fewer = metrics()
+    del fewer["products"]["network_val"], fewer["protocol"]["tags_at_inference"]["network_val"]
+    shared, differences = compare([Runs("one", (metrics(),)), Runs("two", (fewer,))])
+    assert differences == [] and "network_val" not in [product.name for product in shared]
+
+
 def test_compare__refuses_what_has_nothing_in_common():
     with pytest.raises(ConfigError, match="no scored product in common"):
         compare([Runs("a", (metrics(),)), Runs("b", ({**metrics(), "products": {}},))])

@@ -47,7 +47,13 @@ def test_published_tables__rca_leads_in_most_classes_of_the_test_set():
 def metrics(classes, images=1449, policy="strict", coverage=100.0) -> dict:
     iou = {name: float(place) for place, name in enumerate(classes)}
     return {
-        "protocol": {"classes": list(classes), "ignored_predictions": policy},
+        "protocol": {
+            "classes": list(classes),
+            "ignored_predictions": policy,
+            "mask_source": "SegmentationClassAug",
+            "segmentation_inference": {"scales": [0.5, 1.0], "flip": True, "crf": False},
+            "signals": ["image tags", "saliency maps"],
+        },
         "products": {
             "network_val": {"images": images, "iou": iou, "miou": 10.0, "coverage": coverage}
         },
@@ -60,6 +66,10 @@ def test_beside_the_paper__puts_classes_into_the_papers_order():
     assert tuple(found["own"]["iou"]) == COLUMNS
     assert found["own"]["iou"]["tvmonitor"] == 1.0
     assert found["faults"] == []
+    assert found["own"]["protocol"] == (
+        "1449 validation images, SegmentationClassAug, predicted 255 strict (coverage 100 %), "
+        "scales 0.5, 1, with flips, without CRF, learnt from image tags, saliency maps"
+    )
 
 
 def test_beside_the_paper__says_why_a_row_is_not_comparable():

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rca.evaluation.protocol import inference_in_words
+
 # In the order of the labels, 1 … 20, which is that of the tables.
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -73,22 +75,37 @@ def beside_the_paper(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     names = metrics["protocol"]["classes"]
     if sorted(names) != sorted(COLUMNS):
         return None
-    own = metrics["products"].get("network_val")
+    run = metrics["products"].get("network_val")
+    own = run and {
+        "iou": {name: run["iou"][name] for name in COLUMNS},
+        "miou": run["miou"],
+        "protocol": _in_short(metrics["protocol"], run),
+    }
     return {
         "columns": COLUMNS,
         "source": SOURCE,
         "tables": published_tables(),
-        "own": own and {"iou": {name: own["iou"][name] for name in COLUMNS}, "miou": own["miou"]},
-        "faults": own and _faults(metrics["protocol"], own),
+        "own": own,
+        "faults": run and _faults(metrics["protocol"], run),
     }
 
 
-def _faults(protocol: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+def _in_short(protocol: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """The protocol of the run's row in a line."""
+    inference = protocol["segmentation_inference"]
+    return (
+        f"{run['images']} validation images, {protocol['mask_source']}, predicted 255 "
+        f"{protocol['ignored_predictions']} (coverage {run['coverage']:g} %), "
+        f"{inference_in_words(inference)}, learnt from {', '.join(protocol['signals'])}"
+    )
+
+
+def _faults(protocol: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     """Why the run's row is not measured as the table's rows are; none that shows is fine."""
     faults = []
-    if own["images"] != VAL_IMAGES:
-        faults.append(f"{own['images']} validation images, VOC 2012 val has {VAL_IMAGES}")
-    if protocol["ignored_predictions"] != "strict" and own["coverage"] != 100:
+    if run["images"] != VAL_IMAGES:
+        faults.append(f"{run['images']} validation images, VOC 2012 val has {VAL_IMAGES}")
+    if protocol["ignored_predictions"] != "strict" and run["coverage"] != 100:
         faults.append(f"pixels predicted 255 count as {protocol['ignored_predictions']}")
     return faults
 
