@@ -82,7 +82,8 @@ def in_words(protocol: Mapping[str, Any]) -> str:
         f"{protocol['threshold']:g}, {protocol['threshold_chosen_by']}, chosen on "
         f"{protocol['threshold_chosen_on']}. The network is asked at "
         f"{inference_in_words(protocol['segmentation_inference'])}. "
-        f"Tags: {protocol['data']['tags']}. Signals used: {', '.join(protocol['signals'])}. Intervals: {protocol['intervals']}."
+        f"Tags: {protocol['data']['tags']}. Signals used: {', '.join(protocol['signals'])}. "
+        f"Intervals: {protocol['intervals']}."
     )
 
 
