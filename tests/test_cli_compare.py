@@ -77,5 +77,6 @@ def test_submit__packs_the_images_of_the_list(tmp_path, monkeypatch, capsys):
     Image.new("RGB", (3, 2)).save(tmp_path / "2008_000006.jpg")
     options = ["--predictions", tmp_path, "--photographs", tmp_path, "--out", tmp_path / "s.tgz"]
     assert rca(monkeypatch, "submit", *options, "--images", tmp_path / "test.txt") == 0
-    assert "1 masks, checked and packed for comp6_test_cls" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 masks, checked and packed for comp6_test_cls" in said and "has 1456 images" in said
     assert rca(monkeypatch, "submit", *options, "--images", tmp_path / "no.txt") == 2

@@ -40,7 +40,7 @@ def submit(
     ] = "comp6",
 ) -> None:
     """Check masks of VOC 2012's test set and pack them for its evaluation server."""
-    from rca.data.submission import pack_submission
+    from rca.data.submission import TEST_IMAGES, pack_submission
 
     try:
         names = images.read_text(encoding="utf-8").split()
@@ -54,3 +54,5 @@ def submit(
         competition=competition,
     )
     print(f"{out}: {len(names)} masks, checked and packed for {competition}_test_cls")
+    if len(names) != TEST_IMAGES:
+        print(f"Note: VOC 2012's test list has {TEST_IMAGES} images; the server wants them all.")

@@ -22,6 +22,7 @@ from rca.data.palette import voc_palette
 from rca.files import new_file
 
 CLASSES = 20
+TEST_IMAGES = 1456  # of VOC 2012's list
 SHOWN = 10  # faults in a message
 
 
@@ -57,7 +58,7 @@ def pack_submission(
         gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed,
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
-        for image in sorted(images):
+        for image in sorted(set(images)):
             content = _png(read_mask(predictions / f"{image}.png"))
             entry = tarfile.TarInfo(f"{folder}/{image}.png")
             entry.size = len(content)

@@ -75,6 +75,11 @@ def _from_tags(product: Product, runs: Sequence[Runs]) -> bool:
     return _learnt(product, runs) and product.name != "fully_supervised_val"
 
 
+def _from_saliency(product: Product, runs: Sequence[Runs]) -> bool:
+    used = any(run.protocol.get("pseudo_label_background") == "saliency" for run in runs)
+    return used and _from_tags(product, runs)
+
+
 def _networks(product: Product, _runs: Sequence[Runs]) -> bool:
     return product.name in ("network_val", "fully_supervised_val")
 
@@ -92,7 +97,8 @@ def _val(product: Product, _runs: Sequence[Runs]) -> bool:
 
 
 def _uncertain(product: Product, runs: Sequence[Runs]) -> bool:
-    return any(run.product(product.name)["coverage"] != 100 for run in runs)
+    every = [metrics["products"][product.name] for run in runs for metrics in run.metrics]
+    return any(row["coverage"] != 100 for row in every)
 
 
 def _crf_of_networks(product: Product, runs: Sequence[Runs]) -> bool:
@@ -113,6 +119,8 @@ RULES: tuple[tuple[str, str, Touches], ...] = (
     ("ignored_predictions", "pixels predicted 255 are counted in another way", _uncertain),
     ("absent_classes", "the mean is over other classes", _all),
     ("data.tags", "other image tags are another supervision", _from_tags),
+    ("data.tags_sha256", "other image tags are another supervision", _from_tags),
+    ("data.saliency_sha256", "other saliency maps are another signal", _from_saliency),
     ("data", "where the data came from; the images and masks are compared by themselves", _none),
     ("threshold_chosen_on", "a threshold chosen by true masks learns from pixels", _from_tags),
     ("signals", "learnt from other signals", _learnt),

@@ -38,7 +38,7 @@ def protocol(
         params: the configuration that made the products.
         classes: C names, without the background.
         mask_source: where the true masks come from.
-        source: what the data set says of itself: `name`, `source` and `tags`, as far as it does.
+        source: what the data set says of itself: `name`, `source`, whose `tags`, digests of files.
         images: split → the names of the images that are scored.
         products: what was scored.
     """
@@ -46,7 +46,7 @@ def protocol(
     cfg, rules = params.evaluate, params.pseudo_labels
     return {
         "classes": ["background", *classes],
-        "data": {key: source.get(key, UNSTATED) for key in ("name", "source", "tags")},
+        "data": {**dict.fromkeys(("name", "source", "tags"), UNSTATED), **source},
         "mask_source": mask_source,
         "image_sets": {split: _image_set(lists[split], names) for split, names in images.items()},
         "ignored_truth": IGNORE,
@@ -60,9 +60,7 @@ def protocol(
         "threshold_sweep": "for analysis only, not used to choose",
         "pseudo_label_background": rules.background,
         "crf": _crf(params),
-        "cam_inference": params.infer_cam.model_dump(
-            mode="json", include={"size", "scales", "flip", "network_stride", "presence"}
-        ),
+        "cam_inference": params.infer_cam.model_dump(mode="json", exclude={"bits", "shard_size"}),
         "segmentation_inference": params.infer_seg.model_dump(mode="json"),
         "tags_at_inference": {product.name: product.uses_tags for product in products},
         "pretrained": _pretrained(params),

@@ -31,10 +31,6 @@ class Runs:
         """The runs' protocol by dotted key."""
         return dict(flat(self.metrics[0]["protocol"]))
 
-    def product(self, name: str) -> Mapping[str, Any]:
-        """The first run's numbers of a product."""
-        return self.metrics[0]["products"][name]
-
     def cell(self, name: str) -> str:
         """The mIoU with its interval over images, or mean ± standard deviation over seeds."""
         values = [run["miou"].get(name) for run in self.metrics]
@@ -42,7 +38,7 @@ class Runs:
             return "none"
         if len(values) > 1:
             return f"{mean(values):.2f} ± {stdev(values):.2f} ({len(values)} seeds)"
-        interval = self.product(name).get("miou_interval")
+        interval = self.metrics[0]["products"][name].get("miou_interval")
         if not interval or None in interval:
             return f"{values[0]:.2f}"
         return f"{values[0]:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -30,7 +31,7 @@ SWEPT = "cam_seeds_train"
 class Source:
     """Where the label maps of a product come from: `maps`, `cams`, or nothing but `background`."""
 
-    kind: str
+    kind: Literal["maps", "cams", "background"]
     folder: Path
 
 

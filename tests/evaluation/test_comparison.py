@@ -92,6 +92,13 @@ def test_compare__the_crf_matters_to_networks_that_use_it():
     assert touched(*runs) == NETWORKS
 
 
+def test_compare__the_saliency_maps_matter_to_what_uses_them():
+    for background, products in (("threshold", set()), ("saliency", LEARNT)):
+        runs = [changed("pseudo_label_background", background) for _ in range(2)]
+        runs[1]["protocol"]["data"]["saliency_sha256"] = "ab"
+        assert touched(*runs) == products - {"fully_supervised_val"}
+
+
 def test_compare__equal_protocols_have_no_difference():
     shared, differences = compare([Runs("r", (metrics(seed),)) for seed in range(3)])
     assert differences == [] and shared == list(PRODUCTS)

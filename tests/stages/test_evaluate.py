@@ -116,8 +116,8 @@ def test_run__any_number_of_processes_counts_the_same(tmp_path, monkeypatch):
 def test_run__takes_tags_and_source_from_the_data_set(tmp_path):
     results = write_results(tmp_path)
     assert metrics(run(results))["protocol"]["data"]["tags"] == "not stated"
-    source = {"name": "voc12", "source": "VOC 2012 + SBD", "tags": "XML, difficult left out"}
-    (tmp_path / "data/source.json").write_text(json.dumps({**source, "more": 1}))
+    source = {"name": "voc12", "source": "VOC 2012 + SBD", "tags": "XML", "tags_sha256": "ab"}
+    (tmp_path / "data/source.json").write_text(json.dumps(source))
     assert metrics(run(results, out="again"))["protocol"]["data"] == source
     (tmp_path / "data/source.json").write_text("{")
     with pytest.raises(DataError, match=r"source\.json: not valid JSON"):

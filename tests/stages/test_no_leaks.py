@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tiny_results import write_results
@@ -118,6 +119,12 @@ def test_learning_from_tags__does_without_masks_and_validation_images(
         file.unlink()
     run(results)
     assert (results / "out").is_dir()
+
+
+@pytest.mark.parametrize("stage", [train_cam, pseudo_labels, crf])
+def test_learning_from_tags__has_no_way_to_read_the_whole_index(stage: ModuleType):
+    assert stage.read_training_index is read_training_index
+    assert not hasattr(stage, "read_index")
 
 
 def test_learning_from_truth__is_seen_to_open_the_training_masks_alone(tmp_path: Path):
