@@ -80,7 +80,7 @@ def rca(monkeypatch, arguments: str) -> int:
         (
             "evaluate",
             ["index", "cams", "evaluated"],
-            ["evaluate", "pseudo_labels"],
+            ["evaluate", None],
             {"index": "i", "cams": "c", "pseudo_labels": "p", "crf": "f", "predictions": "s"},
         ),
         (
@@ -103,7 +103,7 @@ def test_verb__hands_its_sections_and_paths_to_the_stage(
     params = config.load(Path("params.yaml"))
     (given, keywords), *others = calls
     assert not others
-    assert list(given) == [getattr(params, section) for section in sections]
+    assert list(given) == [getattr(params, section) if section else params for section in sections]
     wanted = {key: Path(value) for key, value in {**paths, "out": "o"}.items()}
     assert {key: value for key, value in keywords.items() if key in wanted} == wanted
 
@@ -119,22 +119,6 @@ def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):
     ((section, _, seed), keywords), *_ = calls
     assert section.supervisions == ["truth"] and keywords["supervision"] == "truth"
     assert seed == 0
-
-
-@pytest.mark.parametrize("pretrained", [True, False])
-def test_evaluate__says_whether_a_network_was_pretrained(folder, monkeypatch, pretrained):
-    calls = []
-    stand_in(monkeypatch, "evaluate", lambda *cfg, **keywords: calls.append(keywords))
-    weights = config.load(Path("params.yaml")).train_cam.backbone.weights
-    text = Path("params.yaml").read_text()
-    if not pretrained:
-        Path("params.yaml").write_text(text.replace(str(weights), "none"))
-
-    rca(
-        monkeypatch, f"evaluate {FOLDERS['index']} {FOLDERS['cams']} {FOLDERS['evaluated']} --out o"
-    )
-
-    assert calls[0]["pretrained"] is pretrained
 
 
 def test_track__gets_the_whole_configuration(folder, monkeypatch):
@@ -268,6 +252,7 @@ def test_use__refuses_a_preset_that_is_not_valid(folder, monkeypatch, capsys):
 
 def test_table__shows_every_product_aligned(folder, monkeypatch, capsys):
     product = {"iou": {}, "coverage": 100.0}
+    interval = {"miou_interval": [53.1, 58.0]}
     metrics = {
         "miou": {
             "cam_seeds_train": 41.2345,
@@ -281,7 +266,7 @@ def test_table__shows_every_product_aligned(folder, monkeypatch, capsys):
             "cam_seeds_train": {"split": "train", "images": 200, "miou": 41.2345, **product},
             "pseudo_labels_train": {"split": "train", "images": 200, "miou": None, **product},
             "cam_seeds_val": {"split": "val", "images": 80, "miou": 30.0, **product},
-            "network_val": {"split": "val", "images": 80, "miou": 55.5, **product},
+            "network_val": {"split": "val", "images": 80, "miou": 55.5, **product, **interval},
             "fully_supervised_val": {"split": "val", "images": 80, "miou": 60.0, **product},
         },
     }
@@ -296,11 +281,11 @@ def test_table__shows_every_product_aligned(folder, monkeypatch, capsys):
     assert (
         capsys.readouterr().out
         == f"""\
-                          split  images  mIoU in %    gain
+                          split  images  mIoU in %   95 % interval    gain
 CAM seeds                 train     200      41.23
 Pseudo-labels             train     200       none
 CAM seeds                 val        80      30.00
-Segmentation network      val        80      55.50  +25.50
+Segmentation network      val        80      55.50  53.10 to 58.00  +25.50
 Same network, true masks  val        80      60.00
 The network from tags reaches 92% of the one from true masks.
 Report: {page}

@@ -47,7 +47,9 @@ def table(content: dict[str, Any]) -> str:
     for row in stage_rows(content):
         images = f"{row['images']} {'training' if row['split'] == 'train' else 'validation'}"
         tags = "yes" if row["tags"] else "no"
-        lines.append(f"| {row['title']} | {images} | {tags} | {row['miou']:.1f} |")
+        interval = row.get("miou_interval")  # older records have none
+        spread = " ({:.1f} to {:.1f})".format(*interval) if interval else ""
+        lines.append(f"| {row['title']} | {images} | {tags} | {row['miou']:.1f}{spread} |")
     ratio = content["miou"].get("ratio_to_fully_supervised")
     if ratio is not None:
         lines.append(f"| *from tags ÷ from true masks* | | | *{ratio:.2f}* |")

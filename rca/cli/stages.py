@@ -128,26 +128,28 @@ def evaluate(
     """Measure the IoU of every intermediate product."""
     with parameters(
         params,
-        "evaluate",
+        "seed",
+        "index",
+        "infer_cam",
         "pseudo_labels",
+        "crf",
+        "infer_seg",
+        "evaluate",
         "train_cam.backbone.weights",
         "train_seg.backbone.weights",
         "train_seg.supervisions",
     ) as cfg:
         from rca.stages import evaluate as stage
 
-        trained = (cfg.train_cam.backbone, cfg.train_seg.backbone)
         stage.run(
             cfg.evaluate,
-            cfg.pseudo_labels,
+            cfg,
             index=index,
             cams=cams,
             pseudo_labels=pseudo_labels,
             crf=crf,
             predictions=predictions,
             out=out,
-            supervisions=cfg.train_seg.supervisions,
-            pretrained=any(backbone.weights != "none" for backbone in trained),
         )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rca.config.section import Count, Section
+from rca.config.section import Count, Fraction, Section
 
 
 class Evaluate(Section):
@@ -16,6 +16,25 @@ class Evaluate(Section):
         "strict",
         description="Predicted 255: counted as a miss, as background, or left out (with coverage).",
     )
+    boundary: Fraction = Field(
+        0.02,
+        description="Width of the boundary in boundary IoU, as a share of the image's diagonal "
+        "(Cheng et al. 2021: 0.02).",
+    )
+    resamples: Count = Field(
+        1000, description="Resamples of the images for the bootstrap's confidence intervals."
+    )
+    threshold_chosen_on: str = Field(
+        "no masks",
+        description="For the protocol: the split whose true masks were looked at when "
+        "`pseudo_labels.threshold` was chosen. The pipeline itself never chooses by masks.",
+    )
+    pretrained_on: str = Field(
+        "ImageNet-1k classification",
+        description="For the protocol: what the backbones' weights were trained on, which a file "
+        "of weights does not say. Weights from segmentation masks (COCO) are pixel supervision.",
+    )
+    processes: int = Field(0, ge=0, description="Worker processes; 0 takes every core.")
 
 
 class Report(Section):

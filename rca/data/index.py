@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,43 @@ class Index:
         if record.mask is None:
             raise DataError(f"{record.file}: has no mask to evaluate against")
         return self.mask_values[read_mask(record.mask)]
+
+
+class LeakError(RuntimeError):
+    """Training asked for what it must not see; a mistake in the code, not in the data."""
+
+
+class TrainingIndex(Index):
+    """The index as training sees it: training images without masks, and nothing of validation."""
+
+    def split(self, name: str) -> list[Record]:
+        """The training images, without masks.
+
+        Raises:
+            LeakError: another split is asked for.
+        """
+        if name != "train":
+            raise LeakError(f"training must not see images of {name}")
+        return super().split(name)
+
+    def truth(self, record: Record) -> np.ndarray:
+        """Nothing: there are no masks here.
+
+        Raises:
+            LeakError: always.
+        """
+        raise LeakError(f"training from tags must not see the mask of {record.image}")
+
+
+def read_training_index(folder: Path) -> TrainingIndex:
+    """Read what `write_index` wrote, but for the masks and the images of validation.
+
+    Raises:
+        DataError: the folder holds no index.
+    """
+    whole = read_index(folder)
+    records = tuple(replace(record, mask=None) for record in whole.split("train"))
+    return TrainingIndex(**{**vars(whole), "records": records})
 
 
 def write_index(folder: Path, index: Index) -> None:

@@ -66,17 +66,21 @@ def errors(matrix: np.ndarray, policy: Policy) -> tuple[np.ndarray, np.ndarray, 
 def iou(matrix: np.ndarray, policy: Policy) -> np.ndarray:
     """Intersection over union, TP / (TP + FP + FN)."""
     hits, false_positives, false_negatives = errors(matrix, policy)
-    return _ratio(hits, hits + false_positives + false_negatives)
+    return ratio(hits, hits + false_positives + false_negatives)
 
 
 def mean_iou(matrix: np.ndarray, policy: Policy) -> float:
     """Mean IoU over the classes, background included.
 
-    A class in neither truth nor prediction has no IoU (0 / 0) and is left out of the mean. VOC's
-    development kit divides there too, so that its whole mean would be nan; on VOC's own sets,
-    which hold every class, the two agree. (torchmetrics scores such a class 0.)
+    As in VOC's development kit (VOCevalseg.m), a class absent from the truth but predicted scores
+    0 and counts. A class in neither truth nor prediction has no IoU (0 / 0) and is left out, where
+    the kit's mean would be nan; on VOC's own sets, which hold every class, the two agree.
     """
-    values = iou(matrix, policy)
+    return mean_present(iou(matrix, policy))
+
+
+def mean_present(values: np.ndarray) -> float:
+    """Mean of the values that are not nan; nan if all are."""
     present = ~np.isnan(values)
     return float(values[present].mean()) if present.any() else float("nan")
 
@@ -84,37 +88,54 @@ def mean_iou(matrix: np.ndarray, policy: Policy) -> float:
 def over_activation(matrix: np.ndarray, policy: Policy) -> np.ndarray:
     """What false positives take from the IoU, FP / (TP + FP + FN).
 
-    IoU, over- and under-activation of a class add up to 1. (Papers also print FP / TP, which has
-    no upper bound.)
+    IoU, over- and under-activation of a class add up to 1. IRN (Ahn et al., CVPR 2019) calls the
+    two FP and FN in its step/eval_sem_seg.py, SEAM FP_ALL and FN_ALL in its evaluation.py.
     """
     hits, false_positives, false_negatives = errors(matrix, policy)
-    return _ratio(false_positives, hits + false_positives + false_negatives)
+    return ratio(false_positives, hits + false_positives + false_negatives)
 
 
 def under_activation(matrix: np.ndarray, policy: Policy) -> np.ndarray:
     """What false negatives take from the IoU, FN / (TP + FP + FN)."""
     hits, false_positives, false_negatives = errors(matrix, policy)
-    return _ratio(false_negatives, hits + false_positives + false_negatives)
+    return ratio(false_negatives, hits + false_positives + false_negatives)
 
 
 def precision(matrix: np.ndarray, policy: Policy) -> np.ndarray:
     """Share of the predicted pixels that are right, TP / (TP + FP)."""
     hits, false_positives, _ = errors(matrix, policy)
-    return _ratio(hits, hits + false_positives)
+    return ratio(hits, hits + false_positives)
 
 
 def recall(matrix: np.ndarray, policy: Policy) -> np.ndarray:
     """Share of the true pixels that are found, TP / (TP + FN)."""
     hits, _, false_negatives = errors(matrix, policy)
-    return _ratio(hits, hits + false_negatives)
+    return ratio(hits, hits + false_negatives)
+
+
+def false_positive_ratio(matrix: np.ndarray, policy: Policy) -> np.ndarray:
+    """False positives per hit, FP / TP, without an upper bound; nan for a class without a hit.
+
+    SEAM's measure of over-activation (Wang et al., CVPR 2020), whose m_FP is its mean over the
+    classes without the background.
+    """
+    hits, false_positives, _ = errors(matrix, policy)
+    return ratio(false_positives, hits)
+
+
+def false_negative_ratio(matrix: np.ndarray, policy: Policy) -> np.ndarray:
+    """False negatives per hit, FN / TP; SEAM's measure of under-activation, with the mean m_FN."""
+    hits, _, false_negatives = errors(matrix, policy)
+    return ratio(false_negatives, hits)
 
 
 def coverage(matrix: np.ndarray) -> float:
     """Share of the labelled pixels that were predicted as anything but 255; nan if none is."""
-    return float(_ratio(matrix[:, :-1].sum(), matrix.sum()))
+    return float(ratio(matrix[:, :-1].sum(), matrix.sum()))
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """`part / whole`, nan where `whole` is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
 
 

@@ -1,4 +1,4 @@
-"""What a number means: the products that are scored, and the protocol they are scored by.
+"""What a number means: the protocol it was measured by.
 
 Numbers of this field differ by tens of points with the treatment of uncertain pixels, the choice
 of thresholds and the signals used. So none is written without its protocol.
@@ -6,42 +6,16 @@ of thresholds and the signals used. So none is written without its protocol.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from rca.config import IGNORE, Evaluate, PseudoLabels
+from rca.config import IGNORE, Params
+from rca.evaluation.bootstrap import LEVEL
+from rca.evaluation.products import Product
 
-
-@dataclass(frozen=True)
-class Product:
-    """Something that is scored against the true masks.
-
-    Attributes:
-        name: key in `metrics.json`.
-        title: the same for people.
-        split: `train` or `val`.
-        uses_tags: whether the image's own tags limit the classes that can be predicted.
-        previous: the product it improves on, if any.
-    """
-
-    name: str
-    title: str
-    split: str
-    uses_tags: bool
-    previous: str | None = None
-
-
-PRODUCTS = (
-    Product("all_background_val", "All background", "val", False),
-    Product("cam_seeds_train", "CAM seeds", "train", True),
-    Product("pseudo_labels_train", "Pseudo-labels", "train", True, "cam_seeds_train"),
-    Product("crf_train", "Pseudo-labels after CRF", "train", True, "pseudo_labels_train"),
-    Product("cam_seeds_val", "CAM seeds", "val", False, "all_background_val"),
-    Product("network_val", "Segmentation network", "val", False, "cam_seeds_val"),
-    Product("fully_supervised_val", "Same network, true masks", "val", False),
-)
-
+UNSTATED = "not stated"
 _POLICIES = {
     "strict": "a pixel predicted 255 (uncertain) counts as a miss",
     "background": "a pixel predicted 255 (uncertain) counts as background",
@@ -50,40 +24,47 @@ _POLICIES = {
 
 
 def protocol(
-    cfg: Evaluate,
-    rules: PseudoLabels,
+    params: Params,
     *,
     classes: Sequence[str],
     mask_source: str,
+    source: Mapping[str, Any],
+    images: Mapping[str, Iterable[str]],
     products: Iterable[Product],
-    pretrained: bool,
 ) -> dict[str, Any]:
     """The protocol as `metrics.json` holds it.
 
     Args:
-        cfg: section `evaluate`.
-        rules: section `pseudo_labels`.
+        params: the configuration that made the products.
         classes: C names, without the background.
         mask_source: where the true masks come from.
+        source: what the data set says of itself: `name`, `source`, whose `tags`, digests of files.
+        images: split → the names of the images that are scored.
         products: what was scored.
-        pretrained: whether the networks started from ImageNet weights.
     """
-    signals = ["image tags"]
-    if pretrained:
-        signals.append("ImageNet-pretrained backbone")
-    if rules.background == "saliency":
-        signals.append("saliency maps")
+    lists = {"train": params.index.train_list, "val": params.index.val_list}
+    cfg, rules = params.evaluate, params.pseudo_labels
     return {
         "classes": ["background", *classes],
+        "data": {**dict.fromkeys(("name", "source", "tags"), UNSTATED), **source},
         "mask_source": mask_source,
+        "image_sets": {split: _image_set(lists[split], names) for split, names in images.items()},
         "ignored_truth": IGNORE,
         "ignored_predictions": cfg.ignored_predictions,
+        "absent_classes": "a class in neither truth nor prediction is left out of the mean",
+        "boundary": f"within {cfg.boundary:g} of the image's diagonal",
+        "intervals": f"{LEVEL} % percentile bootstrap over images, {cfg.resamples} resamples",
         "threshold": rules.threshold,
-        "threshold_chosen_by": "fixed in params.yaml, no mask seen",
+        "threshold_chosen_by": "fixed in params.yaml",
+        "threshold_chosen_on": cfg.threshold_chosen_on,
         "threshold_sweep": "for analysis only, not used to choose",
         "pseudo_label_background": rules.background,
+        "crf": _crf(params),
+        "cam_inference": params.infer_cam.model_dump(mode="json", exclude={"bits", "shard_size"}),
+        "segmentation_inference": params.infer_seg.model_dump(mode="json"),
         "tags_at_inference": {product.name: product.uses_tags for product in products},
-        "signals": signals,
+        "pretrained": _pretrained(params),
+        "signals": _signals(params),
     }
 
 
@@ -92,10 +73,57 @@ def in_words(protocol: Mapping[str, Any]) -> str:
     classes = protocol["classes"]
     return (
         f"mIoU is the mean over {len(classes)} classes ({', '.join(classes)}) of intersection "
-        "over union, with pixels counted over the whole split; a class in neither truth nor "
-        f"prediction is left out. Truth: {protocol['mask_source']}; its pixels of value "
+        "over union, with pixels counted over the whole split; "
+        f"{protocol['absent_classes']}. Truth: {protocol['mask_source']}; its pixels of value "
         f"{protocol['ignored_truth']} never count, and "
         f"{_POLICIES[protocol['ignored_predictions']]}. CAM seeds take a background score of "
-        f"{protocol['threshold']:g}, {protocol['threshold_chosen_by']}. Signals used: "
-        f"{', '.join(protocol['signals'])}."
+        f"{protocol['threshold']:g}, {protocol['threshold_chosen_by']}, chosen on "
+        f"{protocol['threshold_chosen_on']}. The network is asked at "
+        f"{inference_in_words(protocol['segmentation_inference'])}. "
+        f"Tags: {protocol['data']['tags']}. Signals used: {', '.join(protocol['signals'])}. "
+        f"Intervals: {protocol['intervals']}."
     )
+
+
+def inference_in_words(inference: Mapping[str, Any]) -> str:
+    """Scales, flips and CRF of the segmentation network."""
+    scales = ", ".join(f"{scale:g}" for scale in inference["scales"])
+    return (
+        f"{'scales' if len(inference['scales']) > 1 else 'scale'} {scales}, "
+        f"{'with' if inference['flip'] else 'without'} flips, "
+        f"{'with' if inference['crf'] else 'without'} CRF"
+    )
+
+
+def _image_set(name: str, images: Iterable[str]) -> dict[str, Any]:
+    """Name of the list, number of images, and digits that tell one set of images from another."""
+    names = sorted(images)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+    return {"list": name, "images": len(names), "digest": digest}
+
+
+def _crf(params: Params) -> dict[str, Any]:
+    if params.crf.method == "none":
+        return {"method": "none"}
+    return params.crf.model_dump(mode="json", exclude={"processes"})
+
+
+def _pretrained(params: Params) -> dict[str, str]:
+    """Network → what its backbone started from, and what that was trained on."""
+    started = {}
+    for stage in ("train_cam", "train_seg"):
+        weights = getattr(params, stage).backbone.weights
+        name = weights.name if isinstance(weights, Path) else weights
+        trained_on = f" ({params.evaluate.pretrained_on})"
+        started[stage] = name if weights == "none" else name + trained_on
+    return started
+
+
+def _signals(params: Params) -> list[str]:
+    """All that the pipeline learnt from."""
+    signals = ["image tags"]
+    if any(start != "none" for start in _pretrained(params).values()):
+        signals.append(f"backbone pretrained on {params.evaluate.pretrained_on}")
+    if params.pseudo_labels.background == "saliency":
+        signals.append("saliency maps")
+    return signals

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rca.evaluation.protocol import PRODUCTS
+from rca.evaluation.evaluators import EVALUATORS
+from rca.evaluation.products import PRODUCTS
 
 TITLES = {product.name: product.title for product in PRODUCTS}
 
@@ -24,6 +25,23 @@ def stage_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for product in PRODUCTS
         if product.name in metrics["products"]
+    ]
+
+
+def evaluator_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row an evaluator: what it is, and product → what it says of it."""
+    return [
+        {
+            "name": evaluator.name,
+            "where": evaluator.where,
+            "uncertain": evaluator.uncertain,
+            "mean": evaluator.mean,
+            "verdicts": {
+                name: product["evaluators"][evaluator.name]
+                for name, product in metrics["products"].items()
+            },
+        }
+        for evaluator in EVALUATORS
     ]
 
 

@@ -86,7 +86,7 @@ def _naming(name: str) -> Iterator[None]:
     except BrokenProcessPool:
         raise WorkerError(
             f"a worker process was killed at {name} or soon after it, most often for want of "
-            "memory; lower crf.processes"
+            "memory; lower the section's `processes`"
         ) from None
     except Exception as error:
         error.add_note(f"while working on {name}")

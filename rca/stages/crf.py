@@ -11,7 +11,7 @@ import numpy as np
 from rca.config import Crf, PseudoLabels
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_image, write_label_map
-from rca.data.index import Record, read_index
+from rca.data.index import Record, read_training_index
 from rca.files import new_folder
 from rca.labels.crf import dense_crf
 from rca.labels.pool import ordered_map
@@ -37,7 +37,7 @@ def run(cfg: Crf, rules: PseudoLabels, *, index: Path, cams: Path, labels: Path,
         ConfigError: `pydensecrf` is not installed.
         WorkerError: a worker process was killed.
     """
-    dataset = read_index(index)
+    dataset = read_training_index(index)
     records = training_records(dataset, rules)
     with new_folder(out) as folder:
         if cfg.method == "none":

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from rca.config import Evaluate, PseudoLabels
-from rca.data.cam_store import CamStore
-from rca.data.images import DataError, read_mask
-from rca.data.index import Index, Record, read_index
+from rca.config import Evaluate, Params
+from rca.data.images import DataError
+from rca.data.index import Index, read_index
 from rca.evaluation import sweep, tables
-from rca.evaluation.confusion import Policy, confusion_matrix
-from rca.evaluation.protocol import PRODUCTS, Product, protocol
+from rca.evaluation.counts import Rules
+from rca.evaluation.products import PRODUCTS, Product
+from rca.evaluation.protocol import protocol
 from rca.files import new_folder, write_json, write_text
-from rca.labels.scores import upsample_cams
-from rca.progress import progress
-
-log = logging.getLogger(__name__)
-
-Predict = Callable[[Record], tuple[Path, np.ndarray]]  # the file it comes from, and the label map
+from rca.stages.counting import Source, count_images, with_masks
 
 
 def run(
     cfg: Evaluate,
-    rules: PseudoLabels,
+    params: Params,
     *,
     index: Path,
     cams: Path,
@@ -37,74 +32,71 @@ def run(
     crf: Path,
     predictions: Path,
     out: Path,
-    pretrained: bool = True,
-    supervisions: Sequence[str] = ("pseudo", "truth"),
 ) -> None:
-    """Write `metrics.json`, `per_class.csv`, `per_image.csv`, `confusion.json` and `sweep.csv`.
+    """Write the scores: `metrics.json`, `miou.json`, three CSV tables and `confusion.json`.
 
-    A product is left out if no image of its split has a mask. `confusion.json` holds true label ×
-    predicted label, with predicted 255 as the last column.
+    A product is left out if no image of its split has a mask, and a network that is not among
+    `train_seg.supervisions`: its masks are left-overs. `miou.json` is product → mIoU alone;
+    `confusion.json` holds true label × predicted label, with predicted 255 as the last column.
 
     Args:
         cfg: section `evaluate`.
-        rules: section `pseudo_labels`; its `threshold` makes the CAM seeds.
+        params: the configuration that made the products; it goes into the protocol.
         index: folder of the index.
         cams: folder of the CAM stores `train` and `val`.
         pseudo_labels: folder of the label maps of training images.
         crf: folder of the refined label maps.
         predictions: folder with `pseudo` and maybe `truth`, the networks' masks.
         out: folder that gets the tables.
-        pretrained: whether the networks started from ImageNet weights; goes into the protocol.
-        supervisions: of the networks that belong to the run; masks of others are left-overs.
 
     Raises:
         DataError: a label map is missing, of another size than its truth, or holds a wrong value.
+        WorkerError: a worker process was killed.
     """
     data = read_index(index)
-    predict = {
-        "all_background_val": _all_background,
-        "cam_seeds_train": _cam_seeds(cams / "train", rules.threshold),
-        "pseudo_labels_train": _label_maps(pseudo_labels),
-        "crf_train": _label_maps(crf),
-        "cam_seeds_val": _cam_seeds(cams / "val", rules.threshold),
-        "network_val": _label_maps(predictions / "pseudo"),
+    sources = {
+        "all_background_val": Source("background", index),
+        "cam_seeds_train": Source("cams", cams / "train"),
+        "pseudo_labels_train": Source("maps", pseudo_labels),
+        "crf_train": Source("maps", crf),
+        "cam_seeds_val": Source("cams", cams / "val"),
+        "network_val": Source("maps", predictions / "pseudo"),
     }
-    if "truth" in supervisions and (predictions / "truth").is_dir():
-        predict["fully_supervised_val"] = _label_maps(predictions / "truth")
+    if "truth" in params.train_seg.supervisions and (predictions / "truth").is_dir():
+        sources["fully_supervised_val"] = Source("maps", predictions / "truth")
+    masked = {split: with_masks(data, split) for split in ("train", "val")}
+    scored = {
+        product: sources[product.name]
+        for product in PRODUCTS
+        if product.name in sources and masked[product.split]
+    }
     policy = cfg.ignored_predictions
-    results: dict[Product, tables.Result] = {}
-    for product in PRODUCTS:
-        if product.name in predict and (records := _with_masks(data, product)):
-            results[product] = _count(data, records, product, predict[product.name], policy)
+    counts, histogram = count_images(
+        data,
+        masked,
+        scored,
+        Rules(len(data.classes), policy, cfg.boundary),
+        params.pseudo_labels.threshold,
+        cfg.processes,
+    )
+    results = {
+        product: tables.Scores(counts[product.name], policy, cfg.resamples, params.seed)
+        for product in scored
+    }
     how = protocol(
-        cfg,
-        rules,
+        params,
         classes=data.classes,
         mask_source=_mask_source(data),
-        products=results,
-        pretrained=pretrained,
+        source=_data_source(data.root),
+        images={
+            split: [record.image for record in records]
+            for split, records in masked.items()
+            if records
+        },
+        products=scored,
     )
-    names = how["classes"]
-    matrices = {product.name: result.matrix.tolist() for product, result in results.items()}
     with new_folder(out) as folder:
-        numbers = tables.metrics(results, names, policy)
-        write_json(folder / "metrics.json", {**numbers, "protocol": how})
-        write_json(folder / "confusion.json", {"classes": names, **matrices})
-        per_class = tables.per_class(results, names, policy)
-        _write_table(folder / "per_class.csv", tables.PER_CLASS, per_class)
-        _write_table(folder / "per_image.csv", tables.PER_IMAGE, tables.per_image(results))
-        _write_table(folder / "sweep.csv", sweep.COLUMNS, _sweep(data, cams / "train"))
-
-
-def _with_masks(data: Index, product: Product) -> list[Record]:
-    """The images of the product's split that have a mask."""
-    records = data.split(product.split)
-    masked = [record for record in records if record.mask]
-    if not masked:
-        log.info("%s left out: no %s image has a mask", product.name, product.split)
-    elif len(masked) < len(records):
-        log.info("%s: %d of %d images have a mask", product.name, len(masked), len(records))
-    return masked
+        _write(folder, results, how, params.seed, histogram)
 
 
 def _mask_source(data: Index) -> str:
@@ -113,58 +105,42 @@ def _mask_source(data: Index) -> str:
     return ", ".join(sorted(folders)) or "none"
 
 
-def _all_background(record: Record) -> tuple[Path, np.ndarray]:
-    return record.file, np.zeros((record.height, record.width), np.uint8)
+def _data_source(root: Path) -> dict[str, Any]:
+    """What the data set says of itself in `source.json`, if it does."""
+    path = root / "source.json"
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); remove or repair it") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: must hold keys such as `name`, `source` and `tags`")
+    return content
 
 
-def _label_maps(folder: Path) -> Predict:
-    def predict(record: Record) -> tuple[Path, np.ndarray]:
-        path = folder / f"{record.image}.png"
-        return path, read_mask(path)
-
-    return predict
-
-
-def _cam_seeds(folder: Path, threshold: float) -> Predict:
-    def predict(record: Record) -> tuple[Path, np.ndarray]:
-        classes, cams = store().read(record.image)
-        cams = upsample_cams(cams, record.height, record.width)
-        return store().files[record.image], sweep.seeds(classes, cams, threshold)
-
-    store = cache(lambda: CamStore(folder))  # a split without masks may have none
-    return predict
-
-
-def _count(
-    data: Index, records: Sequence[Record], product: Product, predict: Predict, policy: Policy
-) -> tables.Result:
-    classes = len(data.classes)
-    result = tables.Result(np.zeros((classes + 1, classes + 2), np.int64))
-    for record in progress(records, len(records), product.name):
-        path, labels = predict(record)
-        try:
-            matrix = confusion_matrix(data.truth(record), labels, classes)
-        except ValueError as error:
-            raise DataError(f"{path} cannot be held against {record.mask}: {error}") from None
-        result.add(record.image, matrix, policy)
-    return result
+def _write(
+    folder: Path,
+    results: Mapping[Product, tables.Scores],
+    how: dict[str, Any],
+    seed: int,
+    histogram: np.ndarray | None,
+) -> None:
+    names = how["classes"]
+    numbers = tables.metrics(results, names)
+    write_json(folder / "metrics.json", {**numbers, "seed": seed, "protocol": how})
+    write_json(folder / "miou.json", numbers["miou"])
+    matrices = {product.name: scores.counts.matrix.tolist() for product, scores in results.items()}
+    write_json(folder / "confusion.json", {"classes": names, **matrices})
+    _write_table(folder / "per_class.csv", tables.PER_CLASS, tables.per_class(results, names))
+    _write_table(folder / "per_image.csv", tables.PER_IMAGE, tables.per_image(results))
+    _write_table(folder / "sweep.csv", sweep.COLUMNS, _sweep(histogram))
 
 
-def _sweep(data: Index, folder: Path) -> list[tuple[str | float | None, ...]]:
+def _sweep(histogram: np.ndarray | None) -> Iterator[tuple[str | float | None, ...]]:
     """All thresholds on the training images, for analysis; nothing is chosen by them."""
-    records = [record for record in data.split("train") if record.mask]
-    if not records:
-        return []
-    store = CamStore(folder)
-    counts = np.int64(0)
-    for record in progress(records, len(records), "threshold sweep"):
-        classes, cams = store.read(record.image)
-        labels, scores = sweep.winner(classes, upsample_cams(cams, record.height, record.width))
-        counts = counts + sweep.histogram(data.truth(record), labels, scores, len(data.classes))
-    return [
-        (f"{threshold:.3f}", *map(tables.percent, values))
-        for threshold, *values in sweep.sweep_table(counts)
-    ]
+    for threshold, *values in [] if histogram is None else sweep.sweep_table(histogram):
+        yield f"{threshold:.3f}", *map(tables.percent, values)
 
 
 def _write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

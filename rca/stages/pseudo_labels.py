@@ -10,7 +10,7 @@ import numpy as np
 from rca.config import PseudoLabels
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_mask, write_label_map
-from rca.data.index import Index, Record, read_index
+from rca.data.index import Index, Record, read_training_index
 from rca.files import new_folder
 from rca.labels.rules import label_map
 from rca.labels.scores import class_scores, upsample_cams
@@ -42,7 +42,7 @@ def run(cfg: PseudoLabels, *, index: Path, cams: Path, out: Path) -> None:
     Raises:
         DataError: a class of an image has no CAM, or a saliency map is missing or of another size.
     """
-    dataset = read_index(index)
+    dataset = read_training_index(index)
     records = training_records(dataset, cfg)
     store = CamStore(cams / "train")
     with new_folder(out) as folder:

@@ -24,6 +24,7 @@ from rca.drawing.page import render
 from rca.drawing.poster import TILE, poster
 from rca.evaluation import summary
 from rca.evaluation.protocol import in_words
+from rca.evaluation.published.tables import beside_the_paper
 from rca.evaluation.ranking import best_and_worst, evenly, spread
 from rca.files import new_folder, write_text
 from rca.labels.scores import upsample_cams
@@ -102,6 +103,8 @@ def _numbers(results: Path, threshold: float) -> dict[str, Any]:
         "names": metrics["protocol"]["classes"],
         "miou": metrics["miou"],
         "stages": summary.stage_rows(metrics),
+        "evaluators": summary.evaluator_rows(metrics),
+        "paper": beside_the_paper(metrics),
         "confusion": shares,
         "confusions": summary.confusions(shares, counts["classes"]),
         "threshold": threshold,

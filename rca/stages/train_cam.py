@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rca.config import Compute, TrainCam
 from rca.data.datasets import TrainingBatches, TrainingImages
-from rca.data.index import read_index
+from rca.data.index import read_training_index
 from rca.files import new_folder
 from rca.method.memory import MemoryBank
 from rca.method.objective import ObjectiveSettings, memorise, rca_losses
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path) -> None:
-    """Train on the index's training images and tags; no mask is opened.
+    """Train on the index's training images and tags; masks and validation images are out of reach.
 
     Args:
         cfg: section `train_cam`.
@@ -36,7 +36,7 @@ def run(cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path) -
         index: folder of the index.
         out: folder that gets `weights.safetensors` and `history.csv`.
     """
-    data = read_index(index)
+    data = read_training_index(index)
     records = data.split("train")
     tags = torch.stack([data.tag_vector(record) for record in records])
     device = prepare(compute)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rca.config import IGNORE, Compute, TrainSeg
 from rca.data.datasets import TrainingBatches, TrainingImages
 from rca.data.images import DataError, read_mask
-from rca.data.index import Index, Record, read_index
+from rca.data.index import Index, Record, read_index, read_training_index
 from rca.files import new_folder
 from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
@@ -42,13 +42,13 @@ def run(
         cfg: section `train_seg`.
         compute: device and threads.
         seed: of every random choice.
-        supervision: `pseudo` reads the label maps in `labels`; `truth` the true masks, for an
-            upper bound.
+        supervision: `pseudo` reads the label maps in `labels`, masks and validation images being
+            out of reach; `truth` reads the true masks, for an upper bound.
         index: folder of the index.
         labels: folder of refined label maps.
         out: folder that gets `weights.safetensors` and `history.csv`.
     """
-    data = read_index(index)
+    data = read_index(index) if supervision == "truth" else read_training_index(index)
     records = data.split("train")
     device = prepare(compute)
     seeds = partial(generator, seed, "train_seg")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn.metrics
 import torch
 from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
@@ -13,6 +14,8 @@ from torchmetrics.functional.classification import (
 from rca.evaluation.confusion import (
     confusion_matrix,
     coverage,
+    false_negative_ratio,
+    false_positive_ratio,
     iou,
     mean_iou,
     over_activation,
@@ -62,6 +65,26 @@ def test_confusion_matrix__equals_torchmetrics_where_nothing_is_predicted_255():
     matrix = confusion_matrix(truth, prediction, 3)
     np.testing.assert_array_equal(matrix[:, :-1], expected.numpy())
     assert not matrix[:, -1].any()
+
+
+def test_confusion_matrix__equals_scikit_learn_with_255_among_the_predictions():
+    truth, prediction = random_labels(10, [0, 1, 2, 3, 255]), random_labels(11, [0, 1, 3, 255])
+    known = truth != 255
+    expected = sklearn.metrics.confusion_matrix(
+        truth[known], prediction[known], labels=[0, 1, 2, 3, 255]
+    )
+    matrix = confusion_matrix(truth, prediction, 3)
+    np.testing.assert_array_equal(matrix, expected[:4])
+    for policy, guesses in (("strict", prediction), ("background", prediction % 255)):
+        right, found, _, _ = sklearn.metrics.precision_recall_fscore_support(
+            truth[known], guesses[known], labels=[0, 1, 2, 3], zero_division=np.nan
+        )
+        np.testing.assert_allclose(precision(matrix, policy), right)
+        np.testing.assert_allclose(recall(matrix, policy), found)
+        ious = sklearn.metrics.jaccard_score(
+            truth[known], guesses[known], labels=[0, 1, 2, 3], average=None
+        )
+        np.testing.assert_allclose(iou(matrix, policy), ious)
 
 
 def test_confusion_matrix__of_two_images_add_up_to_that_of_both():
@@ -136,6 +159,11 @@ def test_over_and_under_activation__are_what_the_iou_lacks(policy):
 def test_over_and_under_activation__in_closed_form():
     np.testing.assert_allclose(over_activation(MATRIX, "strict"), [2 / 12, 1 / 9, np.nan])
     np.testing.assert_allclose(under_activation(MATRIX, "strict"), [4 / 12, 4 / 9, np.nan])
+
+
+def test_false_ratios__are_per_hit_and_nan_without_one():
+    np.testing.assert_allclose(false_positive_ratio(MATRIX, "strict"), [2 / 6, 1 / 4, np.nan])
+    np.testing.assert_allclose(false_negative_ratio(MATRIX, "strict"), [4 / 6, 4 / 4, np.nan])
 
 
 def test_iou__equals_torchmetrics_but_for_absent_classes():

@@ -6,18 +6,30 @@ import json
 
 import pytest
 
-from rca.config import Evaluate, PseudoLabels
-from rca.evaluation.protocol import PRODUCTS, in_words, protocol
+from rca.config import Params
+from rca.evaluation.products import PRODUCTS
+from rca.evaluation.protocol import in_words, protocol
 
-GIVEN = {"classes": ["cat", "dog"], "mask_source": "SegmentationClassAug", "products": PRODUCTS}
+GIVEN = {
+    "classes": ["cat", "dog"],
+    "mask_source": "SegmentationClassAug",
+    "source": {"tags": "annotation XML, difficult objects left out"},
+    "images": {"train": ["b", "a"], "val": ["v"]},
+    "products": PRODUCTS,
+}
 
 
-def made(cfg: Evaluate | None = None, pretrained: bool = True, **rules) -> dict:
-    return protocol(cfg or Evaluate(), PseudoLabels(**rules), pretrained=pretrained, **GIVEN)
+def params(**sections) -> Params:
+    download = {"name": "d", "archive": "a.tar", "sha256": "0" * 64}
+    return Params.model_validate({"experiment": "e", "download": download, **sections})
+
+
+def made(given: dict | None = None, **sections) -> dict:
+    return protocol(params(**sections), **{**GIVEN, **(given or {})})
 
 
 def test_protocol__is_json_and_says_where_tags_are_seen():
-    content = json.loads(json.dumps(made(threshold=0.3)))
+    content = json.loads(json.dumps(made(pseudo_labels={"threshold": 0.3})))
     assert content["classes"] == ["background", "cat", "dog"]
     assert content["threshold"] == 0.3
     seen = [name for name, used in content["tags_at_inference"].items() if used]
@@ -25,11 +37,37 @@ def test_protocol__is_json_and_says_where_tags_are_seen():
 
 
 def test_protocol__lists_the_signals_that_were_used():
-    assert made()["signals"] == ["image tags", "ImageNet-pretrained backbone"]
-    assert made(pretrained=False, background="saliency")["signals"] == [
+    none = {"backbone": {"weights": "none"}}
+    coco = {"pretrained_on": "COCO masks"}
+    assert made()["signals"] == [
         "image tags",
-        "saliency maps",
+        "backbone pretrained on ImageNet-1k classification",
     ]
+    assert made(
+        train_cam=none, train_seg=none, pseudo_labels={"background": "saliency"}, evaluate=coco
+    )["signals"] == ["image tags", "saliency maps"]
+    weights = {"backbone": {"weights": "deeplab-coco.safetensors"}}
+    content = made(train_cam=none, train_seg=weights, evaluate=coco)
+    assert content["signals"] == ["image tags", "backbone pretrained on COCO masks"]
+    assert content["pretrained"] == {
+        "train_cam": "none",
+        "train_seg": "deeplab-coco.safetensors (COCO masks)",
+    }
+
+
+def test_protocol__image_sets_are_told_apart_by_their_names_in_any_order():
+    sets = [
+        made({"images": {"train": names}})["image_sets"]["train"]
+        for names in (["a", "b"], ["b", "a"], ["a", "c"])
+    ]
+    assert sets[0] == sets[1] != sets[2]
+    assert sets[0]["list"] == "train" and sets[0]["images"] == 2
+
+
+def test_protocol__crf_counts_only_where_it_is_used():
+    assert made(crf={"method": "none", "iterations": 3})["crf"] == {"method": "none"}
+    assert made(crf={"iterations": 3, "processes": 1})["crf"]["iterations"] == 3
+    assert "processes" not in made()["crf"]
 
 
 @pytest.mark.parametrize(
@@ -37,9 +75,12 @@ def test_protocol__lists_the_signals_that_were_used():
     [("strict", "a miss"), ("background", "as background"), ("excluded", "left out, and coverage")],
 )
 def test_in_words__tells_the_policies_apart(policy, words):
-    text = in_words(made(Evaluate(ignored_predictions=policy), threshold=0.3))
+    text = in_words(
+        made(evaluate={"ignored_predictions": policy}, pseudo_labels={"threshold": 0.3})
+    )
     assert words in text
     assert "background score of 0.3" in text and "SegmentationClassAug" in text
+    assert "difficult objects left out" in text and "scales 0.75, 1, 1.25, with flips" in text
 
 
 def test_products__improve_on_earlier_ones_of_the_same_split():

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_results import write_results
+from tiny_results import tiny_params, write_results
 
-from rca.config import Evaluate, PseudoLabels
 from rca.data.images import DataError, write_label_map
 from rca.data.palette import voc_palette
+from rca.evaluation.console import evaluators_text
 from rca.stages import evaluate
+from rca.stages.counting import count_folder
 
 # IoU of background, cat, dog; None where a class is in neither truth nor prediction.
 STRICT = {
@@ -29,10 +31,11 @@ STRICT = {
 COVERAGE = {"pseudo_labels_train": 8 / 9, "crf_train": 8 / 9}
 
 
-def run(results: Path, policy: str = "strict", out: str = "evaluate") -> Path:
+def run(results: Path, policy: str = "strict", out: str = "evaluate", **evaluated) -> Path:
+    made_by = tiny_params(policy, **evaluated)
     evaluate.run(
-        Evaluate(ignored_predictions=policy),
-        PseudoLabels(threshold=0.25),
+        made_by.evaluate,
+        made_by,
         index=results / "index",
         cams=results / "infer_cam",
         pseudo_labels=results / "pseudo_labels",
@@ -75,6 +78,50 @@ def test_run__equals_the_numbers_by_hand(tmp_path):
     assert content["protocol"]["classes"] == ["background", "cat", "dog"]
     assert content["protocol"]["mask_source"] == "Masks"
     assert content["protocol"]["threshold"] == 0.25
+    assert content["seed"] == 0
+
+
+def test_run__other_measures_by_hand(tmp_path):
+    labels = metrics(run(write_results(tmp_path)))["products"]["pseudo_labels_train"]
+    # Background: 4 hits, 1 false positive, 1 false negative. Cat: 2 hits, 1 too many, 2 missed.
+    assert labels["precision"] == {"background": 80.0, "cat": percent(2 / 3), "dog": None}
+    assert labels["recall"] == {"background": 80.0, "cat": 50.0, "dog": None}
+    assert labels["over_activation"]["cat"] == labels["mean_over_activation"] == 20.0
+    assert labels["under_activation"]["cat"] == labels["mean_under_activation"] == 40.0
+    assert labels["false_positive_ratio"] == 1 / 2 and labels["false_negative_ratio"] == 2 / 2
+    # Images of a few pixels are boundary throughout: the two ways to miss outlines are one.
+    assert labels["boundary_iou"] == labels["iou"]
+    assert labels["evaluators"]["eps"]["miou"] == mean([4 / 6, 2 / 4])
+    assert labels["evaluators"]["irn"]["miou"] == mean([4 / 7, 2 / 5])
+    assert labels["evaluators"]["voc_devkit"]["miou"] is None
+    low, high = labels["miou_interval"]
+    assert low <= labels["miou"] <= high
+    low, high = labels["gain_interval"]
+    assert low <= labels["miou"] - mean(STRICT["cam_seeds_train"]) <= high
+
+
+def test_run__miou_alone_for_dvc(tmp_path):
+    out = run(write_results(tmp_path))
+    assert json.loads((out / "miou.json").read_text()) == metrics(out)["miou"]
+
+
+def test_run__any_number_of_processes_counts_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("rca.stages.counting.CHUNK", 1)
+    results = write_results(tmp_path)
+    one, two = run(results), run(results, out="two", processes=2)
+    for file in one.iterdir():
+        assert (two / file.name).read_bytes() == file.read_bytes()
+
+
+def test_run__takes_tags_and_source_from_the_data_set(tmp_path):
+    results = write_results(tmp_path)
+    assert metrics(run(results))["protocol"]["data"]["tags"] == "not stated"
+    source = {"name": "voc12", "source": "VOC 2012 + SBD", "tags": "XML", "tags_sha256": "ab"}
+    (tmp_path / "data/source.json").write_text(json.dumps(source))
+    assert metrics(run(results, out="again"))["protocol"]["data"] == source
+    (tmp_path / "data/source.json").write_text("{")
+    with pytest.raises(DataError, match=r"source\.json: not valid JSON"):
+        run(results, out="broken")
 
 
 @pytest.mark.parametrize(
@@ -95,9 +142,9 @@ def test_run__policies_for_uncertain_pixels(tmp_path, policy, pseudo_labels, crf
 def test_run__tables(tmp_path):
     out = run(write_results(tmp_path))
     per_class = table(out / "per_class.csv")
-    assert per_class[0] == ["product", "class", "iou"]
-    assert ["network_val", "dog", "66.6667"] in per_class
-    assert ["all_background_val", "cat", ""] in per_class
+    assert per_class[0][:5] == ["product", "class", "iou", "iou_low", "iou_high"]
+    assert ["network_val", "dog", "66.6667"] in [row[:3] for row in per_class]
+    assert ["all_background_val", "cat", *[""] * 8] in per_class
     assert len(per_class) == 1 + 3 * len(STRICT)
     per_image = table(out / "per_image.csv")
     assert per_image[0] == ["product", "image", "iou"]
@@ -123,7 +170,8 @@ def test_run__same_inputs_same_bytes(tmp_path):
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
     assert names == [
-        "confusion.json", "metrics.json", "per_class.csv", "per_image.csv", "sweep.csv",
+        "confusion.json", "metrics.json", "miou.json", "per_class.csv", "per_image.csv",
+        "sweep.csv",
     ]  # fmt: skip
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
@@ -140,7 +188,23 @@ def test_run__without_masks_leaves_products_out(tmp_path, caplog):
     content = metrics(run(write_results(tmp_path, masks=False)))
     assert content["miou"] == content["products"] == {}
     assert content["protocol"]["mask_source"] == "none"
-    assert "network_val left out: no val image has a mask" in caplog.text
+    assert "val left out: no image has a mask" in caplog.text
+
+
+def test_count_folder__scores_label_maps_from_anywhere(tmp_path):
+    results = write_results(tmp_path)
+    counts = count_folder(results / "index", "train", results / "pseudo_labels", 1)
+    assert counts.matrix.tolist() == [[4, 1, 0, 0], [1, 2, 0, 1], [0, 0, 0, 0]]
+    text = evaluators_text(counts.matrix, len(counts.images))
+    assert re.search(rf"^eps +left out .* {mean([4 / 6, 2 / 4]):.2f}$", text, re.MULTILINE)
+    assert re.search(r"^voc_devkit .* refuses masks that hold 255$", text, re.MULTILINE)
+    assert text.endswith("2 images, 88.89 % not predicted 255")
+
+
+def test_count_folder__without_true_masks_is_refused(tmp_path):
+    results = write_results(tmp_path, masks=False)
+    with pytest.raises(DataError, match="no val image has a true mask"):
+        count_folder(results / "index", "val", results / "crf", 1)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_results import write_results
+from tiny_results import CLASSES, tiny_params, write_results
 
-from rca.config import Evaluate, PseudoLabels, Report
+from rca.config import PseudoLabels, Report
 from rca.data.images import DataError
-from rca.evaluation.protocol import PRODUCTS
+from rca.evaluation.evaluators import EVALUATORS
+from rca.evaluation.products import PRODUCTS
+from rca.evaluation.published.tables import VOC_CLASSES
 from rca.stages import evaluate, report
 
 RULES = PseudoLabels(threshold=0.25)
+PARAMS = tiny_params()
 REFERENCES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}
 
 
@@ -45,8 +48,8 @@ class Page(HTMLParser):
 def run(results: Path, out: str = "report", evaluated: bool = True, **arguments) -> Path:
     if evaluated:
         evaluate.run(
-            Evaluate(),
-            RULES,
+            PARAMS.evaluate,
+            PARAMS,
             index=results / "index",
             cams=results / "infer_cam",
             pseudo_labels=results / "pseudo_labels",
@@ -112,6 +115,26 @@ def test_run__page_shows_every_image_in_every_form(page):
 def test_run__page_draws_each_loss_and_the_sweep(page):
     assert page.tags.count("svg") == 1 + 3 * 2
     assert "not used to choose" in page.words
+
+
+def test_run__page_says_what_each_evaluator_would(page):
+    for evaluator in EVALUATORS:
+        assert evaluator.name in page.words and evaluator.where in page.words
+    assert "refuses masks that hold 255" in page.words
+    assert "paper" not in page.ids  # its tables are of other classes
+
+
+def test_run__page_puts_vocs_classes_beside_the_papers(tmp_path):
+    others = (name for name in VOC_CLASSES if name not in CLASSES)
+    results = write_results(tmp_path, classes=(*CLASSES, *others))
+    page = Page(run(results) / "report.html")
+    assert "paper" in page.ids
+    assert "this run (not comparable)" in page.words
+    assert "1 validation images, VOC 2012 val has 1449" in page.words
+    own = page.words[page.words.index("this run (not comparable)") :].split()[4:26]
+    # In the paper's order: background first, cat eighth among the classes, dog twelfth, the mean.
+    known = {place: cell for place, cell in enumerate(own) if cell != "–"}
+    assert known == {0: "100.0", 8: "0.0", 12: "66.7", 21: "55.6"}
 
 
 def test_run__panels_are_as_many_as_asked_for(results):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rca.config import Params
 from rca.data.cam_store import CamShard
 from rca.data.images import write_label_map
 from rca.data.index import Index, Record, write_index
@@ -39,8 +40,32 @@ MAPS = {
 HISTORY = "epoch,loss,classification\n1,2.5,1.5\n2,1.25,0.75\n3,1.0,0.5\n"
 
 
-def write_results(folder: Path, *, masks: bool = True, truth_network: bool = True) -> Path:
-    """Write the data set, its index and every stage's output but those of evaluate and report."""
+def tiny_params(policy: str = "strict", **evaluated) -> Params:
+    """Those of the tiny results; both networks belong to the run."""
+    return Params.model_validate(
+        {
+            "experiment": "tiny",
+            "download": {"name": "d", "archive": "a.tar", "sha256": "0" * 64},
+            "pseudo_labels": {"threshold": 0.25},
+            "train_seg": {"supervisions": ["pseudo", "truth"]},
+            "evaluate": {
+                "ignored_predictions": policy, "processes": 1, "resamples": 50, **evaluated,
+            },
+        }
+    )  # fmt: skip
+
+
+def write_results(
+    folder: Path,
+    *,
+    masks: bool = True,
+    truth_network: bool = True,
+    classes: tuple[str, ...] = CLASSES,
+) -> Path:
+    """Write the data set, its index and every stage's output but those of evaluate and report.
+
+    `classes` may have more than `CLASSES` after those.
+    """
     data, results = folder / "data", folder / "tiny"
     records = []
     for image, tags in TAGS.items():
@@ -55,7 +80,7 @@ def write_results(folder: Path, *, masks: bool = True, truth_network: bool = Tru
         records.append(Record(image, split, file, mask if masks else None, None, *size, tags))
     values = np.full(256, 255, np.uint8)
     values[:3] = range(3)
-    write_index(results / "index", Index(data, CLASSES, values, voc_palette(), tuple(records)))
+    write_index(results / "index", Index(data, classes, values, voc_palette(), tuple(records)))
     for split in ("train", "val"):
         shard = CamShard(16)
         for record in records:

@@ -1,0 +1,57 @@
+"""`rca compare`: results side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rca.cli.app import HELP, app
+from rca.config import ConfigError
+
+
+@app.command(rich_help_panel=HELP)
+def compare(
+    results: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders of experiments, or their metrics.json; with commas between (A,B,C), runs "
+            "of one method with different seeds, shown as mean ± standard deviation.",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Put results side by side, name every difference in protocol, and say if they compare.
+
+    Exit status: 0 if they do, 1 if a difference moves one of the numbers by itself, 2 if a file
+    cannot be used.
+    """
+    from rca.evaluation.comparison import compare as compared
+    from rca.evaluation.console import comparison_text
+    from rca.evaluation.runs import same_method
+
+    if len(results) < 2:
+        raise ConfigError("compare needs two results or more: rca compare results/a results/b")
+    runs = [
+        same_method(argument, [_metrics(Path(part)) for part in argument.split(",")])
+        for argument in results
+    ]
+    shared, differences = compared(runs)
+    print(comparison_text(runs, shared, differences))
+    if any(difference.touches for difference in differences):
+        raise typer.Exit(1)
+
+
+def _metrics(place: Path) -> dict[str, Any]:
+    file = place / "evaluate" / "metrics.json" if place.is_dir() else place
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file; run `rca evaluate` first") from None
+    except ValueError as error:
+        raise ConfigError(f"{file}: not valid JSON ({error}); run `rca evaluate` again") from None
+    if not isinstance(content, dict) or not {"miou", "products", "protocol"} <= set(content):
+        raise ConfigError(f"{file}: is no metrics.json of `rca evaluate`")
+    return content

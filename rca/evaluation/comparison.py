@@ -1,0 +1,155 @@
+"""Results side by side, and whether they may stand there.
+
+Two numbers compare two methods only if all else was equal. Each difference in protocol is named;
+one that moves a number by itself makes the products it touches not comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rca.config import ConfigError
+from rca.evaluation.products import PRODUCTS, Product
+from rca.evaluation.runs import Runs, differing
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key of the protocol whose value is not the same in all runs.
+
+    Attributes:
+        key: dotted.
+        values: of each run.
+        touches: the shared products whose numbers it moves by itself.
+        reason: why, or why not.
+    """
+
+    key: str
+    values: tuple[Any, ...]
+    touches: tuple[Product, ...]
+    reason: str
+
+
+def compare(runs: Sequence[Runs]) -> tuple[list[Product], list[Difference]]:
+    """The products that all runs have, and every difference in protocol.
+
+    Raises:
+        ConfigError: no product is in all of them.
+    """
+    shared = [
+        product
+        for product in PRODUCTS
+        if all(product.name in run.metrics[0]["products"] for run in runs)
+    ]
+    if not shared:
+        raise ConfigError("these runs have no scored product in common")
+    differences = []
+    of_others = {f"tags_at_inference.{product.name}" for product in {*PRODUCTS} - {*shared}}
+    for key, values in differing([run.metrics[0]["protocol"] for run in runs]):
+        if key in of_others:
+            continue
+        reason, touched = _rule(key)
+        touches = tuple(product for product in shared if touched(product, runs))
+        differences.append(Difference(key, values, touches, reason))
+    return shared, differences
+
+
+Touches = Callable[[Product, Sequence[Runs]], bool]
+
+
+def _all(product: Product, _runs: Sequence[Runs]) -> bool:
+    return True
+
+
+def _none(product: Product, _runs: Sequence[Runs]) -> bool:
+    return False
+
+
+def _learnt(product: Product, _runs: Sequence[Runs]) -> bool:
+    return product.name != "all_background_val"
+
+
+def _from_tags(product: Product, runs: Sequence[Runs]) -> bool:
+    return _learnt(product, runs) and product.name != "fully_supervised_val"
+
+
+def _from_saliency(product: Product, runs: Sequence[Runs]) -> bool:
+    used = any(run.protocol.get("pseudo_label_background") == "saliency" for run in runs)
+    return used and _from_tags(product, runs)
+
+
+def _networks(product: Product, _runs: Sequence[Runs]) -> bool:
+    return product.name in ("network_val", "fully_supervised_val")
+
+
+def _cams(product: Product, _runs: Sequence[Runs]) -> bool:
+    return product.name.startswith("cam_seeds")
+
+
+def _train(product: Product, _runs: Sequence[Runs]) -> bool:
+    return product.split == "train"
+
+
+def _val(product: Product, _runs: Sequence[Runs]) -> bool:
+    return product.split == "val"
+
+
+def _uncertain(product: Product, runs: Sequence[Runs]) -> bool:
+    every = [metrics["products"][product.name] for run in runs for metrics in run.metrics]
+    return any(row["coverage"] != 100 for row in every)
+
+
+def _crf_of_networks(product: Product, runs: Sequence[Runs]) -> bool:
+    used = any(run.protocol.get("segmentation_inference.crf") for run in runs)
+    return used and _networks(product, runs)
+
+
+METHOD = "part of the method"
+# Key or its beginning → why it matters, and to which products. The first that fits holds.
+RULES: tuple[tuple[str, str, Touches], ...] = (
+    ("classes", "the mean is over other classes", _all),
+    ("mask_source", "other true masks", _all),
+    ("image_sets.train.list", "the list's name; its images are compared by themselves", _none),
+    ("image_sets.val.list", "the list's name; its images are compared by themselves", _none),
+    ("image_sets.train", "other images are scored", _train),
+    ("image_sets.val", "other images are scored", _val),
+    ("ignored_truth", "other pixels count", _all),
+    ("ignored_predictions", "pixels predicted 255 are counted in another way", _uncertain),
+    ("absent_classes", "the mean is over other classes", _all),
+    ("data.tags", "other image tags are another supervision", _from_tags),
+    ("data.tags_sha256", "other image tags are another supervision", _from_tags),
+    ("data.saliency_sha256", "other saliency maps are another signal", _from_saliency),
+    ("data", "where the data came from; the images and masks are compared by themselves", _none),
+    ("threshold_chosen_on", "a threshold chosen by true masks learns from pixels", _from_tags),
+    ("signals", "learnt from other signals", _learnt),
+    ("pretrained", "other initial weights; what they learnt from is among the signals", _none),
+    ("segmentation_inference.scales", "more scales at inference add points", _networks),
+    ("segmentation_inference.flip", "flips at inference add points", _networks),
+    ("segmentation_inference.crf", "a CRF at inference adds points", _networks),
+    ("segmentation_inference", METHOD, _none),
+    ("cam_inference.scales", "more scales at inference add points", _cams),
+    ("cam_inference.flip", "flips at inference add points", _cams),
+    ("cam_inference", METHOD, _none),
+    ("crf", "refines the predictions, or else the pseudo-labels only", _crf_of_networks),
+    ("boundary", "of boundary IoU, not of mIoU", _none),
+    ("intervals", "of the intervals, not of mIoU", _none),
+    ("threshold", METHOD, _none),
+    ("threshold_chosen_by", METHOD, _none),
+    ("threshold_sweep", METHOD, _none),
+    ("pseudo_label_background", METHOD, _none),
+)
+
+
+def _rule(key: str) -> tuple[str, Touches]:
+    if key.startswith("tags_at_inference."):
+        name = key.partition(".")[2]
+        return (
+            "tags at inference limit what can be predicted",
+            lambda product, _runs: product.name == name,
+        )
+    for beginning, reason, touches in RULES:
+        if key == beginning or key.startswith(f"{beginning}."):
+            return reason, touches
+    return "of unknown effect", _all
