@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from rca.cli import stages, tools  # each adds its verbs to the app
+from rca.cli import data, stages, tools  # each adds its verbs to the app
 from rca.cli.app import app
 from rca.config import ConfigError
 
-__all__ = ["app", "main", "stages", "tools"]
+__all__ = ["app", "data", "main", "stages", "tools"]
 
 
 def main() -> None:
