@@ -48,6 +48,21 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def link(source: Path, target: Path) -> None:
+    """Make `target` the file `source` without a second copy where that can be.
+
+    A hard link, else (another disk) a symbolic one, else (no links at all) a copy.
+    """
+    source = source.resolve(strict=True)
+    for make in (os.link, os.symlink, shutil.copyfile):
+        try:
+            make(source, target)
+            return
+        except OSError:
+            if make is shutil.copyfile:
+                raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
     with new_file(path) as partial:

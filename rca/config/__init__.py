@@ -6,7 +6,7 @@ what is allowed. Stages receive one section of `Params`; none of them reads the 
 
 from rca.config.cam import Aggregation, Contrast, Head, InferCam, Memory, TrainCam
 from rca.config.data import IndexSection, View
-from rca.config.download import ArchiveSource, Download, Voc12AugSource
+from rca.config.download import ArchiveSource, Coco14Source, Download, FolderSource, Voc12AugSource
 from rca.config.labels import Crf, PseudoLabels
 from rca.config.params import Params, check_supply, json_schema, load
 from rca.config.results import Evaluate, Report, Track
@@ -19,12 +19,14 @@ __all__ = [
     "Aggregation",
     "ArchiveSource",
     "Backbone",
+    "Coco14Source",
     "Compute",
     "ConfigError",
     "Contrast",
     "Crf",
     "Download",
     "Evaluate",
+    "FolderSource",
     "Head",
     "IndexSection",
     "InferCam",

@@ -20,6 +20,12 @@ class IndexSection(Section):
     )
     train_list: str = Field("train", description="ImageSets list of the training images.")
     val_list: str = Field("val", description="ImageSets list of the validation images.")
+    untagged: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Training images without a tag of the classes: left out, as the field does "
+        "with COCO's, or kept, to teach the classifier what its classes are not. Nobody says what "
+        "is in them, so their label maps are 255 everywhere.",
+    )
     limit: Count | None = Field(
         None, description="Only the first so many images of each list, for quick trials."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -26,6 +26,18 @@ class _Source(Section):
         if name in ("embedded", "archives"):
             raise ValueError(f"data/{name} is no data set's folder; choose another name")
         return name
+
+    @model_validator(mode="after")
+    def _clears_no_file_of_the_user(self) -> Self:
+        """The stage, and DVC before it, clear the folder that they make."""
+        made = (Path("data") / self.name).resolve()
+        for key, path in self:
+            if isinstance(path, Path) and made in (path.resolve(), *path.resolve().parents):
+                raise ValueError(
+                    f"{key}: {path} is in data/{self.name}, which is cleared first; move it, or "
+                    "choose another name"
+                )
+        return self
 
 
 class ArchiveSource(_Source):
@@ -80,4 +92,32 @@ class Voc12AugSource(_Source):
         return self
 
 
-Download = Annotated[ArchiveSource | Voc12AugSource, Field(discriminator="source")]
+class Coco14Source(_Source):
+    """COCO 2014: 80 classes; instances become masks."""
+
+    source: Literal["coco14"]
+    have: Path | None = Field(
+        None,
+        description="Folder with COCO that you have already: unpacked (`train2014/`, `val2014/`, "
+        "`annotations/`; photographs are linked), or its zip archives, which are checked and used "
+        "where they lie. The others go to `data/archives/`.",
+    )
+
+
+class FolderSource(_Source):
+    """Your own photographs with their tags; masks are optional."""
+
+    source: Literal["folder"]
+    folder: Path = Field(
+        description="Photographs and `tags.csv` (columns image, tags and maybe split), or one "
+        "sub-folder for each class, maybe within `train/` and `val/`. Masks lie in `masks/`."
+    )
+    val_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="Share of the photographs for validation, where no split is given."
+    )
+    val_seed: int = Field(0, ge=0, description="Which ones: another seed, another choice.")
+
+
+Download = Annotated[
+    ArchiveSource | Voc12AugSource | Coco14Source | FolderSource, Field(discriminator="source")
+]

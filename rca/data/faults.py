@@ -1,149 +1,137 @@
-"""What can be wrong with a data set: every check returns one line per fault, naming the file."""
+"""What can be wrong between the files of a data set: every check returns its findings."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 
-import numpy as np
-
-from rca.config import IGNORE
-from rca.data.images import DataError, read_image, read_mask
+from rca.data.findings import Finding
+from rca.data.inspection import Inspection
 from rca.data.voc import ImageList, VocFolder
 
-SHOWN = 20
+
+def dataset_findings(
+    folder: VocFolder,
+    chosen: Sequence[str],
+    lists: Sequence[ImageList],
+    found: Mapping[str, Inspection],
+) -> list[Finding]:
+    """All that stage `index` looks for.
+
+    Args:
+        folder: the data set.
+        chosen: its classes that take part.
+        lists: one of each split, in the order of the splits.
+        found: image → what its files hold, for all images of the lists.
+    """
+    findings = class_findings(folder, chosen) + list_findings(lists) + tag_findings(folder, found)
+    for inspection in found.values():
+        findings += inspection.findings
+    for names in lists:
+        findings += gap_findings(folder, names)
+    return findings + copy_findings(folder, lists, found)
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What the files of one image hold; `size` (width, height) is None if it is undecodable."""
-
-    size: tuple[int, int] | None
-    digest: str | None
-    faults: list[str]
-
-
-def inspect(folder: VocFolder, image: str) -> Inspection:
-    """Decode photograph, mask and saliency map of `image`, and compare them."""
-    path = folder.image(image)
-    try:
-        size = read_image(path).size
-    except DataError as error:
-        return Inspection(None, None, [str(error)])
-    faults = []
-    if mask := folder.mask(image):
-        faults += _map_faults(mask, size, largest=len(folder.classes))
-    if saliency := folder.saliency(image):
-        faults += _map_faults(saliency, size, largest=IGNORE)
-    return Inspection(size, hashlib.sha256(path.read_bytes()).hexdigest(), faults)
-
-
-def class_faults(folder: VocFolder, chosen: Sequence[str]) -> list[str]:
+def class_findings(folder: VocFolder, chosen: Sequence[str]) -> list[Finding]:
     """Chosen classes that the data set does not have, or that are named twice."""
     known = ", ".join(folder.classes)
     faults = [
-        f"index.classes: {name!r} is no class of {folder.root / 'classes.txt'} ({known})"
+        f"{name!r} is no class of {folder.root / 'classes.txt'} ({known})"
         for name in chosen
         if name not in folder.classes
     ]
-    return faults + [f"index.classes: {name!r} is named twice" for name in _repeated(chosen)]
+    faults += [f"{name!r} is named twice" for name in _repeated(chosen)]
+    return [Finding("class", "index.classes", what) for what in faults]
 
 
-def list_faults(lists: Sequence[ImageList]) -> list[str]:
+def list_findings(lists: Sequence[ImageList]) -> list[Finding]:
     """Empty lists, names that a list repeats, and names on two lists."""
-    faults = [f"{names.path}: is empty" for names in lists if not names.images]
+    findings = [Finding("list", names.path, "is empty") for names in lists if not names.images]
     for names in lists:
-        faults += [f"{names.path}: names {image} twice" for image in _repeated(names.images)]
+        findings += [
+            Finding("list", names.path, f"names {image} twice", (image,))
+            for image in _repeated(names.images)
+        ]
     for first, second in combinations(lists, 2):
-        faults += [
-            f"{second.path}: names {image} for {second.split}, {first.path} for {first.split}"
+        findings += [
+            Finding(
+                "leak_name",
+                second.path,
+                f"names {image} for {second.split}, {first.path} for {first.split}",
+                (image,),
+            )
             for image in sorted(set(first.images) & set(second.images))
         ]
-    return faults
+    return findings
 
 
-def tag_faults(folder: VocFolder, images: Iterable[str]) -> list[str]:
-    """Images without a row of tags, and tags that are no class."""
+def tag_findings(folder: VocFolder, images: Iterable[str]) -> list[Finding]:
+    """Images without a row of tags, and tags that are no class, where these were read."""
     path = folder.root / "tags.csv"
-    faults = []
-    for image in images:
+    findings = []
+    for image in images if folder.tags else ():
         if image not in folder.tags:
-            faults.append(f"{path}: has no row for {image}")
+            findings.append(Finding("tags_missing", path, f"has no row for {image}", (image,)))
             continue
-        faults += [
-            f"{path}: {image} has the tag {tag!r}, which is no class"
+        findings += [
+            Finding(
+                "tag_unknown", path, f"{image} has the tag {tag!r}, which is no class", (image,)
+            )
             for tag in folder.tags[image]
-            if tag not in folder.classes
+            if folder.classes and tag not in folder.classes
         ]
-    return faults
+    return findings
 
 
-def copy_faults(
+def copy_findings(
     folder: VocFolder, lists: Sequence[ImageList], found: Mapping[str, Inspection]
-) -> list[str]:
-    """Images of two splits whose files are the same bytes under two names."""
-    faults = []
-    for first, second in combinations(lists, 2):
-        names = defaultdict(list)
-        for image in dict.fromkeys(first.images):
-            names[found[image].digest].append(image)
-        faults += [
-            f"{folder.image(image)}: is a copy of {folder.image(twin)}, which is in {first.split}"
-            for image in dict.fromkeys(second.images)
-            if found[image].digest
-            for twin in names[found[image].digest]
-            if twin != image
-        ]
-    return faults
+) -> list[Finding]:
+    """Photographs that are another one under a second name: the same bytes, or the same pixels.
+
+    Equal pixels show a file that was rewritten without loss. A JPEG that was compressed again has
+    other pixels and is not seen.
+    """
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for names in lists:
+        for image in dict.fromkeys(names.images):
+            if pixels := found[image].pixels:
+                groups[pixels].append((names.split, image))
+    findings = []
+    for (split, image), (twin_split, twin) in _twins(groups.values()):
+        same_bytes = found[image].digest == found[twin].digest
+        check = "copy" if split == twin_split else "leak_bytes" if same_bytes else "leak_pixels"
+        how = "is a copy of" if same_bytes else "has the pixels of"
+        what = f"{how} {folder.image(twin)}, which is in {twin_split}"
+        findings.append(Finding(check, folder.image(image), what, (image, twin)))
+    return findings
 
 
-def gap_faults(folder: VocFolder, names: ImageList) -> list[str]:
+def gap_findings(folder: VocFolder, names: ImageList) -> list[Finding]:
     """Images without a mask or saliency map where others on their list have one."""
     images = list(dict.fromkeys(names.images))
-    faults = []
-    for what, find in (("mask", folder.mask), ("saliency map", folder.saliency)):
+    findings = []
+    for check, what, find in (
+        ("mask_gap", "mask", folder.mask),
+        ("saliency", "saliency map", folder.saliency),
+    ):
         lacking = [image for image in images if find(image) is None]
         if len(lacking) < len(images):
-            faults += [
-                f"{folder.image(image)}: has no {what}, others in {names.split} have one"
-                for image in lacking
-            ]
-    return faults
+            lack = f"has no {what}, others in {names.split} have one"
+            findings += [Finding(check, folder.image(image), lack, (image,)) for image in lacking]
+    return findings
 
 
-def refuse(root: Path, faults: Sequence[str]) -> None:
-    """Do nothing if there is no fault.
-
-    Raises:
-        DataError: listing the faults, the first 20 in full.
-    """
-    if not faults:
-        return
-    lines = [f"  {fault}" for fault in faults[:SHOWN]]
-    if len(faults) > SHOWN:
-        lines.append(f"  … and {len(faults) - SHOWN} more")
-    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-    raise DataError("\n".join([f"{root} cannot be indexed, {count} to correct:", *lines]))
-
-
-def _map_faults(path: Path, size: tuple[int, int], largest: int) -> list[str]:
-    try:
-        values = read_mask(path)
-    except DataError as error:
-        return [str(error)]
-    faults = []
-    height, width = values.shape
-    if (width, height) != size:
-        faults.append(f"{path}: is {width} × {height}, its image {size[0]} × {size[1]}")
-    present = np.bincount(values.ravel(), minlength=256).nonzero()[0]
-    unknown = [int(value) for value in present if largest < value < IGNORE]
-    if unknown:
-        faults.append(f"{path}: holds {unknown}; known are 0 to {largest}, and {IGNORE}")
-    return faults
+def _twins(
+    groups: Iterable[Sequence[tuple[str, str]]],
+) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+    """Each (split, image) that has an equal before it, with that; one of another split first."""
+    for group in groups:
+        for place, (split, image) in enumerate(group):
+            before = [entry for entry in group[:place] if entry[1] != image]
+            if before:
+                elsewhere = (entry for entry in before if entry[0] != split)
+                yield (split, image), next(elsewhere, before[0])
 
 
 def _repeated(names: Sequence[str]) -> list[str]:

@@ -14,13 +14,29 @@ class DataError(ValueError):
     """A file of the data set cannot be used; the message names it and says what to do."""
 
 
+def open_image(path: Path) -> Image.Image:
+    """The image as it is stored, decoded.
+
+    Raises:
+        DataError: the file is missing or cannot be decoded.
+    """
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error}); fetch it again") from None
+    return image
+
+
 def read_image(path: Path) -> Image.Image:
     """The image in RGB.
 
     Raises:
         DataError: the file is missing or cannot be decoded.
     """
-    return _open(path).convert("RGB")
+    return open_image(path).convert("RGB")
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -29,7 +45,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, cannot be decoded, or holds colours instead of values.
     """
-    image = _open(path)
+    image = open_image(path)
     if image.mode not in ("P", "L"):
         raise DataError(f"{path}: a mask must be a palette or grey image, this is {image.mode}")
     return np.asarray(image)
@@ -41,14 +57,3 @@ def write_label_map(path: Path, labels: np.ndarray, palette: np.ndarray) -> None
     image.putpalette(palette.astype(np.uint8).tobytes())
     with new_file(path) as partial:
         image.save(partial, format="PNG")
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); fetch it again") from None
-    return image

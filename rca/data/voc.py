@@ -24,12 +24,13 @@ import numpy as np
 
 from rca.config import IGNORE
 from rca.data.images import DataError
+from rca.data.inspection import ImageFiles
 from rca.data.palette import voc_palette
 
 
 @dataclass(frozen=True)
 class VocFolder:
-    """A folder and its texts.
+    """A folder and its texts; `rca data doctor` goes on where classes or tags are missing.
 
     Attributes:
         classes: class names in the order of their mask values.
@@ -45,6 +46,16 @@ class VocFolder:
     def image(self, name: str) -> Path:
         """The photograph."""
         return self.root / "JPEGImages" / f"{name}.jpg"
+
+    def files(self, name: str) -> ImageFiles:
+        """All files of the image, to inspect."""
+        return ImageFiles(
+            image=name,
+            photograph=self.image(name),
+            mask=self.mask(name),
+            saliency=self.saliency(name),
+            classes=len(self.classes) or None,
+        )
 
     def mask(self, name: str) -> Path | None:
         """The true mask, where there is one."""
@@ -72,12 +83,22 @@ def read_voc(root: Path) -> VocFolder:
     Raises:
         DataError: `classes.txt` or `tags.csv` is missing, or is not what it should be.
     """
+    classes, tags = read_classes(root), read_tags(root / "tags.csv")
+    note = root / "source.json"
+    source = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
+    return VocFolder(root, classes, tags, source)
+
+
+def read_classes(root: Path) -> tuple[str, ...]:
+    """Class names in the order of their mask values, which start at 1.
+
+    Raises:
+        DataError: `classes.txt` is missing, empty, or names a class twice.
+    """
     classes = tuple(_lines(root / "classes.txt"))
     if not classes or len(set(classes)) < len(classes):
         raise DataError(f"{root / 'classes.txt'}: must name each class once, one a line")
-    note = root / "source.json"
-    source = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
-    return VocFolder(root, classes, read_tags(root / "tags.csv"), source)
+    return classes
 
 
 def read_list(root: Path, split: str, name: str, limit: int | None = None) -> ImageList:
@@ -86,8 +107,13 @@ def read_list(root: Path, split: str, name: str, limit: int | None = None) -> Im
     Raises:
         DataError: there is no such list.
     """
-    path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
+    path = list_path(root, name)
     return ImageList(split, path, tuple(_lines(path)[:limit]))
+
+
+def list_path(root: Path, name: str) -> Path:
+    """Where the list `name` lies."""
+    return root / "ImageSets" / "Segmentation" / f"{name}.txt"
 
 
 def label_values(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:

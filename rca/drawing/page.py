@@ -1,4 +1,4 @@
-"""The report's page from its template; style sheet and pictures go inside."""
+"""Pages from their templates; style sheet and pictures go inside."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
-def render(**content: Any) -> str:
-    """The page as one HTML text that refers to nothing outside itself.
+def render(template: str = "report.html.j2", **content: Any) -> str:
+    """A page as one HTML text that refers to nothing outside itself.
 
     Args:
+        template: a file beside this module.
         **content: the template's variables; strings are escaped but for SVG and data URIs.
     """
     environment = Environment(
@@ -23,7 +24,7 @@ def render(**content: Any) -> str:
     )
     environment.filters["number"] = number
     environment.filters["signed"] = signed
-    return environment.get_template("report.html.j2").render(content)
+    return environment.get_template(template).render(content)
 
 
 def number(value: float | None, decimals: int = 1) -> str:

@@ -20,6 +20,8 @@ HEAD = ("", "split", "images", "mIoU in %", "95 % interval", "gain")
 
 def text_table(metrics: Mapping[str, Any]) -> str:
     """`metrics.json` as an aligned table, one line a product."""
+    if not metrics["products"]:
+        return "Nothing is scored: the data set has no true masks."
     rows = [HEAD]
     for row in stage_rows(metrics):
         miou, gain = row["miou"], row["gain"]

@@ -47,7 +47,8 @@ def label_map(
         striking = doubtful_as_background(cams, saliency, rules)
         uncertain |= (labels == 0) & striking
     labels[uncertain] = IGNORE
-    if foreground_share(labels) < rules.min_foreground:
+    # Without a tag nobody knows what is there: it may well be of a class that was not chosen.
+    if not len(classes) or foreground_share(labels) < rules.min_foreground:
         labels[:] = IGNORE
     return labels
 

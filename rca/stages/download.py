@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rca.config import Download
-from rca.data.sources import archive, voc12
+from rca.data.sources import archive, coco14, folder, voc12
+from rca.labels.pool import ordered_map
 
 BRING: dict[str, Callable[..., None]] = {
     "archive": archive.bring,
     "voc12_aug": voc12.bring,
+    "coco14": partial(coco14.bring, spread=ordered_map),
+    "folder": partial(folder.bring, spread=ordered_map),
 }
 
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rca.config import IndexSection
-from rca.data.faults import (
-    Inspection,
-    class_faults,
-    copy_faults,
-    gap_faults,
-    inspect,
-    list_faults,
-    refuse,
-    tag_faults,
-)
+from rca.data.faults import dataset_findings
+from rca.data.findings import CHECKS, Finding, refuse
 from rca.data.images import DataError
 from rca.data.index import Index, Record, write_index
-from rca.data.voc import ImageList, VocFolder, label_palette, label_values, read_list, read_voc
+from rca.data.inspection import Inspection, inspect
+from rca.data.spread import processes_for
+from rca.data.voc import VocFolder, label_palette, label_values, read_list, read_voc
 from rca.files import new_folder
+from rca.labels.pool import ordered_map
 from rca.progress import progress
 
 log = logging.getLogger(__name__)
@@ -29,7 +25,7 @@ log = logging.getLogger(__name__)
 def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
     """Check the VOC-like folder `data` and write its index to `out`.
 
-    Training images without a tag of the chosen classes are left out.
+    Training images without a tag of the chosen classes are left out, unless `cfg` keeps them.
 
     Raises:
         DataError: the folder cannot be used; all faults found are listed.
@@ -40,11 +36,10 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
         read_list(data, "train", cfg.train_list, cfg.limit),
         read_list(data, "val", cfg.val_list, cfg.limit),
     ]
-    images = list(dict.fromkeys(image for names in lists for image in names.images))
-    found = {
-        image: inspect(folder, image) for image in progress(images, len(images), "images checked")
-    }
-    refuse(data, _faults(folder, chosen, lists, found))
+    found = inspect_all(folder, [image for names in lists for image in names.images])
+    findings = dataset_findings(folder, chosen, lists, found)
+    refuse(data, findings)
+    _report_warnings(data, findings)
 
     records = [
         _record(folder, chosen, names.split, image, found[image])
@@ -56,13 +51,35 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
         classes=tuple(chosen),
         mask_values=label_values(folder.classes, chosen),
         palette=label_palette(folder.classes, chosen),
-        records=tuple(record for record in records if record.tags or record.split != "train"),
+        records=tuple(
+            record
+            for record in records
+            if record.tags or record.split != "train" or cfg.untagged == "keep"
+        ),
         source=folder.source,
     )
-    _report_untagged(data, len(lists[0].images), len(index.split("train")))
+    tagged = sum(bool(record.tags) for record in index.split("train"))
+    _report_untagged(data, len(lists[0].images), tagged, cfg.untagged)
     with new_folder(out) as partial:
         write_index(partial, index)
     log.info("%s: images per class\n%s", out, counts_table(index))
+
+
+def inspect_all(
+    folder: VocFolder, images: Iterable[str], processes: int = 0
+) -> dict[str, Inspection]:
+    """Image → what its files hold; large data sets are shared out over processes.
+
+    Args:
+        folder: the data set.
+        images: names; repeated ones are inspected once.
+        processes: at most so many; 0 takes every core.
+    """
+    names = list(dict.fromkeys(images))
+    files = ((name, folder.files(name)) for name in names)
+    inspections = ordered_map(inspect, files, processes_for(len(names), processes))
+    shown = progress(inspections, len(names), "images checked")
+    return dict(zip(names, shown, strict=True))
 
 
 def counts_table(index: Index) -> str:
@@ -75,20 +92,6 @@ def counts_table(index: Index) -> str:
     ]
     width = max(len(row[0]) for row in rows)
     return "\n".join(f"  {name:{width}} {train:>7} {val:>7}" for name, train, val in rows)
-
-
-def _faults(
-    folder: VocFolder,
-    chosen: list[str],
-    lists: list[ImageList],
-    found: Mapping[str, Inspection],
-) -> list[str]:
-    faults = class_faults(folder, chosen) + list_faults(lists) + tag_faults(folder, found)
-    for inspection in found.values():
-        faults += inspection.faults
-    for names in lists:
-        faults += gap_faults(folder, names)
-    return faults + copy_faults(folder, lists, found)
 
 
 def _record(
@@ -108,14 +111,22 @@ def _record(
     )
 
 
-def _report_untagged(data: Path, listed: int, kept: int) -> None:
-    if not kept:
+def _report_warnings(data: Path, findings: Sequence[Finding]) -> None:
+    counts = Counter(CHECKS[finding.check].title for finding in findings)
+    if counts:
+        kinds = ", ".join(f"{title} ({count})" for title, count in counts.items())
+        log.info("%s: worth a look, `rca data doctor` shows them: %s", data, kinds)
+
+
+def _report_untagged(data: Path, listed: int, tagged: int, untagged: str) -> None:
+    if not tagged:
         raise DataError(
             f"{data}: no training image has a tag of index.classes; choose other classes"
         )
-    if kept < listed:
+    if tagged < listed:
         log.info(
-            "%d of %d training images hold none of the classes and are left out",
-            listed - kept,
+            "%d of %d training images hold none of the classes and are %s",
+            listed - tagged,
             listed,
+            "kept" if untagged == "keep" else "left out",
         )

@@ -69,8 +69,18 @@ def run(
 
 
 def label_reader(data: Index, supervision: str, labels: Path) -> Callable[[Record], np.ndarray]:
-    """How to get the label map of an image: from `labels`, or from the truth."""
+    """How to get the label map of an image: from `labels`, or from the truth.
+
+    Raises:
+        DataError: the truth is asked for, and a training image has no mask.
+    """
     if supervision == "truth":
+        without = [record.image for record in data.split("train") if record.mask is None]
+        if without:
+            raise DataError(
+                f"{len(without)} training images have no mask to learn from, such as {without[0]}; "
+                "set train_seg.supervisions: [pseudo]"
+            )
         return data.truth
 
     def read(record: Record) -> np.ndarray:

@@ -263,7 +263,7 @@ def test_run__many_faults_are_counted(tiny_voc):
     shutil.rmtree(tiny_voc.root / "SegmentationClassAug")
     lines = faults_of(tiny_voc.root)
     assert len(lines) == 21
-    assert lines[-1] == "  … and 10 more"
+    assert lines[-1].startswith("  … and 10 more;")
 
 
 @pytest.mark.parametrize(

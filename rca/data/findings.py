@@ -1,0 +1,147 @@
+"""What can be wrong with a data set: every check by name, how bad it is, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rca.data.images import DataError
+
+Severity = Literal["error", "warning"]
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that is looked for.
+
+    Attributes:
+        title: what it looks for, as people say it.
+        severity: `error` stops stage `index`; `warning` does not, but is worth a look.
+        fix: what to do about it.
+    """
+
+    title: str
+    severity: Severity
+    fix: str
+
+
+CHECKS = {
+    "layout": Check(
+        "missing or faulty files of the set",
+        "error",
+        "run `rca download` first, or complete the folder",
+    ),
+    "class": Check("chosen classes that the set has not", "error", "correct index.classes"),
+    "list": Check("faulty lists", "error", "correct the list"),
+    "leak_name": Check(
+        "leaks between splits, by name", "error", "take it off one of the two lists"
+    ),
+    "leak_bytes": Check(
+        "leaks between splits, same bytes", "error", "take one of the two off its list"
+    ),
+    "leak_pixels": Check(
+        "leaks between splits, same decoded pixels", "error", "take one of the two off its list"
+    ),
+    "copy": Check("copies within a split", "warning", "keep one of them, with the tags of both"),
+    "tags_missing": Check(
+        "images without a row of tags", "error", "add it; an image without tags has an empty cell"
+    ),
+    "tag_unknown": Check(
+        "tags that are no class", "error", "correct the tag, or add the class to classes.txt"
+    ),
+    "image": Check("undecodable images", "error", "fetch it again"),
+    "mask": Check("undecodable masks", "error", "fetch it again"),
+    "mask_mode": Check(
+        "masks in colours", "error", "save its values as a palette or grey PNG of 8 bits"
+    ),
+    "mask_size": Check("masks of another size than their image", "error", "make the two agree"),
+    "mask_value": Check(
+        "values in masks that are no class", "error", "correct them, or add the class"
+    ),
+    "mask_gap": Check(
+        "masks for a part of a split only", "error", "add the mask, or take the split's others away"
+    ),
+    "mask_turned": Check(
+        "masks of photographs that EXIF turns",
+        "error",
+        "turn the photograph's own pixels (`exiftran -a`), so that the mask fits as it is",
+    ),
+    "saliency": Check("faulty saliency maps", "error", "make it again, 8-bit grey, for each image"),
+    "untagged": Check("images without tags", "warning", "see whether their tags were forgotten"),
+    "tag_without_pixels": Check(
+        "tags without pixels in the mask",
+        "warning",
+        "see whether tag or mask is wrong; tiny and `difficult` objects are common reasons",
+    ),
+    "pixels_without_tag": Check(
+        "pixels in the mask without a tag",
+        "warning",
+        "add the tag: the class would be learnt as absent from this image",
+    ),
+    "mask_palette": Check(
+        "masks with other colours than VOC's",
+        "warning",
+        "look at it: a program that re-coloured it may have re-numbered its values",
+    ),
+    "exif": Check(
+        "images that EXIF turns",
+        "warning",
+        "turn the pixels themselves; `download.source: folder` does so on import",
+    ),
+    "cmyk": Check("images in CMYK", "warning", "convert it to RGB with its colour profile"),
+    "grey": Check("images in grey", "warning", "nothing to do: it is read as RGB"),
+    "alpha": Check(
+        "images with transparency", "warning", "lay it on a background; transparency is dropped"
+    ),
+    "unlisted": Check(
+        "files that no list names", "warning", "add it to a list, or take it out of the folder"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: found by which check, with which file or key, in which images."""
+
+    check: str
+    file: Path | str
+    what: str
+    images: tuple[str, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """`error` or `warning`."""
+        return CHECKS[self.check].severity
+
+    @property
+    def fix(self) -> str:
+        """What to do about it."""
+        return CHECKS[self.check].fix
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}"
+
+
+def of_error(check: str, file: Path, error: DataError, *images: str) -> Finding:
+    """A message of the form `file: what; fix` as a finding, which has a fix of its own."""
+    what = str(error).removeprefix(f"{file}: ").rsplit("; ", 1)[0]
+    return Finding(check, file, what, images)
+
+
+def refuse(root: Path, findings: Sequence[Finding], verb: str = "indexed") -> None:
+    """Do nothing if there is no error among the findings.
+
+    Raises:
+        DataError: listing the errors, the first 20 in full.
+    """
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if not errors:
+        return
+    lines = [f"  {finding}; {finding.fix}" for finding in errors[:SHOWN]]
+    if len(errors) > SHOWN:
+        lines.append(f"  … and {len(errors) - SHOWN} more; `rca data doctor` shows them all")
+    count = "1 fault" if len(errors) == 1 else f"{len(errors)} faults"
+    raise DataError("\n".join([f"{root} cannot be {verb}, {count} to correct:", *lines]))

@@ -1,0 +1,180 @@
+"""`rca data doctor`, put together from the parts; no stage, for none depends on what it writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rca.config import IndexSection
+from rca.data.census import BACKGROUND, IGNORED, as_json, census, class_names, within
+from rca.data.doctor import Diagnosis, diagnose
+from rca.data.doctor_text import as_text, verdict
+from rca.data.findings import CHECKS, Finding
+from rca.data.images import DataError, read_image, read_mask
+from rca.data.palette import voc_palette
+from rca.drawing.gallery import Gallery, Layer
+from rca.drawing.overlays import draw_labels
+from rca.drawing.page import render
+from rca.files import new_folder, write_json, write_text
+from rca.stages.index import inspect_all
+
+__all__ = ["as_text", "run"]
+
+SHOWN, FOLDED = 8, 200  # findings of a check, at once and on a click
+EXAMPLES, PER_CLASS = 6, 3  # pictures of a check and of a class
+TEXT_CHECKS = {
+    "unlisted",
+    "tags_missing",
+    "list",
+    "mask_gap",
+    "saliency",
+}  # a picture would add nothing
+
+
+def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) -> Diagnosis:
+    """Diagnose the data set `data`; write `doctor.html` and `doctor.json` to `out`, if given.
+
+    Args:
+        cfg: section `index`: its lists and classes; `limit` has no part in it.
+        data: a VOC-like folder.
+        out: folder that gets the two files.
+        processes: that open the images; 0 takes every core.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    splits = {"train": cfg.train_list, "val": cfg.val_list}
+    diagnosis = diagnose(data, splits, partial(inspect_all, processes=processes), cfg.classes)
+    if out:
+        with new_folder(out) as folder:
+            write_json(folder / "doctor.json", as_json(diagnosis))
+            write_text(folder / "doctor.html", _page(diagnosis))
+    return diagnosis
+
+
+def _page(diagnosis: Diagnosis) -> str:
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for finding in diagnosis.findings:
+        found[finding.check].append(finding)
+    palette = voc_palette()
+    names = class_names(diagnosis)
+    splits = census(diagnosis)
+    clean = [name for name in CHECKS if name not in found and name not in diagnosis.skipped]
+    panels = Panels(diagnosis)
+    return render(
+        "doctor.html.j2",
+        name=diagnosis.folder.root.resolve().name,
+        verdict=verdict(diagnosis).replace("`", ""),
+        errors=diagnosis.errors,
+        warnings=diagnosis.warnings,
+        colours={name: "#" + bytes(palette[v]).hex() for v, name in enumerate(names, start=1)},
+        splits=splits,
+        masked=any(split.masks for split in splits),
+        rows=_rows(diagnosis),
+        checks=[_check(diagnosis, panels, name, entries) for name, entries in found.items()],
+        clean=[CHECKS[name].title for name in clean],
+        skipped=[check.title for name, check in CHECKS.items() if name in diagnosis.skipped],
+        examples=_examples(diagnosis, panels),
+    )
+
+
+def _rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """The table of counts: a row for the background, each class, and ignored pixels."""
+    splits = census(diagnosis)
+    totals = [sum(split.pixels.values()) for split in splits]
+    most = [max(split.tagged.values(), default=0) for split in splits]
+    return [
+        {
+            "name": name,
+            "cells": [
+                {
+                    "images": split.tagged.get(name),
+                    "bar": 100 * split.tagged.get(name, 0) / (top or 1),
+                    "masked": bool(split.masks),
+                    "pixels": 100 * split.pixels.get(name, 0) / (total or 1),
+                }
+                for split, total, top in zip(splits, totals, most, strict=True)
+            ],
+        }
+        for name in (BACKGROUND, *class_names(diagnosis), IGNORED)
+    ]
+
+
+def _check(
+    diagnosis: Diagnosis, panels: Panels, name: str, found: Sequence[Finding]
+) -> dict[str, Any]:
+    lines = [
+        {"file": within(diagnosis, finding.file), "what": within(diagnosis, finding.what)}
+        for finding in found[: SHOWN + FOLDED]
+    ]
+    images = dict.fromkeys(image for finding in found for image in finding.images)
+    shown = [] if name in TEXT_CHECKS else panels.some(images, EXAMPLES)
+    return {
+        "name": name,
+        "title": CHECKS[name].title,
+        "severity": CHECKS[name].severity,
+        "fix": CHECKS[name].fix,
+        "count": len(found),
+        "shown": lines[:SHOWN],
+        "rest": lines[SHOWN:],
+        "left_out": max(len(found) - SHOWN - FOLDED, 0),
+        "panels": shown,
+    }
+
+
+def _examples(diagnosis: Diagnosis, panels: Panels) -> dict[str, list[dict[str, Any]]]:
+    """Class → panels of its first images, as the lists have them; the splits take turns."""
+    images = [image for names in diagnosis.lists for image in names.images]
+    holding: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        for tag in diagnosis.folder.tags.get(image, ()):
+            holding[tag].append(image)
+    examples = {
+        name: panels.some(dict.fromkeys(holding[name]), PER_CLASS)
+        for name in class_names(diagnosis)
+    }
+    return {name: shown for name, shown in examples.items() if shown}
+
+
+class Panels:
+    """Photographs with their masks, for those images that can be opened."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        folder = diagnosis.folder
+        self.splits = {image: names.split for names in diagnosis.lists for image in names.images}
+
+        def mask(image: str) -> np.ndarray | None:
+            path = folder.mask(image)
+            try:
+                return read_mask(path) if path else None
+            except DataError:
+                return None  # a finding says so
+
+        def paint(photo: Image.Image, labels: np.ndarray) -> Image.Image:
+            return draw_labels(photo, labels, voc_palette())
+
+        self.gallery = Gallery(
+            tags={image: folder.tags.get(image, ()) for image in self.splits},
+            photo=lambda image: read_image(folder.image(image)),
+            layers=[Layer("Mask", None, mask, paint)],
+            scores={},
+        )
+
+    def some(self, images: Sequence[str] | dict[str, None], count: int) -> list[dict[str, Any]]:
+        """At most `count` panels."""
+        panels: list[dict[str, Any]] = []
+        for image in images:
+            if len(panels) == count:
+                break
+            try:
+                panel = self.gallery.panel(image)
+            except (DataError, KeyError):
+                continue
+            panels.append({**panel, "split": self.splits[image]})
+        return panels
