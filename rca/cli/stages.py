@@ -53,12 +53,25 @@ def train_cam(index: Index, out: Out, params: ParamsFile = PARAMS) -> None:
 
 
 @app.command(rich_help_panel=STAGE)
-def infer_cam(index: Index, weights: Weights, out: Out, params: ParamsFile = PARAMS) -> None:
+def infer_cam(
+    index: Index,
+    weights: Weights,
+    attention: Annotated[Path, path("Accumulated maps, from `train-cam`.")],
+    out: Out,
+    params: ParamsFile = PARAMS,
+) -> None:
     """Compute the class activation maps of every image."""
     with parameters(params, "compute.device", "compute.threads", "infer_cam") as cfg:
         from rca.stages import infer_cam as stage
 
-        stage.run(cfg.infer_cam, cfg.compute, index=index, weights=weights, out=out)
+        stage.run(
+            cfg.infer_cam,
+            cfg.compute,
+            index=index,
+            weights=weights,
+            attention=attention,
+            out=out,
+        )
 
 
 @app.command(rich_help_panel=STAGE)

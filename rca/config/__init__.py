@@ -4,9 +4,10 @@ Every key is checked before anything runs (`extra="forbid"`); an error names the
 what is allowed. Stages receive one section of `Params`; none of them reads the file itself.
 """
 
-from rca.config.cam import Aggregation, Contrast, Head, InferCam, Memory, TrainCam
+from rca.config.cam import Head, InferCam, TrainCam
 from rca.config.data import Download, IndexSection, View
 from rca.config.labels import Crf, PseudoLabels
+from rca.config.method import Aggregation, Attention, Contrast, Memory
 from rca.config.params import Params, json_schema, load
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
@@ -16,6 +17,7 @@ from rca.config.training import Backbone, Compute, Optimiser
 __all__ = [
     "IGNORE",
     "Aggregation",
+    "Attention",
     "Backbone",
     "Compute",
     "ConfigError",

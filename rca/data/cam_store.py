@@ -38,17 +38,17 @@ class CamShard:
 
 
 class CamStore:
-    """Reads the CAMs of a folder of shards, one image at a time."""
+    """Reads the CAMs of one shard or of a folder of them, one image at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, source: Path) -> None:
         self.files: dict[str, Path] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in [source] if source.is_file() else sorted(source.glob("*.safetensors")):
             with safe_open(path, framework="numpy") as shard:
                 keys = shard.keys()
                 names = (key.removesuffix(".cams") for key in keys if key.endswith(".cams"))
                 self.files.update(dict.fromkeys(names, path))
         if not self.files:
-            raise DataError(f"{folder}: holds no CAMs; run `rca infer-cam` first")
+            raise DataError(f"{source}: holds no CAMs; run `rca infer-cam` first")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)

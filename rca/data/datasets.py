@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,24 @@ from rca.data.index import Record
 from rca.data.views import training_view
 
 Seeds = Callable[..., torch.Generator]  # (purpose, …) → a generator of its own
+
+
+class Example(NamedTuple):
+    """A training view or, all fields stacked, a batch of them.
+
+    Attributes:
+        pixels: of a `TrainingView`.
+        tags: (C,).
+        labels: of a `TrainingView`.
+        positions: which of the records it is.
+        boxes: `box` of a `TrainingView`.
+    """
+
+    pixels: Tensor
+    tags: Tensor
+    labels: Tensor
+    positions: int | Tensor
+    boxes: Tensor
 
 
 class TrainingImages(Dataset):
@@ -44,13 +63,13 @@ class TrainingImages(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> Example:
         epoch, position = key
         record = self.records[position]
         labels = self.labels(record) if self.labels else None
         draws = self.seeds("view", epoch, record.image)
-        image, marks = training_view(read_image(record.file), labels, self.view, draws)
-        return image, self.tags[position], marks
+        view = training_view(read_image(record.file), labels, self.view, draws)
+        return Example(view.pixels, self.tags[position], view.labels, position, view.box)
 
 
 class EpochBatches(Sampler):
@@ -87,7 +106,7 @@ class TrainingBatches:
         return len(self.sampler)
 
     def __call__(self, epoch: int) -> DataLoader:
-        """Images, tags and labels of each batch, as `TrainingImages` gives them."""
+        """The batches of `epoch`: `Example`s, all fields stacked."""
         self.sampler.epoch = epoch
         return self.loader
 

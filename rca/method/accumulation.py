@@ -40,7 +40,7 @@ class AttentionStore(nn.Module):
         Args:
             images: names, I of them.
             tags: (I, C).
-            size: H and W of the maps; all views of a training have the same.
+            size: H and W of the maps, a grid over the whole image.
 
         Raises:
             ValueError: a name occurs twice, or the tags are of another number of images.
@@ -73,7 +73,8 @@ class AttentionStore(nn.Module):
 
         Args:
             images: names, B of them.
-            cams: final CAMs, (B, C, H, W), raw.
+            cams: final CAMs, (B, C, H, W), raw; of cut or mirrored views, carried to the image by
+                `placement.to_image`.
             tags: (B, C); maps of absent classes are left out.
             logits: (B, C), image scores.
             gate: probability (released code: 0.1).
@@ -87,7 +88,7 @@ class AttentionStore(nn.Module):
         if cams.shape[-2:] != self.maps.shape[-2:]:
             raise ValueError(
                 f"maps are {tuple(cams.shape[-2:])}, the store holds {tuple(self.maps.shape[-2:])}:"
-                " accumulation needs views of one size (view.mode: square)"
+                " carry them to its grid by placement.to_image"
             )
         place = self._places(images)  # (B, C)
         kept = (place >= 0) & tags.bool()
@@ -142,7 +143,8 @@ def attention_drop(
 
     Args:
         images: (B, channels, height, width), normalised; erased pixels become 0, the mean colour.
-        attention: accumulated maps, (B, C, H, W), as `AttentionStore.get` returns them.
+        attention: accumulated maps, (B, C, H, W), as `AttentionStore.get` returns them; of cut or
+            mirrored views, carried to the view by `placement.to_view`.
         generator: of the coin tossed for each image.
         threshold: erased where any class is above.
         probability: of erasing at all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from rca.method.mixup import Partner, mix_regions
 from rca.method.numerics import full_precision, unit
 
-Form = Literal["paper", "supcon"]
+Form = Literal["paper", "supcon", "clamped"]
 
 
 @full_precision
@@ -31,7 +32,7 @@ def info_nce(
     computed as softplus(A - a_i) with A = logsumexp_j a_j. Equal similarities give
     log(1 + negatives). A query without positives or without negatives has loss and gradient 0.
 
-    Differs from the released code: no clamp in the logarithm, unfilled slots never count.
+    Differs from the released code: unfilled slots never count.
 
     Args:
         queries: f, (R, D), l2-normalised.
@@ -41,7 +42,9 @@ def info_nce(
         temperature: t.
         exclude: (R,), a second class whose rows are no negatives of the query.
         form: `supcon` has all positives in the denominator, not only the i-th (Khosla et al.,
-            NeurIPS 2020).
+            NeurIPS 2020). `clamped` does not let the denominator fall below 1e-4 of the query's
+            largest term (released code): where one positive dominates, it no longer counts how
+            small the negatives are, and the other positives are pulled at as if it did not.
 
     Returns:
         (R,).
@@ -128,13 +131,18 @@ def _info_nce(
 
     # Finite: without negatives, -inf would send NaN through the gradient of logsumexp.
     lowest = torch.finfo(similar.dtype).min
-    repelled = similar.masked_fill(~negative, lowest).flatten(1).logsumexp(dim=1, keepdim=True)
+    negatives = similar.masked_fill(~negative, lowest).flatten(1)
+    positives = own.masked_fill(~positive, lowest)
+    repelled = negatives.logsumexp(dim=1, keepdim=True)
     if form == "paper":
         losses = -F.logsigmoid(own - repelled)
     elif form == "supcon":
-        attracted = own.masked_fill(~positive, lowest).logsumexp(dim=1, keepdim=True)
-        losses = torch.logaddexp(repelled, attracted) - own
+        losses = torch.logaddexp(repelled, positives.logsumexp(dim=1, keepdim=True)) - own
+    elif form == "clamped":
+        largest = torch.maximum(negatives.amax(dim=1), positives.amax(dim=1)).detach()[:, None]
+        floor = largest + math.log(1e-4)
+        losses = torch.maximum(torch.logaddexp(repelled, own), floor) - own
     else:
-        raise ValueError(f"InfoNCE form {form!r}: use 'paper' or 'supcon'")
+        raise ValueError(f"InfoNCE form {form!r}: use 'paper', 'supcon' or 'clamped'")
     counted = positive & negative.flatten(1).any(dim=1, keepdim=True)
     return losses.masked_fill(~counted, 0).sum(dim=1) / positive.sum(dim=1).clamp_min(1)

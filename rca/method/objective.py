@@ -29,6 +29,7 @@ class ObjectiveSettings:
         beta: β of Eq. 5.
         gate: probability above which a region enters the memory.
         region_rule: as in `class_regions`.
+        region_fraction: level of the region rule `max_fraction`.
         memory_pooling: as in `pool_regions`, for the memory; queries are always independent.
         partner: as in `sample_partners`.
         normalise_first: as in `mix_regions`.
@@ -46,6 +47,7 @@ class ObjectiveSettings:
     beta: float = 8.0
     gate: float = 0.7
     region_rule: RegionRule = "softmax_mean"
+    region_fraction: float = 0.3
     memory_pooling: Pooling = "independent"
     partner: Partner = "other_class"
     normalise_first: bool = False
@@ -73,7 +75,7 @@ def rca_losses(
     """The total loss and its parts.
 
     Args:
-        features: the space of the queries, (B, D, H, W): F (the released code has a head for it).
+        features: the space of the queries, (B, D, H, W): F, or what a head makes of it.
         coarse: C, (B, C, H, W), raw.
         final: O, (B, C, H, W), raw.
         tags: y, (B, C).
@@ -132,7 +134,7 @@ def entering_regions(
 ) -> tuple[Tensor, Tensor]:
     """What `memorise` writes. Several processes gather theirs, then each enqueues all of them."""
     entering = admitted(tags, image_scores(final), settings.gate)  # (B, C)
-    masks = class_regions(coarse, entering, settings.region_rule)
+    masks = class_regions(coarse, entering, settings.region_rule, settings.region_fraction)
     pooled = pool_regions(features, masks, settings.memory_pooling)  # (B, C, D)
     return pooled[entering], entering.nonzero()[:, 1]
 
@@ -146,7 +148,7 @@ def _contrast(
     generator: torch.Generator,
 ) -> Tensor:
     present = tags.bool()
-    masks = class_regions(coarse, present, settings.region_rule)
+    masks = class_regions(coarse, present, settings.region_rule, settings.region_fraction)
     images, labels = present.nonzero(as_tuple=True)  # (R,) each
     return region_contrast(
         pool_regions(features, masks)[present],

@@ -1,12 +1,13 @@
 """Stage `infer_cam`: class activation maps of every image, over scales and flips.
 
-Training images get the maps of their tags. Validation images stand for images that nobody has
+Training images get the maps of their tags, from the network or as training accumulated them (OAA).
+Validation images stand for images that nobody has
 tagged: they get the maps of the classes that the network itself finds in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rca.config import Compute, InferCam, TrainCam
-from rca.data.cam_store import CamShard
+from rca.config import Compute, ConfigError, InferCam, TrainCam
+from rca.data.cam_store import CamShard, CamStore
 from rca.data.images import read_image
-from rca.data.index import Index, read_index
+from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
 from rca.files import new_folder
 from rca.method.cams import image_scores, normalise_cams
@@ -27,8 +28,12 @@ from rca.models.weights import read_config
 from rca.progress import progress
 from rca.training.device import prepare
 
+Maps = tuple[np.ndarray, np.ndarray]  # classes (N,), 0-based, and CAMs (N, h, w) from 0 to 1
 
-def run(cfg: InferCam, compute: Compute, *, index: Path, weights: Path, out: Path) -> None:
+
+def run(
+    cfg: InferCam, compute: Compute, *, index: Path, weights: Path, attention: Path, out: Path
+) -> None:
     """Write the CAMs of the classes that each image is tagged with, or thought to hold.
 
     Args:
@@ -36,30 +41,55 @@ def run(cfg: InferCam, compute: Compute, *, index: Path, weights: Path, out: Pat
         compute: device and threads.
         index: folder of the index.
         weights: `weights.safetensors` of `train_cam`.
+        attention: `attention.safetensors` of `train_cam`, read with `training_maps: accumulated`.
         out: folder that gets a CAM store per split.
+
+    Raises:
+        ConfigError: accumulated maps are asked for, and the training did not accumulate.
+        DataError: an image's accumulated maps are missing.
     """
     data = read_index(index)
     device = prepare(compute)
     network = load_network(weights, data.classes, cfg.network_stride)
     network = network.to(device, memory_format=torch.channels_last)
-    with new_folder(out) as folder:
-        for split in ("train", "val"):
-            _write_split(network, data, split, cfg, device, folder / split)
 
-
-def _write_split(
-    network: CamNetwork, data: Index, split: str, cfg: InferCam, device: torch.device, out: Path
-) -> None:
-    records = data.split(split)
-    shard = CamShard(cfg.bits)
-    for number, record in enumerate(progress(records, len(records), f"CAMs of {split},")):
+    def of_network(record: Record) -> Maps:
         image = normalised(read_image(record.file)).to(device)
-        if split == "train":
+        if record.split == "train":
             present = data.tag_vector(record).to(device)
         else:
             present = predicted_classes(network, image, cfg)
-        size = (record.height, record.width)
-        shard.add(record.image, *image_cams(network, image, present, size, cfg))
+        return image_cams(network, image, present, (record.height, record.width), cfg)
+
+    training_maps = of_network
+    if cfg.training_maps == "accumulated":
+        training_maps = accumulated_maps(weights, attention, data)
+    with new_folder(out) as folder:
+        _write_split(data.split("train"), training_maps, cfg, folder / "train")
+        _write_split(data.split("val"), of_network, cfg, folder / "val")
+
+
+def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[Record], Maps]:
+    """How to get the maps that training accumulated of an image.
+
+    Raises:
+        ConfigError: the training did not accumulate.
+    """
+    if not read_config(weights, TrainCam, data.classes).attention.accumulate:
+        raise ConfigError(
+            "infer_cam.training_maps: accumulated needs train_cam.attention.accumulate: true; "
+            "train again with it"
+        )
+    store = CamStore(attention)
+    return lambda record: store.read(record.image)
+
+
+def _write_split(
+    records: Sequence[Record], maps: Callable[[Record], Maps], cfg: InferCam, out: Path
+) -> None:
+    shard = CamShard(cfg.bits)
+    for number, record in enumerate(progress(records, len(records), f"CAMs of {out.name},")):
+        shard.add(record.image, *maps(record))
         if (number + 1) % cfg.shard_size == 0 or number + 1 == len(records):
             shard.write(out / f"cams-{number // cfg.shard_size:05d}.safetensors")
             shard = CamShard(cfg.bits)

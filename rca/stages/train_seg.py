@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rca.config import IGNORE, Compute, TrainSeg
-from rca.data.datasets import TrainingBatches, TrainingImages
+from rca.data.datasets import Example, TrainingBatches, TrainingImages
 from rca.data.images import DataError, read_mask
 from rca.data.index import Index, Record, read_index
 from rca.files import new_folder
@@ -110,7 +110,7 @@ def _step(
     network: nn.Module,
     device: torch.device,
     balanced: bool,
-    batch: tuple[Tensor, Tensor, Tensor],
+    batch: Example,
 ) -> dict[str, Tensor]:
-    images = batch[0].to(device, memory_format=torch.channels_last)
-    return {"loss": segmentation_loss(network(images), batch[2].to(device), balanced)}
+    images = batch.pixels.to(device, memory_format=torch.channels_last)
+    return {"loss": segmentation_loss(network(images), batch.labels.to(device), balanced)}

@@ -47,7 +47,7 @@ def test_training_batches__are_the_same_with_and_without_workers(tmp_path, worke
     data = images(tmp_path)
     batches = TrainingBatches(data, 2, workers)
     for epoch in (0, 1):
-        found = [(image, tags) for image, tags, _ in batches(epoch)]
+        found = [(batch.pixels, batch.tags) for batch in batches(epoch)]
         order = [position for batch in epoch_order(data, epoch) for _, position in batch]
         expected = [data[epoch, position] for position in order]
         assert torch.equal(
