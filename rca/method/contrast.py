@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rca.method.mixup import Partner, mix_regions
-from rca.method.numerics import full_precision, unit
+from rca.method.numerics import full_precision, usable_length
 
 Form = Literal["paper", "supcon", "clamped"]
 
@@ -37,7 +38,8 @@ def info_nce(
     Args:
         queries: f, (R, D), l2-normalised.
         labels: l, (R,).
-        memory: (C, M, D); normalised on reading, without gradient.
+        memory: (C, M, D); normalised on reading, without gradient; not to be written before the
+            loss has gone backward.
         filled: bool (C, M).
         temperature: t.
         exclude: (R,), a second class whose rows are no negatives of the query.
@@ -76,7 +78,7 @@ def region_contrast(
     Args:
         embeddings: f, (R, D), not normalised.
         labels: l, (R,).
-        memory: (C, M, D).
+        memory: (C, M, D); may be written before the loss goes backward.
         filled: bool (C, M).
         temperature: t.
         beta: β.
@@ -101,21 +103,37 @@ def region_contrast(
         partner=partner,
         normalise_first=normalise_first,
     )
-    similar = _similarities(mixed, memory, temperature)
-    own_term = _info_nce(similar, labels, filled, foreign if exclude_partner else None, form)
-    foreign_term = _info_nce(similar, foreign, filled, labels if exclude_partner else None, form)
-    losses = omega * own_term + (1 - omega) * foreign_term
-    if images is None:
-        return losses.sum() / max(len(labels), 1)
-    return (losses / (images[:, None] == images).sum(dim=1)).sum()
+
+    def loss_of(queries: Tensor) -> Tensor:
+        similar = _similarities(queries, memory, temperature)
+        own_term = _info_nce(similar, labels, filled, foreign if exclude_partner else None, form)
+        other_term = _info_nce(similar, foreign, filled, labels if exclude_partner else None, form)
+        losses = omega * own_term + (1 - omega) * other_term
+        if images is None:
+            return losses.sum() / max(len(labels), 1)
+        return (losses / (images[:, None] == images).sum(dim=1)).sum()
+
+    return _differentiated(loss_of, mixed)
+
+
+def _differentiated(loss_of: Callable[[Tensor], Tensor], queries: Tensor) -> Tensor:
+    """The loss of the queries, its gradient for them taken at once.
+
+    Waiting for the backward pass, it would hold the similarities to all of the memory, and either
+    a copy of the memory or the memory itself, which the step is going to write.
+    """
+    with torch.enable_grad():
+        leaf = queries.detach().requires_grad_()
+        loss = loss_of(leaf)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+    return loss.detach() + ((queries - leaf.detach()) * gradient).sum()
 
 
 def _similarities(queries: Tensor, memory: Tensor, temperature: float) -> Tensor:
-    """Cosines over t, (R, C, M).
-
-    The normalised rows are a copy, so the memory may be written before the loss goes backward.
-    """
-    return torch.einsum("rd,cmd->rcm", queries, unit(memory.detach())) / temperature
+    """Cosines over t, (R, C, M); no normalised copy of the memory is made."""
+    memory = memory.detach()
+    products = torch.einsum("rd,cmd->rcm", queries, memory)
+    return products / (usable_length(memory)[..., 0] * temperature)
 
 
 def _info_nce(
