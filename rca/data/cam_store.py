@@ -7,11 +7,11 @@ take 100 MB; this takes tens of kB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from rca.data.images import DataError
@@ -35,6 +35,16 @@ class CamShard:
         """Write all images to `path`, whole or not at all."""
         with new_file(path) as partial:
             save_file(self.tensors, partial)
+
+
+def is_shard(path: Path, images: Sequence[str]) -> bool:
+    """Whether `path` is a whole shard of these images, as `CamShard` writes it."""
+    try:
+        with safe_open(path, framework="numpy") as shard:  # refuses a file that is cut short
+            keys = set(shard.keys())
+    except (OSError, SafetensorError):
+        return False
+    return keys == {f"{image}.{part}" for image in images for part in ("cams", "classes")}
 
 
 class CamStore:

@@ -135,7 +135,7 @@ class AttentionStore(nn.Module):
 def attention_drop(
     images: Tensor,
     attention: Tensor,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
     threshold: float = 0.6,
     probability: float = 0.5,
 ) -> Tensor:
@@ -145,7 +145,7 @@ def attention_drop(
         images: (B, channels, height, width), normalised; erased pixels become 0, the mean colour.
         attention: accumulated maps, (B, C, H, W), as `AttentionStore.get` returns them; of cut or
             mirrored views, carried to the view by `placement.to_view`.
-        generator: of the coin tossed for each image.
+        generators: of the coin tossed for an image, one each: it must not depend on the batch.
         threshold: erased where any class is above.
         probability: of erasing at all.
 
@@ -154,5 +154,6 @@ def attention_drop(
     """
     seen = (attention.amax(dim=1, keepdim=True) > threshold).to(images)
     seen = F.interpolate(seen, images.shape[-2:], mode="nearest")
-    coin = torch.rand(len(images), generator=generator, device=generator.device) < probability
-    return images * (1 - seen * coin.to(images)[:, None, None, None])
+    coins = [torch.rand((), generator=draws, device=draws.device) for draws in generators]
+    erased = (torch.stack(coins) < probability).to(images)[:, None, None, None]
+    return images * (1 - seen * erased)

@@ -21,8 +21,8 @@ class CamMaps:
         features: F, (B, D, h, w).
         coarse: C, class maps of the features alone, (B, C, h, w).
         final: O, class maps of features and aggregated context, (B, C, h, w); C without RSA.
-        queries: what RSC pools its queries from, (B, D, h, w): F, unless they have a head of their
-            own, which only training runs.
+        queries: what RSC pools its queries from, (B, D, h, w): F, unless a head of their own was
+            asked for.
     """
 
     features: Tensor
@@ -54,14 +54,16 @@ class CamNetwork(nn.Module):
         has_query_head = cfg.rsc.enabled and cfg.rsc.query == "head"
         self.query_head = query_head(channels) if has_query_head else None
 
-    def forward(self, images: Tensor) -> CamMaps:
-        """Class maps of `images`, (B, 3, H, W) normalised."""
+    def forward(self, images: Tensor, querying: bool = False) -> CamMaps:
+        """Class maps of `images`, (B, 3, H, W) normalised; `querying` runs the head of queries.
+
+        A head that runs must take part in the loss: several processes wait for its gradients.
+        """
         features = self.backbone(images)  # (B, D, h, w)
         coarse = self.coarse_head(features)  # (B, C, h, w)
         final = self.final_head(self._with_context(features)) if self.rsa.enabled else coarse
-        queries = features
-        if self.query_head is not None and self.training:
-            queries = self.query_head(features)
+        has_head = querying and self.query_head is not None
+        queries = self.query_head(features) if has_head else features
         return CamMaps(features, coarse, final, queries)
 
     def _with_context(self, features: Tensor) -> Tensor:

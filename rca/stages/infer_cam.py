@@ -1,40 +1,51 @@
 """Stage `infer_cam`: class activation maps of every image, over scales and flips.
 
 Training images get the maps of their tags, from the network or as training accumulated them (OAA).
-Validation images stand for images that nobody has
-tagged: they get the maps of the classes that the network itself finds in them.
+Validation images stand for images that nobody has tagged: they get the maps of the classes that the
+network itself finds in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from rca.config import Compute, ConfigError, InferCam, TrainCam
-from rca.data.cam_store import CamShard, CamStore
+from rca.data.cam_store import CamShard, CamStore, is_shard
 from rca.data.images import read_image
 from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
-from rca.files import new_folder
 from rca.method.cams import image_scores, normalise_cams
 from rca.models.cam_network import CamNetwork
 from rca.models.multiscale import multiscale
-from rca.models.weights import read_config
+from rca.models.weights import load_network, read_config
 from rca.progress import progress
+from rca.state import STATE, resumable_folder, state_folder
 from rca.training.device import prepare
+
+log = logging.getLogger(__name__)
 
 Maps = tuple[np.ndarray, np.ndarray]  # classes (N,), 0-based, and CAMs (N, h, w) from 0 to 1
 
 
 def run(
-    cfg: InferCam, compute: Compute, *, index: Path, weights: Path, attention: Path, out: Path
+    cfg: InferCam,
+    compute: Compute,
+    *,
+    index: Path,
+    weights: Path,
+    attention: Path,
+    out: Path,
+    state: Path = STATE,
 ) -> None:
     """Write the CAMs of the classes that each image is tagged with, or thought to hold.
+
+    A killed run goes on after its last whole file.
 
     Args:
         cfg: section `infer_cam`.
@@ -43,6 +54,7 @@ def run(
         weights: `weights.safetensors` of `train_cam`.
         attention: `attention.safetensors` of `train_cam`, read with `training_maps: accumulated`.
         out: folder that gets a CAM store per split.
+        state: where unfinished work is kept.
 
     Raises:
         ConfigError: accumulated maps are asked for, and the training did not accumulate.
@@ -50,7 +62,7 @@ def run(
     """
     data = read_index(index)
     device = prepare(compute)
-    network = load_network(weights, data.classes, cfg.network_stride)
+    network = load_network(weights, CamNetwork, TrainCam, data.classes, cfg.network_stride)
     network = network.to(device, memory_format=torch.channels_last)
 
     def of_network(record: Record) -> Maps:
@@ -64,9 +76,30 @@ def run(
     training_maps = of_network
     if cfg.training_maps == "accumulated":
         training_maps = accumulated_maps(weights, attention, data)
-    with new_folder(out) as folder:
-        _write_split(data.split("train"), training_maps, cfg, folder / "train")
-        _write_split(data.split("val"), of_network, cfg, folder / "val")
+    machine = {"device": device.type, "threads": compute.threads}
+    values = {"section": cfg.model_dump(), **machine}
+    files = [weights, attention, *index.iterdir(), *(record.file for record in data.records)]
+    done = state_folder(state, "infer_cam", out, values=values, files=files)
+    shards = {
+        f"{split}/cams-{number:05d}.safetensors": records
+        for split in ("train", "val")
+        for number, records in enumerate(_pieces(data.split(split), cfg.shard_size))
+    }
+    with resumable_folder(out, done, list(shards)) as folder:
+        for name, records in shards.items():
+            if is_shard(folder / name, [record.image for record in records]):
+                log.info("%s was done before", name)
+                continue
+            shard = CamShard(cfg.bits)
+            for record in progress(records, len(records), f"{name}, image"):
+                maps = training_maps if record.split == "train" else of_network
+                shard.add(record.image, *maps(record))
+            shard.write(folder / name)
+
+
+def _pieces(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
+    for start in range(0, len(records), size):
+        yield records[start : start + size]
 
 
 def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[Record], Maps]:
@@ -82,28 +115,6 @@ def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[R
         )
     store = CamStore(attention)
     return lambda record: store.read(record.image)
-
-
-def _write_split(
-    records: Sequence[Record], maps: Callable[[Record], Maps], cfg: InferCam, out: Path
-) -> None:
-    shard = CamShard(cfg.bits)
-    for number, record in enumerate(progress(records, len(records), f"CAMs of {out.name},")):
-        shard.add(record.image, *maps(record))
-        if (number + 1) % cfg.shard_size == 0 or number + 1 == len(records):
-            shard.write(out / f"cams-{number // cfg.shard_size:05d}.safetensors")
-            shard = CamShard(cfg.bits)
-
-
-def load_network(weights: Path, classes: Sequence[str], stride: int | None = None) -> CamNetwork:
-    """The trained network, ready for inference at its own stride or at another."""
-    cfg = read_config(weights, TrainCam, tuple(classes))
-    if stride:
-        backbone = cfg.backbone.model_copy(update={"stride": stride})
-        cfg = cfg.model_copy(update={"backbone": backbone})
-    network = CamNetwork(len(classes), cfg)
-    network.load_state_dict(load_file(weights))
-    return network.eval()
 
 
 def predicted_classes(network: CamNetwork, image: Tensor, cfg: InferCam) -> Tensor:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rca.config import Compute, TrainCam
 from rca.data.cam_store import CamShard
@@ -24,10 +24,21 @@ from rca.method.placement import to_image, to_view
 from rca.method.prototypes import fit_prototypes, random_prototypes
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
+from rca.state import STATE, state_folder
+from rca.training.checkpoint import Checkpoints, Part, RandomState
 from rca.training.device import prepare
-from rca.training.loop import Step, train, write_history
+from rca.training.distributed import (
+    gather,
+    is_first,
+    processes,
+    rank,
+    session,
+    take_maximum,
+)
+from rca.training.form import autocast, loss_scaler, training_form, traits
+from rca.training.loop import train, write_history
 from rca.training.optimiser import build_optimiser
-from rca.training.seeds import derive_seed, generator
+from rca.training.seeds import derive_seed, generator, global_seed
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +52,45 @@ class Parts:
         memory: M of Eq. 3.
         attention: the accumulated maps; None without OAA.
         images: names of the training images, by position.
+        mixup: draws the partners and their shares; begun anew each epoch.
     """
 
     network: CamNetwork
     memory: MemoryBank
     attention: AttentionStore | None
     images: Sequence[str]
+    mixup: torch.Generator
+
+    def named(self) -> dict[str, Part]:
+        """As parts of a checkpoint."""
+        named = {
+            "network": self.network,
+            "memory": self.memory,
+            "mixup": RandomState(self.mixup),
+        }
+        return named if self.attention is None else {**named, "attention": Combined(self.attention)}
 
 
-def run(cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path) -> None:
-    """Train on the index's training images and tags; no mask is opened.
+class Combined:
+    """The accumulated maps of all processes as a part of a checkpoint."""
+
+    def __init__(self, attention: AttentionStore) -> None:
+        self.attention = attention
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The maps of all processes; afterwards each has them."""
+        combine(self.attention)
+        return self.attention.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from there."""
+        self.attention.load_state_dict(state)
+
+
+def run(
+    cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path, state: Path = STATE
+) -> None:
+    """Train on the index's training images and tags; no mask is opened. A killed training goes on.
 
     Args:
         cfg: section `train_cam`.
@@ -59,35 +99,38 @@ def run(cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path) -
         index: folder of the index.
         out: folder that gets `weights.safetensors`, `history.csv` and `attention.safetensors`, the
             accumulated maps in the form of a CAM store; without OAA it holds none.
+        state: where checkpoints are kept.
     """
     data = read_index(index)
-    records = data.split("train")
-    tags = torch.stack([data.tag_vector(record) for record in records])
     device = prepare(compute)
     seeds = partial(generator, seed, "train_cam")
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(seed, "train_cam", "weights"))
-        parts = build(cfg, data, tags, seeds("memory"), device)
-    optimiser = build_optimiser(parts.network, cfg.optimiser)
-    images = TrainingImages(records, tags, cfg.view, seeds)
-    batches = TrainingBatches(images, cfg.batch_size, compute.workers)
+    with session(device), global_seed(derive_seed(seed, "train_cam", "weights"), device):
+        parts = build(cfg, data, seeds("memory"), device)
+        values = {"section": cfg.model_dump(mode="json"), "seed": seed, **traits(compute, device)}
+        files = [*index.iterdir(), *cfg.backbone.files()]
+        files += [record.file for record in data.split("train")]
+        folder = state_folder(state, "train_cam", out, values=values, files=files)
+        checkpoints = Checkpoints(folder, compute.checkpoint_steps, parts.named())
+        with checkpoints.listening():
+            history = train(
+                partial(begin_epoch, parts, cfg, seeds),
+                partial(
+                    _step, parts, training_form(parts.network, compute, device), cfg, compute, seeds
+                ),
+                _batches(cfg, compute, data, seeds),
+                build_optimiser(parts.network, cfg.optimiser),
+                cfg.optimiser,
+                cfg.epochs,
+                checkpoints,
+                loss_scaler(compute, device),
+            )
+            combine(parts.attention)
+            if is_first():
+                _write(out, parts, history, data, cfg)
+        checkpoints.remove()
 
-    def begin_epoch(epoch: int) -> Step:
-        if cfg.rsa.enabled and epoch >= cfg.rsa.start_epoch:
-            refit_prototypes(parts, cfg, epoch, seeds)
-        draws = (seeds("mixup", epoch), seeds("drop", epoch))
-        return partial(_step, parts, cfg, epoch, *draws)
 
-    history = train(begin_epoch, batches, optimiser, cfg.optimiser, cfg.epochs)
-    with new_folder(out) as folder:
-        save_weights(folder / "weights.safetensors", parts.network, data.classes, cfg)
-        write_history(folder / "history.csv", history)
-        _write_attention(folder / "attention.safetensors", parts.attention, tags)
-
-
-def build(
-    cfg: TrainCam, data: Index, tags: Tensor, noise: torch.Generator, device: torch.device
-) -> Parts:
+def build(cfg: TrainCam, data: Index, noise: torch.Generator, device: torch.device) -> Parts:
     """Network, memory and attention as they are before training, on `device`."""
     network = CamNetwork(len(data.classes), cfg)
     network = network.to(device, memory_format=torch.channels_last).train()
@@ -102,8 +145,23 @@ def build(
     images = [record.image for record in data.split("train")]
     attention = None
     if cfg.attention.accumulate:
-        attention = AttentionStore(images, tags, (cfg.attention.size,) * 2).to(device)
-    return Parts(network, memory.to(device), attention, images)
+        attention = AttentionStore(images, _tags(data), (cfg.attention.size,) * 2).to(device)
+    return Parts(network, memory.to(device), attention, images, torch.Generator())
+
+
+def combine(attention: AttentionStore | None) -> None:
+    """Give each process the maps that all of them accumulated."""
+    if attention is not None:
+        take_maximum(attention.maps)
+        take_maximum(attention.seen)
+
+
+def begin_epoch(parts: Parts, cfg: TrainCam, seeds: Seeds, epoch: int) -> None:
+    """What an epoch finds: the prototypes of the memory as it is, and a random state of its own."""
+    combine(parts.attention)
+    parts.mixup.set_state(seeds("mixup", epoch).get_state())
+    if cfg.rsa.enabled and epoch >= cfg.rsa.start_epoch:
+        refit_prototypes(parts, cfg, epoch, seeds)
 
 
 def settings(cfg: TrainCam) -> ObjectiveSettings:
@@ -151,11 +209,13 @@ def refit_prototypes(parts: Parts, cfg: TrainCam, epoch: int, seeds: Seeds) -> N
 
 def _step(
     parts: Parts,
+    network: nn.Module,
     cfg: TrainCam,
-    epoch: int,
-    mixup: torch.Generator,
-    drop: torch.Generator,
+    compute: Compute,
+    seeds: Seeds,
     batch: Example,
+    epoch: int,
+    share: float,
 ) -> dict[str, Tensor]:
     device = parts.memory.rows.device
     pixels = batch.pixels.to(device, memory_format=torch.channels_last)
@@ -163,16 +223,20 @@ def _step(
     images = [parts.images[position] for position in batch.positions.tolist()]
     accumulating = parts.attention is not None and epoch >= cfg.attention.start_epoch
     if accumulating and cfg.attention.drop:
-        pixels = _erase_seen(pixels, images, boxes, parts.attention, cfg, drop)
-    maps = parts.network(pixels)
+        draws = [seeds("drop", epoch, image) for image in images]
+        pixels = _erase_seen(pixels, images, boxes, parts.attention, cfg, draws)
     objective = settings(cfg)
+    contrasting = objective.contrast and epoch >= objective.contrast_start_epoch
+    with autocast(compute, device):
+        maps = network(pixels, contrasting)
+    features, coarse, final, queries = (value.float() for value in vars(maps).values())
     losses = rca_losses(
-        maps.queries, maps.coarse, maps.final, tags, parts.memory, objective, epoch, mixup
+        queries, coarse, final, tags, parts.memory, objective, epoch, parts.mixup, gather
     )
     if epoch >= cfg.memory.start_epoch:
-        memorise(maps.features, maps.coarse, maps.final, tags, parts.memory, objective)
+        memorise(features, coarse, final, tags, parts.memory, objective, gather)
     if accumulating:
-        final = maps.final.detach()
+        final = final.detach()
         parts.attention.update(
             images,
             to_image(final, boxes, (cfg.attention.size,) * 2),
@@ -181,7 +245,7 @@ def _step(
             cfg.attention.gate,
             missing_too=cfg.attention.fill_missing and epoch + 1 == cfg.epochs,
         )
-    return losses
+    return {name: share * value for name, value in losses.items()}
 
 
 def _erase_seen(
@@ -190,7 +254,7 @@ def _erase_seen(
     boxes: Tensor,
     attention: AttentionStore,
     cfg: TrainCam,
-    draws: torch.Generator,
+    draws: Sequence[torch.Generator],
 ) -> Tensor:
     """OAA++: the views without what their images have been recognised by in earlier epochs."""
     cells = (-(-cfg.view.size // cfg.backbone.stride),) * 2
@@ -198,6 +262,25 @@ def _erase_seen(
     return attention_drop(
         pixels, seen, draws, cfg.attention.drop_threshold, cfg.attention.drop_probability
     )
+
+
+def _tags(data: Index) -> Tensor:
+    """Tags of the training images, (I, C)."""
+    return torch.stack([data.tag_vector(record) for record in data.split("train")])
+
+
+def _batches(cfg: TrainCam, compute: Compute, data: Index, seeds: Seeds) -> TrainingBatches:
+    images = TrainingImages(data.split("train"), _tags(data), cfg.view, seeds)
+    return TrainingBatches(images, cfg.batch_size, compute.workers, rank(), processes())
+
+
+def _write(
+    out: Path, parts: Parts, history: list[dict[str, float]], data: Index, cfg: TrainCam
+) -> None:
+    with new_folder(out) as folder:
+        save_weights(folder / "weights.safetensors", parts.network, data.classes, cfg)
+        write_history(folder / "history.csv", history)
+        _write_attention(folder / "attention.safetensors", parts.attention, _tags(data))
 
 
 def _write_attention(path: Path, attention: AttentionStore | None, tags: Tensor) -> None:

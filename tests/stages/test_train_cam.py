@@ -110,8 +110,13 @@ def configured(changes: dict[str, Any]) -> TrainCam:
 def trained(index: Path, out: Path, **changes: Any) -> dict[str, bytes]:
     """The files of a training."""
     cfg = configured({key.replace("__", "."): value for key, value in changes.items()})
-    train_cam.run(cfg, Compute(device="cpu", threads=1), 0, index=index, out=out)
+    run(cfg, index, out)
     return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def run(cfg: TrainCam, index: Path, out: Path) -> None:
+    compute = Compute(device="cpu", threads=1, checkpoint_steps=1)
+    train_cam.run(cfg, compute, 0, index=index, out=out, state=out.parent / "state")
 
 
 @pytest.fixture(scope="module")
