@@ -1,5 +1,9 @@
 """Which view of which image: a function of seed and epoch, whatever the worker processes do."""
 
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +71,17 @@ def test_training_batches__begin_where_they_are_asked_to(tmp_path, workers):
     part = [batch[0] for batch in batches(1, first=1)]
     assert len(part) == 2
     assert all(torch.equal(a, b) for a, b in zip(part, whole[1:], strict=True))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_training_batches__a_signal_to_every_process_leaves_the_workers_to_the_parent(
+    tmp_path, number
+):
+    batches = iter(TrainingBatches(images(tmp_path, count=9), 1, workers=1)(0))
+    next(batches)
+    [worker] = multiprocessing.active_children()
+    os.kill(worker.pid, number)
+    assert len(list(batches)) == 8
 
 
 def test_training_images__a_blank_has_neither_tags_nor_labels(tmp_path):
