@@ -21,6 +21,7 @@ FOLDERS = {
     "data": "--data d",
     "index": "--index i",
     "weights": "--weights w",
+    "attention": "--attention a",
     "cams": "--cams c",
     "labels": "--labels l",
     "results": "--results r",
@@ -60,9 +61,9 @@ def rca(monkeypatch, arguments: str) -> int:
         ("train-cam", ["index"], ["train_cam", "compute", "seed"], {"index": "i"}),
         (
             "infer-cam",
-            ["index", "weights"],
+            ["index", "weights", "attention"],
             ["infer_cam", "compute"],
-            {"index": "i", "weights": "w"},
+            {"index": "i", "weights": "w", "attention": "a"},
         ),
         ("pseudo-labels", ["index", "cams"], ["pseudo_labels"], {"index": "i", "cams": "c"}),
         (

@@ -1,25 +1,20 @@
 """What the README says holds: its table, its links, its commands, its presets."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
+from benchmarks.records import place_table
+from tools import record_demo
+
 README = Path("README.md").read_text(encoding="utf-8")
 
 
-def record_demo():
-    spec = importlib.util.spec_from_file_location("record_demo", "tools/record_demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_readme__table_is_the_recorded_one():
-    content = json.loads(Path("benchmarks/results/demo.json").read_text(encoding="utf-8"))
-    module = record_demo()
-    assert module.table(content) in README
-    assert module.rendered(README, content) == README
+    content = json.loads(record_demo.RECORD.read_text(encoding="utf-8"))
+    table = record_demo.table(content)
+    assert table in README
+    assert place_table(README, record_demo.RECORD, table) == README
 
 
 def test_readme__links_exist():

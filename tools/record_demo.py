@@ -1,43 +1,31 @@
 """Keep the scores of `results/demo` as benchmarks/results/demo.json, and show them in the README.
 
-python tools/record_demo.py            after a run: record it, then render
-python tools/record_demo.py --render   only render the README's table from the record
+python -m tools.record_demo            after a run: record it, then render
+python -m tools.record_demo --render   only render the README's table from the record
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records import README, origin, place_table
 from rca.config import load
 from rca.evaluation.summary import stage_rows
 from rca.files import write_json, write_text
 
 RECORD = Path("benchmarks/results/demo.json")
-README = Path("README.md")
-PLACE = re.compile(r"(<!-- table: \S+ -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def record(results: Path, params: Path) -> dict[str, Any]:
     """Scores with their protocol, configuration, code and machine."""
-    import torch
-
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
     metrics = json.loads((results / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
     return {
         **metrics,
         "params": load(params).model_dump(mode="json"),
-        "commit": commit.stdout.strip(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
+        **origin(),
     }
 
 
@@ -56,11 +44,6 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rendered(readme: str, content: dict[str, Any]) -> str:
-    """The README with the table in its place."""
-    return PLACE.sub(lambda found: found[1] + table(content) + found[2], readme)
-
-
 def main() -> None:
     """Record unless told otherwise, then render."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -68,7 +51,8 @@ def main() -> None:
     if not options.parse_args().render:
         write_json(RECORD, record(Path("results/demo"), Path("params.yaml")))
     content = json.loads(RECORD.read_text(encoding="utf-8"))
-    write_text(README, rendered(README.read_text(encoding="utf-8"), content))
+    readme = README.read_text(encoding="utf-8")
+    write_text(README, place_table(readme, RECORD, table(content)))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ Index = Annotated[Path, path("Folder of the index, from `index`.")]
 Weights = Annotated[Path, path("Trained network, a safetensors file.")]
 Cams = Annotated[Path, path("Folder of the CAMs, from `infer-cam`.")]
 Labels = Annotated[Path, path("Folder of label maps.")]
+State = Annotated[Path, typer.Option(help="Where a killed run is resumed from.")]
 Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
 
 

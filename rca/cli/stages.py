@@ -17,12 +17,17 @@ from rca.cli.app import (
     Out,
     ParamsFile,
     Results,
+    State,
     Weights,
     app,
     parameters,
     path,
 )
 from rca.config import TrainSeg
+from rca.state import STATE
+
+MACHINE = ("compute.device", "compute.threads")
+TRAINING = ("seed", *MACHINE, "compute.precision", "compute.compile")
 
 
 @app.command(rich_help_panel=STAGE)
@@ -44,21 +49,36 @@ def index(data: Data, out: Out, params: ParamsFile = PARAMS) -> None:
 
 
 @app.command(rich_help_panel=STAGE)
-def train_cam(index: Index, out: Out, params: ParamsFile = PARAMS) -> None:
+def train_cam(index: Index, out: Out, state: State = STATE, params: ParamsFile = PARAMS) -> None:
     """Train the classification network with RSC and RSA."""
-    with parameters(params, "seed", "compute.device", "compute.threads", "train_cam") as cfg:
+    with parameters(params, *TRAINING, "train_cam") as cfg:
         from rca.stages import train_cam as stage
 
-        stage.run(cfg.train_cam, cfg.compute, cfg.seed, index=index, out=out)
+        stage.run(cfg.train_cam, cfg.compute, cfg.seed, index=index, out=out, state=state)
 
 
 @app.command(rich_help_panel=STAGE)
-def infer_cam(index: Index, weights: Weights, out: Out, params: ParamsFile = PARAMS) -> None:
+def infer_cam(
+    index: Index,
+    weights: Weights,
+    attention: Annotated[Path, path("Accumulated maps, from `train-cam`.")],
+    out: Out,
+    state: State = STATE,
+    params: ParamsFile = PARAMS,
+) -> None:
     """Compute the class activation maps of every image."""
-    with parameters(params, "compute.device", "compute.threads", "infer_cam") as cfg:
+    with parameters(params, *MACHINE, "infer_cam") as cfg:
         from rca.stages import infer_cam as stage
 
-        stage.run(cfg.infer_cam, cfg.compute, index=index, weights=weights, out=out)
+        stage.run(
+            cfg.infer_cam,
+            cfg.compute,
+            index=index,
+            weights=weights,
+            attention=attention,
+            out=out,
+            state=state,
+        )
 
 
 @app.command(rich_help_panel=STAGE)
@@ -71,12 +91,21 @@ def pseudo_labels(index: Index, cams: Cams, out: Out, params: ParamsFile = PARAM
 
 
 @app.command(rich_help_panel=STAGE)
-def crf(index: Index, cams: Cams, labels: Labels, out: Out, params: ParamsFile = PARAMS) -> None:
+def crf(
+    index: Index,
+    cams: Cams,
+    labels: Labels,
+    out: Out,
+    state: State = STATE,
+    params: ParamsFile = PARAMS,
+) -> None:
     """Refine the label maps with a fully connected CRF."""
     with parameters(params, "crf", "pseudo_labels") as cfg:
         from rca.stages import crf as stage
 
-        stage.run(cfg.crf, cfg.pseudo_labels, index=index, cams=cams, labels=labels, out=out)
+        stage.run(
+            cfg.crf, cfg.pseudo_labels, index=index, cams=cams, labels=labels, out=out, state=state
+        )
 
 
 @app.command(rich_help_panel=STAGE)
@@ -87,11 +116,12 @@ def train_seg(
     index: Index,
     labels: Labels,
     out: Out,
+    state: State = STATE,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Train the segmentation network."""
     keys = [f"train_seg.{key}" for key in TrainSeg.model_fields if key != "supervisions"]
-    with parameters(params, "seed", "compute.device", "compute.threads", *keys) as cfg:
+    with parameters(params, *TRAINING, *keys) as cfg:
         from rca.stages import train_seg as stage
 
         stage.run(
@@ -103,16 +133,21 @@ def train_seg(
             index=index,
             labels=labels,
             out=out,
+            state=state,
         )
 
 
 @app.command(rich_help_panel=STAGE)
-def infer_seg(index: Index, weights: Weights, out: Out, params: ParamsFile = PARAMS) -> None:
+def infer_seg(
+    index: Index, weights: Weights, out: Out, state: State = STATE, params: ParamsFile = PARAMS
+) -> None:
     """Predict the masks of the validation images."""
-    with parameters(params, "compute.device", "compute.threads", "crf", "infer_seg") as cfg:
+    with parameters(params, *MACHINE, "crf", "infer_seg") as cfg:
         from rca.stages import infer_seg as stage
 
-        stage.run(cfg.infer_seg, cfg.crf, cfg.compute, index=index, weights=weights, out=out)
+        stage.run(
+            cfg.infer_seg, cfg.crf, cfg.compute, index=index, weights=weights, out=out, state=state
+        )
 
 
 @app.command(rich_help_panel=STAGE)

@@ -4,10 +4,11 @@ Every key is checked before anything runs (`extra="forbid"`); an error names the
 what is allowed. Stages receive one section of `Params`; none of them reads the file itself.
 """
 
-from rca.config.cam import Aggregation, Contrast, Head, InferCam, Memory, TrainCam
+from rca.config.cam import Head, InferCam, TrainCam
 from rca.config.data import IndexSection, View
 from rca.config.download import ArchiveSource, Coco14Source, Download, FolderSource, Voc12AugSource
 from rca.config.labels import Crf, PseudoLabels
+from rca.config.method import Aggregation, Attention, Contrast, Memory
 from rca.config.params import Params, check_supply, json_schema, load
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
@@ -18,6 +19,7 @@ __all__ = [
     "IGNORE",
     "Aggregation",
     "ArchiveSource",
+    "Attention",
     "Backbone",
     "Coco14Source",
     "Compute",

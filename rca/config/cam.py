@@ -1,4 +1,4 @@
-"""Sections `train_cam` and `infer_cam`: the method."""
+"""Sections `train_cam` and `infer_cam`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from rca.config.data import View
+from rca.config.method import Aggregation, Attention, Contrast, Memory
 from rca.config.section import Count, Fraction, Positive, Section
 from rca.config.training import Backbone, Optimiser
 
@@ -16,37 +17,6 @@ class Head(Section):
 
     depth: int = Field(3, ge=0, description="Hidden 3×3 convolutions (paper: 3).")
     width: Count = Field(512, description="Channels of the hidden convolutions (paper: 512).")
-
-
-class Contrast(Section):
-    """RSC: regional semantic contrast, Eqs. 2 to 6."""
-
-    enabled: bool = True
-    weight: float = Field(0.01, ge=0, description="Weight of the loss (released code: 0.01).")
-    start_epoch: int = Field(2, ge=0, description="First epoch with the loss, 0-based.")
-    temperature: Positive = Field(0.07, description="t of Eq. 4.")
-    beta: Positive = Field(8.0, description="Shape of Beta(β, β) in Eq. 5.")
-
-
-class Memory(Section):
-    """The memory of class regions M, Eq. 3."""
-
-    slots: Count = Field(500, description="Regions kept per class (paper: 500).")
-    gate: Fraction = Field(
-        0.7, description="A region enters if its class scores above this (paper: 0.7)."
-    )
-
-
-class Aggregation(Section):
-    """RSA: regional semantic aggregation over prototypes, Eqs. 7 to 10."""
-
-    enabled: bool = True
-    prototypes: Count = Field(10, description="K per class.")
-    start_epoch: int = Field(1, ge=0, description="First epoch that refits the prototypes.")
-    scale: Literal["one", "rsqrt_dim", "cosine"] = Field(
-        "one", description="Factor on F·Qᵀ in Eq. 7: 1 (paper), 1/√D, or cosine/temperature."
-    )
-    temperature: Positive = Field(0.07, description="Temperature of the `cosine` scale.")
 
 
 class TrainCam(Section):
@@ -64,11 +34,17 @@ class TrainCam(Section):
     memory: Memory = Memory()
     rsc: Contrast = Contrast()
     rsa: Aggregation = Aggregation()
+    attention: Attention = Attention()
 
 
 class InferCam(Section):
     """Stage `infer_cam`: class activation maps of every image, at several scales."""
 
+    training_maps: Literal["network", "accumulated"] = Field(
+        "network",
+        description="CAMs of the training images: what the trained network says of them "
+        "(supplement, Alg. 3); or what training has accumulated, `train_cam.attention` (code).",
+    )
     size: Count = Field(368, description="Short side of the image at scale 1, in pixels.")
     scales: list[Positive] = Field([0.5, 1.0, 1.5, 2.0], min_length=1)
     flip: bool = True

@@ -44,6 +44,15 @@ class Params(Section):
             raise ValueError("train_seg.supervisions must hold 'pseudo'")
         return self
 
+    @model_validator(mode="after")
+    def _accumulated_maps_exist(self) -> Params:
+        accumulated = self.infer_cam.training_maps == "accumulated"
+        if accumulated and not self.train_cam.attention.accumulate:
+            raise ValueError(
+                "infer_cam.training_maps: accumulated needs train_cam.attention.accumulate: true"
+            )
+        return self
+
 
 def load(path: Path) -> Params:
     """Read and check a parameter file.

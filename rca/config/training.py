@@ -22,6 +22,20 @@ class Compute(Section):
     workers: int = Field(
         0, ge=0, description="Processes that read images; 0 reads in the main process."
     )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="Of the networks in training. The losses, the memory and the prototypes are "
+        "float32 in any case, and so is inference.",
+    )
+    compile: bool = Field(
+        False, description="Compile the networks for training (torch.compile); minutes at first."
+    )
+    checkpoint_steps: int = Field(
+        500,
+        ge=0,
+        description="Steps of the optimiser between two checkpoints of a training; 0 writes one "
+        "only when SIGTERM or SIGUSR1 asks to stop.",
+    )
 
 
 class Backbone(Section):
@@ -44,6 +58,10 @@ class Backbone(Section):
         0, ge=0, description="Leading blocks that are not trained (paper: 0)."
     )
 
+    def files(self) -> list[Path]:
+        """The file of weights, if one is named."""
+        return [self.weights] if isinstance(self.weights, Path) else []
+
 
 class Optimiser(Section):
     """SGD with Nesterov momentum, and its schedule."""
@@ -58,3 +76,8 @@ class Optimiser(Section):
     )
     milestones: list[Count] = Field([5, 10], description="Epochs of the steps (paper: 5, 10).")
     power: Positive = Field(0.9, description="Exponent of `poly`.")
+    accumulate: Count = Field(
+        1,
+        description="Batches whose mean gradient makes a step, for batches that the device cannot "
+        "hold at once. Contrast and mixup stay within a batch, and each is memorised at once.",
+    )

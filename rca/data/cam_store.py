@@ -7,11 +7,11 @@ take 100 MB; this takes tens of kB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from rca.data.images import DataError
@@ -37,18 +37,28 @@ class CamShard:
             save_file(self.tensors, partial)
 
 
-class CamStore:
-    """Reads the CAMs of a folder of shards, one image at a time."""
+def is_shard(path: Path, images: Sequence[str]) -> bool:
+    """Whether `path` is a whole shard of these images, as `CamShard` writes it."""
+    try:
+        with safe_open(path, framework="numpy") as shard:  # refuses a file that is cut short
+            keys = set(shard.keys())
+    except (OSError, SafetensorError):
+        return False
+    return keys == {f"{image}.{part}" for image in images for part in ("cams", "classes")}
 
-    def __init__(self, folder: Path) -> None:
+
+class CamStore:
+    """Reads the CAMs of one shard or of a folder of them, one image at a time."""
+
+    def __init__(self, source: Path) -> None:
         self.files: dict[str, Path] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in [source] if source.is_file() else sorted(source.glob("*.safetensors")):
             with safe_open(path, framework="numpy") as shard:
                 keys = shard.keys()
                 names = (key.removesuffix(".cams") for key in keys if key.endswith(".cams"))
                 self.files.update(dict.fromkeys(names, path))
         if not self.files:
-            raise DataError(f"{folder}: holds no CAMs; run `rca infer-cam` first")
+            raise DataError(f"{source}: holds no CAMs; run `rca infer-cam` first")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)

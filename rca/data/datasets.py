@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from rca.config import View
+from rca.config import IGNORE, View
 from rca.data.images import read_image
 from rca.data.index import Record
 from rca.data.views import training_view
 
 Seeds = Callable[..., torch.Generator]  # (purpose, …) → a generator of its own
+BLANK = -1  # position of no image
+
+
+class Example(NamedTuple):
+    """A training view or, all fields stacked, a batch of them.
+
+    Attributes:
+        pixels: of a `TrainingView`.
+        tags: (C,).
+        labels: of a `TrainingView`.
+        positions: which of the records it is; `BLANK` for none.
+        boxes: `box` of a `TrainingView`.
+    """
+
+    pixels: Tensor
+    tags: Tensor
+    labels: Tensor
+    positions: int | Tensor
+    boxes: Tensor
 
 
 class TrainingImages(Dataset):
     """Views of images with their tags and, where `labels` is given, their label maps.
 
-    An item's key is (epoch, position), so that worker processes need no state.
+    An item's key is (epoch, position), so that worker processes need no state. At `BLANK` there is
+    a grey view without tags and labels, which teaches nothing.
 
     Args:
         records: the images.
@@ -44,53 +66,104 @@ class TrainingImages(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> Example:
         epoch, position = key
+        if position == BLANK:
+            return self._blank()
         record = self.records[position]
         labels = self.labels(record) if self.labels else None
         draws = self.seeds("view", epoch, record.image)
-        image, marks = training_view(read_image(record.file), labels, self.view, draws)
-        return image, self.tags[position], marks
+        view = training_view(read_image(record.file), labels, self.view, draws)
+        return Example(view.pixels, self.tags[position], view.labels, position, view.box)
+
+    def _blank(self) -> Example:
+        pixels = torch.zeros(3, self.view.size, self.view.size)
+        labels = torch.full(pixels.shape[1:], IGNORE)
+        whole = torch.tensor([0.0, 0.0, 1.0, 1.0])
+        return Example(pixels, torch.zeros_like(self.tags[0]), labels, BLANK, whole)
 
 
 class EpochBatches(Sampler):
-    """Batches of (epoch, position) in a fresh order each epoch."""
+    """Batches of (epoch, position) in a fresh order each epoch.
 
-    def __init__(self, images: int, batch_size: int, seeds: Seeds) -> None:
+    Of several processes each gets a piece of every batch, in the order of their ranks; one that
+    would get nothing gets a blank.
+
+    Attributes:
+        epoch: whose batches come next.
+        first: number of the batch to begin with.
+    """
+
+    def __init__(
+        self, images: int, batch_size: int, seeds: Seeds, rank: int = 0, processes: int = 1
+    ) -> None:
         self.images, self.batch_size, self.seeds = images, batch_size, seeds
-        self.epoch = 0
+        self.rank, self.processes = rank, processes
+        self.epoch = self.first = 0
 
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = torch.randperm(self.images, generator=self.seeds("order", self.epoch)).tolist()
-        for start in range(0, self.images, self.batch_size):
-            yield [(self.epoch, position) for position in order[start : start + self.batch_size]]
+        for number in range(self.first, len(self)):
+            start, end = self.piece(number)
+            yield [(self.epoch, position) for position in order[start:end] or [BLANK]]
+
+    def piece(self, number: int) -> tuple[int, int]:
+        """From where to where in the epoch's order this process's piece of a batch lies."""
+        start, size = number * self.batch_size, self.size(number)
+        ends = (size * rank // self.processes for rank in (self.rank, self.rank + 1))
+        first, last = (start + end for end in ends)
+        return first, last
+
+    def size(self, number: int) -> int:
+        """Images in a batch, those of all processes."""
+        return min(self.batch_size, self.images - number * self.batch_size)
 
 
 class TrainingBatches:
     """The batches of an epoch, by its number: `batches(epoch)`; `len(batches)` of them each."""
 
-    def __init__(self, images: TrainingImages, batch_size: int, workers: int) -> None:
-        self.sampler = EpochBatches(len(images), batch_size, images.seeds)
+    def __init__(
+        self,
+        images: TrainingImages,
+        batch_size: int,
+        workers: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.sampler = EpochBatches(len(images), batch_size, images.seeds, rank, processes)
         self.loader = DataLoader(
             images,
             batch_sampler=self.sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             generator=images.seeds("loader"),
-            worker_init_fn=_one_thread,
+            worker_init_fn=_prepare_worker,
         )
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __call__(self, epoch: int) -> DataLoader:
-        """Images, tags and labels of each batch, as `TrainingImages` gives them."""
-        self.sampler.epoch = epoch
+    def __call__(self, epoch: int, first: int = 0) -> DataLoader:
+        """The batches of `epoch`: `Example`s, all fields stacked.
+
+        Args:
+            epoch: 0-based.
+            first: number of the batch to begin with; those before are not read.
+        """
+        self.sampler.epoch, self.sampler.first = epoch, first
         return self.loader
 
+    def share(self, number: int) -> float:
+        """How much of the images of batch `number` this process gets; 1 if it is the only one."""
+        start, end = self.sampler.piece(number)
+        return (end - start) / self.sampler.size(number)
 
-def _one_thread(_worker: int) -> None:
+
+def _prepare_worker(_worker: int) -> None:
     torch.set_num_threads(1)
+    # A cluster signals every process of a job; the parent decides, and needs its batch for that.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

@@ -51,6 +51,17 @@ def read_mask(path: Path) -> np.ndarray:
     return np.asarray(image)
 
 
+def is_label_map(path: Path, height: int, width: int) -> bool:
+    """Whether `path` is a whole label map of this size, as `write_label_map` leaves it."""
+    try:
+        with Image.open(path) as image:
+            fits = (image.mode, image.size) == ("P", (width, height))
+            image.verify()  # checksums: a decoder forgives a file that is cut short
+    except (OSError, SyntaxError):
+        return False
+    return fits
+
+
 def write_label_map(path: Path, labels: np.ndarray, palette: np.ndarray) -> None:
     """Write `labels` (uint8, H × W) as a palette PNG, whole or not at all."""
     image = Image.fromarray(labels.astype(np.uint8, copy=False), mode="P")

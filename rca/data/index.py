@@ -10,17 +10,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rca.data.images import DataError, read_mask
+from rca.data.images import DataError, is_label_map, read_mask
 from rca.files import write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("image", "split", "file", "mask", "saliency", "width", "height", "tags")
 
@@ -175,6 +179,18 @@ def read_index(folder: Path) -> Index:
         records=tuple(_record(row, root) for row in rows),
         source=common["source"],
     )
+
+
+def left_to_label(folder: Path, records: Sequence[Record]) -> list[Record]:
+    """Those of `records` whose label map is not yet in `folder`, whole and of the right size."""
+    left = [
+        record
+        for record in records
+        if not is_label_map(folder / f"{record.image}.png", record.height, record.width)
+    ]
+    if len(left) < len(records):
+        log.info("%d of %d images were done before", len(records) - len(left), len(records))
+    return left
 
 
 def _record(row: dict[str, str], root: Path) -> Record:

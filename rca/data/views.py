@@ -6,6 +6,8 @@ view depends on nothing but its own seed.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from PIL import Image
@@ -18,6 +20,21 @@ MEAN = [0.485, 0.456, 0.406]  # ImageNet's, in RGB
 STD = [0.229, 0.224, 0.225]
 
 
+class TrainingView(NamedTuple):
+    """What is cut from an image.
+
+    Attributes:
+        pixels: float32 (3, size, size), normalised.
+        labels: int64 (size, size), 255 where a crop leaves the image; without labels all 255.
+        box: left, top, right and bottom of the view in widths and heights of the image, float32
+            (4,); left and right change places in a mirrored view.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    box: Tensor
+
+
 def normalised(image: Image.Image | Tensor) -> Tensor:
     """The image as float32 (3, H, W) with ImageNet's mean and deviation."""
     tensor = image if isinstance(image, Tensor) else T.pil_to_tensor(image)
@@ -26,7 +43,7 @@ def normalised(image: Image.Image | Tensor) -> Tensor:
 
 def training_view(
     image: Image.Image, labels: np.ndarray | None, cfg: View, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+) -> TrainingView:
     """A random view of an image and of its label map.
 
     Args:
@@ -34,10 +51,6 @@ def training_view(
         labels: uint8 (H, W) or None.
         cfg: kind and strength of the changes.
         generator: source of all random choices.
-
-    Returns:
-        The image, float32 (3, size, size) normalised, and the labels, int64 (size, size), 255
-        where a crop leaves the image; without labels all of them are 255.
     """
     scale_draw, top_draw, left_draw, flip_draw, *colour = torch.rand(
         8, generator=generator
@@ -56,11 +69,12 @@ def training_view(
         size = [max(round(side * factor), 1) for side in pixels.shape[-2:]]
         pixels, marks = _resize(pixels, marks, size)
     pixels = normalised(_jitter(pixels, cfg, colour))
+    box = torch.tensor([0.0, 0.0, 1.0, 1.0])
     if cfg.mode == "crop":
-        pixels, marks = _crop(pixels, marks, cfg.size, top_draw, left_draw)
+        pixels, marks, box = _crop(pixels, marks, cfg.size, top_draw, left_draw)
     if cfg.flip and flip_draw < 0.5:
-        pixels, marks = pixels.flip(-1), marks.flip(-1)
-    return pixels, marks[0].long()
+        pixels, marks, box = pixels.flip(-1), marks.flip(-1), box[[2, 1, 0, 3]]
+    return TrainingView(pixels, marks[0].long(), box)
 
 
 def _resize(pixels: Tensor, marks: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
@@ -81,12 +95,13 @@ def _jitter(pixels: Tensor, cfg: View, draws: list[float]) -> Tensor:
 
 def _crop(
     pixels: Tensor, marks: Tensor, size: int, top_draw: float, left_draw: float
-) -> tuple[Tensor, Tensor]:
-    """A size × size window; what is missing is padded with the mean colour and 255."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A size × size window and its box; what is missing is mean colour and 255."""
     height, width = pixels.shape[-2:]
     pad = [0, 0, max(size - width, 0), max(size - height, 0)]
     pixels, marks = T.pad(pixels, pad, fill=0), T.pad(marks, pad, fill=IGNORE)
     top = int(top_draw * (pixels.shape[-2] - size + 1))
     left = int(left_draw * (pixels.shape[-1] - size + 1))
     window = (..., slice(top, top + size), slice(left, left + size))
-    return pixels[window], marks[window]
+    corners = torch.tensor([left, top, left + size, top + size], dtype=torch.float32)
+    return pixels[window], marks[window], corners / torch.tensor([width, height] * 2)

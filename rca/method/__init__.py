@@ -15,6 +15,7 @@ A region is one class in one image. Q counts all C·K prototypes in a row, class
     prototypes                 K-means of each class's memory
     aggregation    Eqs. 7-9    RSA: pixels attend to prototypes
     accumulation               OAA: online accumulation of attention, and its drop layer
+    placement                  maps carried from a view to its image and back, for OAA
     objective                  the total loss, and what is memorised after it
     numerics                   float32 inside, whatever autocast does outside; unit length
 

@@ -40,7 +40,7 @@ class AttentionStore(nn.Module):
         Args:
             images: names, I of them.
             tags: (I, C).
-            size: H and W of the maps; all views of a training have the same.
+            size: H and W of the maps, a grid over the whole image.
 
         Raises:
             ValueError: a name occurs twice, or the tags are of another number of images.
@@ -73,7 +73,8 @@ class AttentionStore(nn.Module):
 
         Args:
             images: names, B of them.
-            cams: final CAMs, (B, C, H, W), raw.
+            cams: final CAMs, (B, C, H, W), raw; of cut or mirrored views, carried to the image by
+                `placement.to_image`.
             tags: (B, C); maps of absent classes are left out.
             logits: (B, C), image scores.
             gate: probability (released code: 0.1).
@@ -87,7 +88,7 @@ class AttentionStore(nn.Module):
         if cams.shape[-2:] != self.maps.shape[-2:]:
             raise ValueError(
                 f"maps are {tuple(cams.shape[-2:])}, the store holds {tuple(self.maps.shape[-2:])}:"
-                " accumulation needs views of one size (view.mode: square)"
+                " carry them to its grid by placement.to_image"
             )
         place = self._places(images)  # (B, C)
         kept = (place >= 0) & tags.bool()
@@ -134,7 +135,7 @@ class AttentionStore(nn.Module):
 def attention_drop(
     images: Tensor,
     attention: Tensor,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
     threshold: float = 0.6,
     probability: float = 0.5,
 ) -> Tensor:
@@ -142,8 +143,9 @@ def attention_drop(
 
     Args:
         images: (B, channels, height, width), normalised; erased pixels become 0, the mean colour.
-        attention: accumulated maps, (B, C, H, W), as `AttentionStore.get` returns them.
-        generator: of the coin tossed for each image.
+        attention: accumulated maps, (B, C, H, W), as `AttentionStore.get` returns them; of cut or
+            mirrored views, carried to the view by `placement.to_view`.
+        generators: of the coin tossed for an image, one each: it must not depend on the batch.
         threshold: erased where any class is above.
         probability: of erasing at all.
 
@@ -152,5 +154,6 @@ def attention_drop(
     """
     seen = (attention.amax(dim=1, keepdim=True) > threshold).to(images)
     seen = F.interpolate(seen, images.shape[-2:], mode="nearest")
-    coin = torch.rand(len(images), generator=generator, device=generator.device) < probability
-    return images * (1 - seen * coin.to(images)[:, None, None, None])
+    coins = [torch.rand((), generator=draws, device=draws.device) for draws in generators]
+    erased = (torch.stack(coins) < probability).to(images)[:, None, None, None]
+    return images * (1 - seen * erased)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -9,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rca.method.mixup import Partner, mix_regions
-from rca.method.numerics import full_precision, unit
+from rca.method.numerics import full_precision, usable_length
 
-Form = Literal["paper", "supcon"]
+Form = Literal["paper", "supcon", "clamped"]
 
 
 @full_precision
@@ -31,17 +33,20 @@ def info_nce(
     computed as softplus(A - a_i) with A = logsumexp_j a_j. Equal similarities give
     log(1 + negatives). A query without positives or without negatives has loss and gradient 0.
 
-    Differs from the released code: no clamp in the logarithm, unfilled slots never count.
+    Differs from the released code: unfilled slots never count.
 
     Args:
         queries: f, (R, D), l2-normalised.
         labels: l, (R,).
-        memory: (C, M, D); normalised on reading, without gradient.
+        memory: (C, M, D); normalised on reading, without gradient; not to be written before the
+            loss has gone backward.
         filled: bool (C, M).
         temperature: t.
         exclude: (R,), a second class whose rows are no negatives of the query.
         form: `supcon` has all positives in the denominator, not only the i-th (Khosla et al.,
-            NeurIPS 2020).
+            NeurIPS 2020). `clamped` does not let the denominator fall below 1e-4 of the query's
+            largest term (released code): where one positive dominates, it no longer counts how
+            small the negatives are, and the other positives are pulled at as if it did not.
 
     Returns:
         (R,).
@@ -73,7 +78,7 @@ def region_contrast(
     Args:
         embeddings: f, (R, D), not normalised.
         labels: l, (R,).
-        memory: (C, M, D).
+        memory: (C, M, D); may be written before the loss goes backward.
         filled: bool (C, M).
         temperature: t.
         beta: β.
@@ -98,21 +103,37 @@ def region_contrast(
         partner=partner,
         normalise_first=normalise_first,
     )
-    similar = _similarities(mixed, memory, temperature)
-    own_term = _info_nce(similar, labels, filled, foreign if exclude_partner else None, form)
-    foreign_term = _info_nce(similar, foreign, filled, labels if exclude_partner else None, form)
-    losses = omega * own_term + (1 - omega) * foreign_term
-    if images is None:
-        return losses.sum() / max(len(labels), 1)
-    return (losses / (images[:, None] == images).sum(dim=1)).sum()
+
+    def loss_of(queries: Tensor) -> Tensor:
+        similar = _similarities(queries, memory, temperature)
+        own_term = _info_nce(similar, labels, filled, foreign if exclude_partner else None, form)
+        other_term = _info_nce(similar, foreign, filled, labels if exclude_partner else None, form)
+        losses = omega * own_term + (1 - omega) * other_term
+        if images is None:
+            return losses.sum() / max(len(labels), 1)
+        return (losses / (images[:, None] == images).sum(dim=1)).sum()
+
+    return _differentiated(loss_of, mixed)
+
+
+def _differentiated(loss_of: Callable[[Tensor], Tensor], queries: Tensor) -> Tensor:
+    """The loss of the queries, its gradient for them taken at once.
+
+    Waiting for the backward pass, it would hold the similarities to all of the memory, and either
+    a copy of the memory or the memory itself, which the step is going to write.
+    """
+    with torch.enable_grad():
+        leaf = queries.detach().requires_grad_()
+        loss = loss_of(leaf)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+    return loss.detach() + ((queries - leaf.detach()) * gradient).sum()
 
 
 def _similarities(queries: Tensor, memory: Tensor, temperature: float) -> Tensor:
-    """Cosines over t, (R, C, M).
-
-    The normalised rows are a copy, so the memory may be written before the loss goes backward.
-    """
-    return torch.einsum("rd,cmd->rcm", queries, unit(memory.detach())) / temperature
+    """Cosines over t, (R, C, M); no normalised copy of the memory is made."""
+    memory = memory.detach()
+    products = torch.einsum("rd,cmd->rcm", queries, memory)
+    return products / (usable_length(memory)[..., 0] * temperature)
 
 
 def _info_nce(
@@ -128,13 +149,18 @@ def _info_nce(
 
     # Finite: without negatives, -inf would send NaN through the gradient of logsumexp.
     lowest = torch.finfo(similar.dtype).min
-    repelled = similar.masked_fill(~negative, lowest).flatten(1).logsumexp(dim=1, keepdim=True)
+    negatives = similar.masked_fill(~negative, lowest).flatten(1)
+    positives = own.masked_fill(~positive, lowest)
+    repelled = negatives.logsumexp(dim=1, keepdim=True)
     if form == "paper":
         losses = -F.logsigmoid(own - repelled)
     elif form == "supcon":
-        attracted = own.masked_fill(~positive, lowest).logsumexp(dim=1, keepdim=True)
-        losses = torch.logaddexp(repelled, attracted) - own
+        losses = torch.logaddexp(repelled, positives.logsumexp(dim=1, keepdim=True)) - own
+    elif form == "clamped":
+        largest = torch.maximum(negatives.amax(dim=1), positives.amax(dim=1)).detach()[:, None]
+        floor = largest + math.log(1e-4)
+        losses = torch.maximum(torch.logaddexp(repelled, own), floor) - own
     else:
-        raise ValueError(f"InfoNCE form {form!r}: use 'paper' or 'supcon'")
+        raise ValueError(f"InfoNCE form {form!r}: use 'paper', 'supcon' or 'clamped'")
     counted = positive & negative.flatten(1).any(dim=1, keepdim=True)
     return losses.masked_fill(~counted, 0).sum(dim=1) / positive.sum(dim=1).clamp_min(1)

@@ -35,8 +35,13 @@ def unit(vectors: Tensor, shortest: float = 1e-6) -> Tensor:
 
     `F.normalize` would send gradients of 1e12 through a region whose features are all zero.
     """
+    return vectors / usable_length(vectors, shortest)
+
+
+def usable_length(vectors: Tensor, shortest: float = 1e-6) -> Tensor:
+    """What `unit` divides by, (…, 1): the length, or 1 where it is at most `shortest`."""
     length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors / length.where(length > shortest, torch.ones_like(length))
+    return length.where(length > shortest, torch.ones_like(length))
 
 
 def _widened(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,14 @@ from rca.method.memory import MemoryBank, admitted
 from rca.method.mixup import Partner
 from rca.method.numerics import full_precision
 from rca.method.regions import Pooling, RegionRule, class_regions, pool_regions
+
+# The rows (R, …) of this process → those of all, one process after the other, with gradients.
+Gather = Callable[[Tensor], Tensor]
+
+
+def alone(rows: Tensor) -> Tensor:
+    """The `Gather` of a single process."""
+    return rows
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class ObjectiveSettings:
         beta: β of Eq. 5.
         gate: probability above which a region enters the memory.
         region_rule: as in `class_regions`.
+        region_fraction: level of the region rule `max_fraction`.
         memory_pooling: as in `pool_regions`, for the memory; queries are always independent.
         partner: as in `sample_partners`.
         normalise_first: as in `mix_regions`.
@@ -46,6 +56,7 @@ class ObjectiveSettings:
     beta: float = 8.0
     gate: float = 0.7
     region_rule: RegionRule = "softmax_mean"
+    region_fraction: float = 0.3
     memory_pooling: Pooling = "independent"
     partner: Partner = "other_class"
     normalise_first: bool = False
@@ -69,11 +80,15 @@ def rca_losses(
     settings: ObjectiveSettings,
     epoch: int,
     generator: torch.Generator,
+    gather: Gather = alone,
 ) -> dict[str, Tensor]:
     """The total loss and its parts.
 
+    Of several processes each has a piece of the batch. Contrast is of the regions of all, the same
+    in each; the other losses are means over the images here.
+
     Args:
-        features: the space of the queries, (B, D, H, W): F (the released code has a head for it).
+        features: the space of the queries, (B, D, H, W): F, or what a head makes of it.
         coarse: C, (B, C, H, W), raw.
         final: O, (B, C, H, W), raw.
         tags: y, (B, C).
@@ -81,6 +96,7 @@ def rca_losses(
         settings: weights and switches.
         epoch: 0-based.
         generator: of the mixup.
+        gather: of several processes, whose generators must agree.
 
     Returns:
         `loss`, with the graph; `final`, `coarse` and `contrast`, its unweighted parts, detached.
@@ -89,7 +105,7 @@ def rca_losses(
     coarse_loss = multilabel_loss(image_scores(coarse), tags)
     contrast = final_loss.new_zeros(())
     if settings.contrast and epoch >= settings.contrast_start_epoch:
-        contrast = _contrast(features, coarse, tags, memory, settings, generator)
+        contrast = _contrast(features, coarse, tags, memory, settings, generator, gather)
     loss = final_loss + settings.auxiliary_weight * coarse_loss
     return {
         "loss": loss + settings.contrast_weight * contrast,
@@ -107,6 +123,7 @@ def memorise(
     tags: Tensor,
     memory: MemoryBank,
     settings: ObjectiveSettings,
+    gather: Gather = alone,
 ) -> tuple[Tensor, Tensor]:
     """Put the regions of a step into the memory, after its loss.
 
@@ -117,11 +134,12 @@ def memorise(
         tags: y, (B, C).
         memory: that is written to.
         settings: gate, region rule and pooling.
+        gather: of several processes, which then all write the regions of all.
 
     Returns:
         What entered: embeddings (R, D) and labels (R,), image by image.
     """
-    embeddings, labels = entering_regions(features, coarse, final, tags, settings)
+    embeddings, labels = map(gather, entering_regions(features, coarse, final, tags, settings))
     memory.enqueue(embeddings, labels)
     return embeddings, labels
 
@@ -130,9 +148,9 @@ def memorise(
 def entering_regions(
     features: Tensor, coarse: Tensor, final: Tensor, tags: Tensor, settings: ObjectiveSettings
 ) -> tuple[Tensor, Tensor]:
-    """What `memorise` writes. Several processes gather theirs, then each enqueues all of them."""
+    """What `memorise` writes of these images."""
     entering = admitted(tags, image_scores(final), settings.gate)  # (B, C)
-    masks = class_regions(coarse, entering, settings.region_rule)
+    masks = class_regions(coarse, entering, settings.region_rule, settings.region_fraction)
     pooled = pool_regions(features, masks, settings.memory_pooling)  # (B, C, D)
     return pooled[entering], entering.nonzero()[:, 1]
 
@@ -144,13 +162,14 @@ def _contrast(
     memory: MemoryBank,
     settings: ObjectiveSettings,
     generator: torch.Generator,
+    gather: Gather,
 ) -> Tensor:
     present = tags.bool()
-    masks = class_regions(coarse, present, settings.region_rule)
+    masks = class_regions(coarse, present, settings.region_rule, settings.region_fraction)
     images, labels = present.nonzero(as_tuple=True)  # (R,) each
     return region_contrast(
-        pool_regions(features, masks)[present],
-        labels,
+        gather(pool_regions(features, masks)[present]),
+        gather(labels),
         memory.rows,
         memory.filled,
         temperature=settings.temperature,
@@ -160,5 +179,12 @@ def _contrast(
         normalise_first=settings.normalise_first,
         exclude_partner=settings.exclude_partner,
         form=settings.form,
-        images=images if settings.sum_images else None,
+        images=_numbered(images, len(tags), gather) if settings.sum_images else None,
     )
+
+
+def _numbered(images: Tensor, batch: int, gather: Gather) -> Tensor:
+    """The image of each region, (R,), counted through the pieces of all processes."""
+    regions = gather(images.new_tensor([len(images)]))  # (processes,)
+    sizes = gather(images.new_tensor([batch]))
+    return gather(images) + (sizes.cumsum(0) - sizes).repeat_interleave(regions)

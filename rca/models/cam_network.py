@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rca.config import TrainCam
-from rca.method.aggregation import aggregate
+from rca.config import Aggregation, Head, TrainCam
+from rca.method.aggregation import ParametricAggregation, aggregate
 from rca.models.backbones import build_backbone
 from rca.models.initial import normal_weights
 
@@ -21,18 +21,20 @@ class CamMaps:
         features: F, (B, D, h, w).
         coarse: C, class maps of the features alone, (B, C, h, w).
         final: O, class maps of features and aggregated context, (B, C, h, w); C without RSA.
+        queries: what RSC pools its queries from, (B, D, h, w): F, unless a head of their own was
+            asked for.
     """
 
     features: Tensor
     coarse: Tensor
     final: Tensor
+    queries: Tensor
 
 
 class CamNetwork(nn.Module):
     """Backbone, coarse head and, with RSA, prototypes and the final head.
 
     The prototypes are buffers: they go into the checkpoint, so inference needs no labels (Alg. 3).
-    Differs from the released code: one head shared by all classes in place of one head a class.
     """
 
     def __init__(self, classes: int, cfg: TrainCam) -> None:
@@ -42,25 +44,40 @@ class CamNetwork(nn.Module):
         self.rsa = cfg.rsa
         self.coarse_head = class_head(channels, classes, cfg.head.depth, cfg.head.width)
         if cfg.rsa.enabled:
-            self.final_head = class_head(2 * channels, classes, cfg.head.depth, cfg.head.width)
+            self.final_head = final_head(channels, classes, cfg.head, cfg.rsa)
             k = cfg.rsa.prototypes
             self.register_buffer("prototypes", torch.zeros(classes, k, channels))
             self.register_buffer("prototypes_valid", torch.zeros(classes, k, dtype=torch.bool))
+        if cfg.rsa.enabled and cfg.rsa.attention == "parametric":
+            self.aggregation = ParametricAggregation(channels)
+            self.aggregation.apply(normal_weights)
+        has_query_head = cfg.rsc.enabled and cfg.rsc.query == "head"
+        self.query_head = query_head(channels) if has_query_head else None
 
-    def forward(self, images: Tensor) -> CamMaps:
-        """Class maps of `images`, (B, 3, H, W) normalised."""
+    def forward(self, images: Tensor, querying: bool = False) -> CamMaps:
+        """Class maps of `images`, (B, 3, H, W) normalised; `querying` runs the head of queries.
+
+        A head that runs must take part in the loss: several processes wait for its gradients.
+        """
         features = self.backbone(images)  # (B, D, h, w)
         coarse = self.coarse_head(features)  # (B, C, h, w)
-        if not self.rsa.enabled:
-            return CamMaps(features, coarse, coarse)
-        context = aggregate(
+        final = self.final_head(self._with_context(features)) if self.rsa.enabled else coarse
+        has_head = querying and self.query_head is not None
+        queries = self.query_head(features) if has_head else features
+        return CamMaps(features, coarse, final, queries)
+
+    def _with_context(self, features: Tensor) -> Tensor:
+        """F̂ = [F ; F'], (B, 2D, h, w)."""
+        if self.rsa.attention == "parametric":
+            return self.aggregation(features, self.prototypes, self.prototypes_valid)
+        return aggregate(
             features,
             self.prototypes,
             self.prototypes_valid,
             scale=self.rsa.scale,
             temperature=self.rsa.temperature,
-        )  # (B, 2D, h, w)
-        return CamMaps(features, coarse, self.final_head(context))
+            null=self.rsa.null_prototype,
+        )
 
 
 def class_head(channels: int, classes: int, depth: int, width: int) -> nn.Sequential:
@@ -69,7 +86,39 @@ def class_head(channels: int, classes: int, depth: int, width: int) -> nn.Sequen
     for _ in range(depth):
         layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
         channels = width
-    layers.append(nn.Conv2d(channels, classes, 1))
+    return _initialised(*layers, nn.Conv2d(channels, classes, 1))
+
+
+def final_head(channels: int, classes: int, head: Head, rsa: Aggregation) -> nn.Sequential:
+    """F_CAM' of Eq. 10, from 2D = 2 × `channels` to the classes.
+
+    `per_class` heads, as the released code's, are groups of the same convolutions: each class has
+    filters that no other sees.
+    """
+    if rsa.heads == "shared":
+        return class_head(2 * channels, classes, head.depth, head.width)
+    layers: list[nn.Module] = [nn.Conv2d(2 * channels, channels, 1)]
+    groups = 1  # the first convolution of each class sees all channels
+    for _ in range(head.depth):
+        layers += [
+            nn.Conv2d(channels, classes * head.width, 3, padding=1, groups=groups),
+            nn.ReLU(),
+        ]
+        channels, groups = classes * head.width, classes
+    return _initialised(*layers, nn.Conv2d(channels, classes, 1, groups=groups))
+
+
+def query_head(channels: int) -> nn.Sequential:
+    """The released code's head for queries: 3×3 convolution, batch norm, ReLU, 3×3 convolution."""
+    return _initialised(
+        nn.Conv2d(channels, channels, 3, padding=1),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, padding=1),
+    )
+
+
+def _initialised(*layers: nn.Module) -> nn.Sequential:
     head = nn.Sequential(*layers)
     head.apply(normal_weights)
     return head

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rca.config import ConfigError, Section
 from rca.files import new_file
 
 Config = TypeVar("Config", bound=Section)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_weights(path: Path, network: nn.Module, classes: tuple[str, ...], cfg: Section) -> None:
@@ -51,3 +53,31 @@ def read_config(path: Path, kind: type[Config], classes: tuple[str, ...]) -> Con
     cfg = kind.model_validate(metadata["config"])
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     return cfg.model_copy(update={"backbone": backbone})
+
+
+def load_network(
+    path: Path,
+    build: Callable[[int, Config], Network],
+    kind: type[Config],
+    classes: Sequence[str],
+    stride: int | None = None,
+) -> Network:
+    """The trained network at `path`, ready for inference.
+
+    Args:
+        path: as `save_weights` wrote it.
+        build: number of classes and configuration → network.
+        kind: the configuration's section.
+        classes: that it must have been trained for.
+        stride: of the backbone, if not that of the training.
+
+    Raises:
+        ConfigError: as `read_config`.
+    """
+    cfg = read_config(path, kind, tuple(classes))
+    if stride:
+        backbone = cfg.backbone.model_copy(update={"stride": stride})
+        cfg = cfg.model_copy(update={"backbone": backbone})
+    network = build(len(classes), cfg)
+    network.load_state_dict(load_file(path))
+    return network.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from rca.config import Crf, PseudoLabels
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_image, write_label_map
-from rca.data.index import Record, read_training_index
+from rca.data.index import Record, left_to_label, read_training_index
 from rca.files import new_folder
 from rca.labels.crf import dense_crf
 from rca.labels.pool import ordered_map
@@ -19,10 +20,20 @@ from rca.labels.rules import label_map
 from rca.labels.scores import background_score, crf_scores
 from rca.progress import progress
 from rca.stages.pseudo_labels import Evidence, read_evidence, read_saliency, training_records
+from rca.state import STATE, resumable_folder, state_folder
 
 
-def run(cfg: Crf, rules: PseudoLabels, *, index: Path, cams: Path, labels: Path, out: Path) -> None:
-    """Write one refined label map per training image to `out`.
+def run(
+    cfg: Crf,
+    rules: PseudoLabels,
+    *,
+    index: Path,
+    cams: Path,
+    labels: Path,
+    out: Path,
+    state: Path = STATE,
+) -> None:
+    """Write one refined label map per training image to `out`; a killed run goes on.
 
     Args:
         cfg: the CRF; `method: none` copies `labels`.
@@ -31,6 +42,7 @@ def run(cfg: Crf, rules: PseudoLabels, *, index: Path, cams: Path, labels: Path,
         cams: folder of stage `infer_cam`.
         labels: folder of stage `pseudo_labels`.
         out: the folder to make; whole or absent.
+        state: where unfinished work is kept.
 
     Raises:
         DataError: an image, a CAM or a saliency map is missing or does not fit.
@@ -39,19 +51,34 @@ def run(cfg: Crf, rules: PseudoLabels, *, index: Path, cams: Path, labels: Path,
     """
     dataset = read_training_index(index)
     records = training_records(dataset, rules)
-    with new_folder(out) as folder:
-        if cfg.method == "none":
+    if cfg.method == "none":
+        with new_folder(out) as folder:
             _copy(records, labels, folder)
-            return
-        store = CamStore(cams / "train")
+        return
+    store = CamStore(cams / "train")
+    values = {"crf": cfg.model_dump(exclude={"processes"}), "rules": rules.model_dump()}
+    done = state_folder(state, "crf", out, values=values, files=_files(records, rules, index, cams))
+    names = [f"{record.image}.png" for record in records]
+    with resumable_folder(out, done, names) as folder:
+        left = left_to_label(folder, records)
         work = partial(
             _refine_and_write, cfg=cfg, rules=rules, folder=folder, palette=dataset.palette
         )
         evidence = (
-            (record.image, read_evidence(store, record, dataset.classes)) for record in records
+            (record.image, read_evidence(store, record, dataset.classes)) for record in left
         )
-        for _ in progress(ordered_map(work, evidence, cfg.processes), len(records), "refined"):
+        for _ in progress(ordered_map(work, evidence, cfg.processes), len(left), "refined"):
             pass
+
+
+def _files(records: list[Record], rules: PseudoLabels, index: Path, cams: Path) -> Iterator[Path]:
+    """What is read for the CRF."""
+    yield from index.iterdir()
+    yield from (cams / "train").iterdir()
+    for record in records:
+        yield record.file
+        if rules.background == "saliency":
+            yield record.saliency
 
 
 def refine(evidence: Evidence, image: np.ndarray, cfg: Crf, rules: PseudoLabels) -> np.ndarray:

@@ -1,79 +1,120 @@
 """Stage `infer_cam`: class activation maps of every image, over scales and flips.
 
-Training images get the maps of their tags. Validation images stand for images that nobody has
-tagged: they get the maps of the classes that the network itself finds in them.
+Training images get the maps of their tags, from the network or as training accumulated them (OAA).
+Validation images stand for images that nobody has tagged: they get the maps of the classes that the
+network itself finds in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from rca.config import Compute, InferCam, TrainCam
-from rca.data.cam_store import CamShard
+from rca.config import Compute, ConfigError, InferCam, TrainCam
+from rca.data.cam_store import CamShard, CamStore, is_shard
 from rca.data.images import read_image
-from rca.data.index import Index, read_index
+from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
-from rca.files import new_folder
 from rca.method.cams import image_scores, normalise_cams
 from rca.models.cam_network import CamNetwork
 from rca.models.multiscale import multiscale
-from rca.models.weights import read_config
+from rca.models.weights import load_network, read_config
 from rca.progress import progress
+from rca.state import STATE, resumable_folder, state_folder
 from rca.training.device import prepare
 
+log = logging.getLogger(__name__)
 
-def run(cfg: InferCam, compute: Compute, *, index: Path, weights: Path, out: Path) -> None:
+Maps = tuple[np.ndarray, np.ndarray]  # classes (N,), 0-based, and CAMs (N, h, w) from 0 to 1
+
+
+def run(
+    cfg: InferCam,
+    compute: Compute,
+    *,
+    index: Path,
+    weights: Path,
+    attention: Path,
+    out: Path,
+    state: Path = STATE,
+) -> None:
     """Write the CAMs of the classes that each image is tagged with, or thought to hold.
+
+    A killed run goes on after its last whole file.
 
     Args:
         cfg: section `infer_cam`.
         compute: device and threads.
         index: folder of the index.
         weights: `weights.safetensors` of `train_cam`.
+        attention: `attention.safetensors` of `train_cam`, read with `training_maps: accumulated`.
         out: folder that gets a CAM store per split.
+        state: where unfinished work is kept.
+
+    Raises:
+        ConfigError: accumulated maps are asked for, and the training did not accumulate.
+        DataError: an image's accumulated maps are missing.
     """
     data = read_index(index)
     device = prepare(compute)
-    network = load_network(weights, data.classes, cfg.network_stride)
+    network = load_network(weights, CamNetwork, TrainCam, data.classes, cfg.network_stride)
     network = network.to(device, memory_format=torch.channels_last)
-    with new_folder(out) as folder:
-        for split in ("train", "val"):
-            _write_split(network, data, split, cfg, device, folder / split)
 
-
-def _write_split(
-    network: CamNetwork, data: Index, split: str, cfg: InferCam, device: torch.device, out: Path
-) -> None:
-    records = data.split(split)
-    shard = CamShard(cfg.bits)
-    for number, record in enumerate(progress(records, len(records), f"CAMs of {split},")):
+    def of_network(record: Record) -> Maps:
         image = normalised(read_image(record.file)).to(device)
-        if split == "train":
+        if record.split == "train":
             present = data.tag_vector(record).to(device)
         else:
             present = predicted_classes(network, image, cfg)
-        size = (record.height, record.width)
-        shard.add(record.image, *image_cams(network, image, present, size, cfg))
-        if (number + 1) % cfg.shard_size == 0 or number + 1 == len(records):
-            shard.write(out / f"cams-{number // cfg.shard_size:05d}.safetensors")
+        return image_cams(network, image, present, (record.height, record.width), cfg)
+
+    training_maps = of_network
+    if cfg.training_maps == "accumulated":
+        training_maps = accumulated_maps(weights, attention, data)
+    machine = {"device": device.type, "threads": compute.threads}
+    values = {"section": cfg.model_dump(), **machine}
+    files = [weights, attention, *index.iterdir(), *(record.file for record in data.records)]
+    done = state_folder(state, "infer_cam", out, values=values, files=files)
+    shards = {
+        f"{split}/cams-{number:05d}.safetensors": records
+        for split in ("train", "val")
+        for number, records in enumerate(_pieces(data.split(split), cfg.shard_size))
+    }
+    with resumable_folder(out, done, list(shards)) as folder:
+        for name, records in shards.items():
+            if is_shard(folder / name, [record.image for record in records]):
+                log.info("%s was done before", name)
+                continue
             shard = CamShard(cfg.bits)
+            for record in progress(records, len(records), f"{name}, image"):
+                maps = training_maps if record.split == "train" else of_network
+                shard.add(record.image, *maps(record))
+            shard.write(folder / name)
 
 
-def load_network(weights: Path, classes: Sequence[str], stride: int | None = None) -> CamNetwork:
-    """The trained network, ready for inference at its own stride or at another."""
-    cfg = read_config(weights, TrainCam, tuple(classes))
-    if stride:
-        backbone = cfg.backbone.model_copy(update={"stride": stride})
-        cfg = cfg.model_copy(update={"backbone": backbone})
-    network = CamNetwork(len(classes), cfg)
-    network.load_state_dict(load_file(weights))
-    return network.eval()
+def _pieces(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
+    for start in range(0, len(records), size):
+        yield records[start : start + size]
+
+
+def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[Record], Maps]:
+    """How to get the maps that training accumulated of an image.
+
+    Raises:
+        ConfigError: the training did not accumulate.
+    """
+    if not read_config(weights, TrainCam, data.classes).attention.accumulate:
+        raise ConfigError(
+            "infer_cam.training_maps: accumulated needs train_cam.attention.accumulate: true; "
+            "train again with it"
+        )
+    store = CamStore(attention)
+    return lambda record: store.read(record.image)
 
 
 def predicted_classes(network: CamNetwork, image: Tensor, cfg: InferCam) -> Tensor:

@@ -5,33 +5,38 @@ On request the network's probabilities go through a dense CRF, as DeepLab's do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from rca.config import Compute, Crf, InferSeg, TrainSeg
 from rca.data.images import read_image, write_label_map
-from rca.data.index import Record, read_index
+from rca.data.index import Record, left_to_label, read_index
 from rca.data.views import normalised
-from rca.files import new_folder
 from rca.labels.crf import crf_labels
 from rca.labels.pool import ordered_map
 from rca.models.deeplab import DeepLab
 from rca.models.multiscale import multiscale
-from rca.models.weights import read_config
+from rca.models.weights import load_network
 from rca.progress import progress
+from rca.state import STATE, resumable_folder, state_folder
 from rca.training.device import prepare
 
 
 def run(
-    cfg: InferSeg, crf: Crf, compute: Compute, *, index: Path, weights: Path, out: Path
+    cfg: InferSeg,
+    crf: Crf,
+    compute: Compute,
+    *,
+    index: Path,
+    weights: Path,
+    out: Path,
+    state: Path = STATE,
 ) -> None:
-    """Write one label map per validation image.
+    """Write one label map per validation image; a killed run goes on.
 
     Args:
         cfg: section `infer_seg`.
@@ -40,27 +45,28 @@ def run(
         index: folder of the index.
         weights: `weights.safetensors` of `train_seg`.
         out: folder that gets `<image>.png`.
+        state: where unfinished work is kept.
     """
     data = read_index(index)
-    device = prepare(compute)
-    network = load_network(weights, data.classes).to(device, memory_format=torch.channels_last)
     records = data.split("val")
-    scored = ((record.image, _score(network, record, cfg, device)) for record in records)
-    if cfg.crf:
-        labels = ordered_map(partial(crf_labels, cfg=crf), scored, crf.processes)
-    else:
-        labels = (probabilities.argmax(0).astype(np.uint8) for _, (_, probabilities) in scored)
-    with new_folder(out) as folder:
-        shown = progress(labels, len(records), "masks of val,")
-        for record, marks in zip(records, shown, strict=True):
+    device = prepare(compute)
+    network = load_network(weights, DeepLab, TrainSeg, data.classes)
+    network = network.to(device, memory_format=torch.channels_last)
+    refining = crf.model_dump(exclude={"processes"}) if cfg.crf else None
+    machine = {"device": device.type, "threads": compute.threads}
+    values = {"section": cfg.model_dump(), "crf": refining, **machine}
+    files = [weights, *index.iterdir(), *(record.file for record in records)]
+    done = state_folder(state, "infer_seg", out, values=values, files=files)
+    with resumable_folder(out, done, [f"{record.image}.png" for record in records]) as folder:
+        left = left_to_label(folder, records)
+        scored = ((record.image, _score(network, record, cfg, device)) for record in left)
+        if cfg.crf:
+            labels = ordered_map(partial(crf_labels, cfg=crf), scored, crf.processes)
+        else:
+            labels = (probabilities.argmax(0).astype(np.uint8) for _, (_, probabilities) in scored)
+        shown = progress(labels, len(left), "masks of val,")
+        for record, marks in zip(left, shown, strict=True):
             write_label_map(folder / f"{record.image}.png", marks, data.palette)
-
-
-def load_network(weights: Path, classes: Sequence[str]) -> DeepLab:
-    """The trained network, ready for inference."""
-    network = DeepLab(len(classes), read_config(weights, TrainSeg, tuple(classes)))
-    network.load_state_dict(load_file(weights))
-    return network.eval()
 
 
 def _score(

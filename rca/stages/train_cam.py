@@ -1,64 +1,169 @@
-"""Stage `train_cam`: train the classification network, with RSC and RSA as configured."""
+"""Stage `train_cam`: train the classification network, with RSC, RSA and OAA as configured."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rca.config import Compute, TrainCam
-from rca.data.datasets import TrainingBatches, TrainingImages
-from rca.data.index import read_training_index
+from rca.data.cam_store import CamShard
+from rca.data.datasets import Example, Seeds, TrainingBatches, TrainingImages
+from rca.data.index import Index, read_training_index
 from rca.files import new_folder
+from rca.method.accumulation import AttentionStore, attention_drop
+from rca.method.cams import image_scores, normalise_cams
 from rca.method.memory import MemoryBank
 from rca.method.objective import ObjectiveSettings, memorise, rca_losses
-from rca.method.prototypes import fit_prototypes
+from rca.method.placement import to_image, to_view
+from rca.method.prototypes import fit_prototypes, random_prototypes
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
+from rca.state import STATE, state_folder
+from rca.training.checkpoint import Checkpoints, Part, RandomState
 from rca.training.device import prepare
-from rca.training.loop import Step, train, write_history
+from rca.training.distributed import (
+    gather,
+    is_first,
+    processes,
+    rank,
+    session,
+    take_maximum,
+)
+from rca.training.form import autocast, loss_scaler, training_form, traits
+from rca.training.loop import train, write_history
 from rca.training.optimiser import build_optimiser
-from rca.training.seeds import derive_seed, generator
+from rca.training.seeds import derive_seed, generator, global_seed
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path) -> None:
+@dataclass(frozen=True)
+class Parts:
+    """What a training changes.
+
+    Attributes:
+        network: the classification network, the prototypes in it.
+        memory: M of Eq. 3.
+        attention: the accumulated maps; None without OAA.
+        images: names of the training images, by position.
+        mixup: draws the partners and their shares; begun anew each epoch.
+    """
+
+    network: CamNetwork
+    memory: MemoryBank
+    attention: AttentionStore | None
+    images: Sequence[str]
+    mixup: torch.Generator
+
+    def named(self) -> dict[str, Part]:
+        """As parts of a checkpoint."""
+        named = {
+            "network": self.network,
+            "memory": self.memory,
+            "mixup": RandomState(self.mixup),
+        }
+        return named if self.attention is None else {**named, "attention": Combined(self.attention)}
+
+
+class Combined:
+    """The accumulated maps of all processes as a part of a checkpoint."""
+
+    def __init__(self, attention: AttentionStore) -> None:
+        self.attention = attention
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The maps of all processes; afterwards each has them."""
+        combine(self.attention)
+        return self.attention.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from there."""
+        self.attention.load_state_dict(state)
+
+
+def run(
+    cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path, state: Path = STATE
+) -> None:
     """Train on the index's training images and tags; masks and validation images are out of reach.
+
+    A killed training goes on.
 
     Args:
         cfg: section `train_cam`.
         compute: device and threads.
         seed: of every random choice.
         index: folder of the index.
-        out: folder that gets `weights.safetensors` and `history.csv`.
+        out: folder that gets `weights.safetensors`, `history.csv` and `attention.safetensors`, the
+            accumulated maps in the form of a CAM store; without OAA it holds none.
+        state: where checkpoints are kept.
     """
     data = read_training_index(index)
-    records = data.split("train")
-    tags = torch.stack([data.tag_vector(record) for record in records])
     device = prepare(compute)
     seeds = partial(generator, seed, "train_cam")
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(seed, "train_cam", "weights"))
-        network = CamNetwork(len(data.classes), cfg)
+    with session(device), global_seed(derive_seed(seed, "train_cam", "weights"), device):
+        parts = build(cfg, data, seeds("memory"), device)
+        values = {"section": cfg.model_dump(mode="json"), "seed": seed, **traits(compute, device)}
+        files = [*index.iterdir(), *cfg.backbone.files()]
+        files += [record.file for record in data.split("train")]
+        folder = state_folder(state, "train_cam", out, values=values, files=files)
+        checkpoints = Checkpoints(folder, compute.checkpoint_steps, parts.named())
+        with checkpoints.listening():
+            history = train(
+                partial(begin_epoch, parts, cfg, seeds),
+                partial(
+                    _step, parts, training_form(parts.network, compute, device), cfg, compute, seeds
+                ),
+                _batches(cfg, compute, data, seeds),
+                build_optimiser(parts.network, cfg.optimiser),
+                cfg.optimiser,
+                cfg.epochs,
+                checkpoints,
+                loss_scaler(compute, device),
+            )
+            combine(parts.attention)
+            if is_first():
+                _write(out, parts, history, data, cfg)
+        checkpoints.remove()
+
+
+def build(cfg: TrainCam, data: Index, noise: torch.Generator, device: torch.device) -> Parts:
+    """Network, memory and attention as they are before training, on `device`."""
+    network = CamNetwork(len(data.classes), cfg)
     network = network.to(device, memory_format=torch.channels_last).train()
-    memory = MemoryBank(len(data.classes), cfg.memory.slots, network.backbone.channels).to(device)
-    optimiser = build_optimiser(network, cfg.optimiser)
-    images = TrainingImages(records, tags, cfg.view, seeds)
-    batches = TrainingBatches(images, cfg.batch_size, compute.workers)
+    memory = MemoryBank(
+        len(data.classes),
+        cfg.memory.slots,
+        network.backbone.channels,
+        cfg.memory.update,
+        cfg.memory.momentum,
+        noise,
+    )
+    images = [record.image for record in data.split("train")]
+    attention = None
+    if cfg.attention.accumulate:
+        attention = AttentionStore(images, _tags(data), (cfg.attention.size,) * 2).to(device)
+    return Parts(network, memory.to(device), attention, images, torch.Generator())
 
-    def begin_epoch(epoch: int) -> Step:
-        if cfg.rsa.enabled and epoch >= cfg.rsa.start_epoch:
-            _refit_prototypes(network, memory, seeds("prototypes", epoch))
-        return partial(_step, network, memory, settings(cfg), epoch, seeds("mixup", epoch))
 
-    history = train(begin_epoch, batches, optimiser, cfg.optimiser, cfg.epochs)
-    with new_folder(out) as folder:
-        save_weights(folder / "weights.safetensors", network, data.classes, cfg)
-        write_history(folder / "history.csv", history)
+def combine(attention: AttentionStore | None) -> None:
+    """Give each process the maps that all of them accumulated."""
+    if attention is not None:
+        take_maximum(attention.maps)
+        take_maximum(attention.seen)
+
+
+def begin_epoch(parts: Parts, cfg: TrainCam, seeds: Seeds, epoch: int) -> None:
+    """What an epoch finds: the prototypes of the memory as it is, and a random state of its own."""
+    combine(parts.attention)
+    parts.mixup.set_state(seeds("mixup", epoch).get_state())
+    if cfg.rsa.enabled and epoch >= cfg.rsa.start_epoch:
+        refit_prototypes(parts, cfg, epoch, seeds)
 
 
 def settings(cfg: TrainCam) -> ObjectiveSettings:
@@ -71,36 +176,120 @@ def settings(cfg: TrainCam) -> ObjectiveSettings:
         temperature=cfg.rsc.temperature,
         beta=cfg.rsc.beta,
         gate=cfg.memory.gate,
+        region_rule=cfg.rsc.region_rule,
+        region_fraction=cfg.rsc.region_fraction,
+        memory_pooling=cfg.memory.pooling,
+        partner=cfg.rsc.partner,
+        normalise_first=cfg.rsc.normalise_first,
+        exclude_partner=cfg.rsc.exclude_partner,
+        form=cfg.rsc.form,
+        sum_images=cfg.rsc.sum_images,
     )
 
 
-def _step(
-    network: CamNetwork,
-    memory: MemoryBank,
-    objective: ObjectiveSettings,
-    epoch: int,
-    draws: torch.Generator,
-    batch: tuple[Tensor, Tensor, Tensor],
-) -> dict[str, Tensor]:
-    device = memory.rows.device
-    images, tags = batch[0].to(device, memory_format=torch.channels_last), batch[1].to(device)
-    maps = network(images)
-    parts = (maps.features, maps.coarse, maps.final, tags, memory, objective)
-    losses = rca_losses(*parts, epoch=epoch, generator=draws)
-    memorise(*parts)
-    return losses
-
-
-def _refit_prototypes(network: CamNetwork, memory: MemoryBank, draws: torch.Generator) -> None:
-    """K-means over the memory, from where the prototypes were; once an epoch."""
-    prototypes, valid = fit_prototypes(
-        memory.rows,
-        memory.filled,
-        network.rsa.prototypes,
-        generator=draws,
-        previous=network.prototypes,
-        previous_valid=network.prototypes_valid,
-    )
+def refit_prototypes(parts: Parts, cfg: TrainCam, epoch: int, seeds: Seeds) -> None:
+    """Prototypes of the memory as it is, once an epoch; K-means begins where they were."""
+    network, memory, rule = parts.network, parts.memory, cfg.rsa.prototype_rule
+    if rule == "kmeans":
+        prototypes, valid = fit_prototypes(
+            memory.rows,
+            memory.filled,
+            cfg.rsa.prototypes,
+            generator=seeds("prototypes", epoch),
+            previous=network.prototypes,
+            previous_valid=network.prototypes_valid,
+        )
+    else:
+        # The same draw each epoch: a control must not differ from K-means by its unrest.
+        prototypes, valid = random_prototypes(
+            memory.rows, memory.filled, cfg.rsa.prototypes, seeds("prototypes"), rule
+        )
     network.prototypes.copy_(prototypes)
     network.prototypes_valid.copy_(valid)
     log.info("prototypes of %d of %d classes", int(valid.any(1).sum()), len(valid))
+
+
+def _step(
+    parts: Parts,
+    network: nn.Module,
+    cfg: TrainCam,
+    compute: Compute,
+    seeds: Seeds,
+    batch: Example,
+    epoch: int,
+    share: float,
+) -> dict[str, Tensor]:
+    device = parts.memory.rows.device
+    pixels = batch.pixels.to(device, memory_format=torch.channels_last)
+    tags, boxes = batch.tags.to(device), batch.boxes.to(device)
+    images = [parts.images[position] for position in batch.positions.tolist()]
+    accumulating = parts.attention is not None and epoch >= cfg.attention.start_epoch
+    if accumulating and cfg.attention.drop:
+        draws = [seeds("drop", epoch, image) for image in images]
+        pixels = _erase_seen(pixels, images, boxes, parts.attention, cfg, draws)
+    objective = settings(cfg)
+    contrasting = objective.contrast and epoch >= objective.contrast_start_epoch
+    with autocast(compute, device):
+        maps = network(pixels, contrasting)
+    features, coarse, final, queries = (value.float() for value in vars(maps).values())
+    losses = rca_losses(
+        queries, coarse, final, tags, parts.memory, objective, epoch, parts.mixup, gather
+    )
+    if epoch >= cfg.memory.start_epoch:
+        memorise(features, coarse, final, tags, parts.memory, objective, gather)
+    if accumulating:
+        final = final.detach()
+        parts.attention.update(
+            images,
+            to_image(final, boxes, (cfg.attention.size,) * 2),
+            tags,
+            image_scores(final),
+            cfg.attention.gate,
+            missing_too=cfg.attention.fill_missing and epoch + 1 == cfg.epochs,
+        )
+    return {name: share * value for name, value in losses.items()}
+
+
+def _erase_seen(
+    pixels: Tensor,
+    images: Sequence[str],
+    boxes: Tensor,
+    attention: AttentionStore,
+    cfg: TrainCam,
+    draws: Sequence[torch.Generator],
+) -> Tensor:
+    """OAA++: the views without what their images have been recognised by in earlier epochs."""
+    cells = (-(-cfg.view.size // cfg.backbone.stride),) * 2
+    seen = to_view(attention.get(images), boxes, cells)
+    return attention_drop(
+        pixels, seen, draws, cfg.attention.drop_threshold, cfg.attention.drop_probability
+    )
+
+
+def _tags(data: Index) -> Tensor:
+    """Tags of the training images, (I, C)."""
+    return torch.stack([data.tag_vector(record) for record in data.split("train")])
+
+
+def _batches(cfg: TrainCam, compute: Compute, data: Index, seeds: Seeds) -> TrainingBatches:
+    images = TrainingImages(data.split("train"), _tags(data), cfg.view, seeds)
+    return TrainingBatches(images, cfg.batch_size, compute.workers, rank(), processes())
+
+
+def _write(
+    out: Path, parts: Parts, history: list[dict[str, float]], data: Index, cfg: TrainCam
+) -> None:
+    with new_folder(out) as folder:
+        save_weights(folder / "weights.safetensors", parts.network, data.classes, cfg)
+        write_history(folder / "history.csv", history)
+        _write_attention(folder / "attention.safetensors", parts.attention, _tags(data))
+
+
+def _write_attention(path: Path, attention: AttentionStore | None, tags: Tensor) -> None:
+    """The accumulated maps of each image's tags, each scaled to a maximum of 1."""
+    shard = CamShard(bits=16)
+    if attention is not None:
+        for image, present in zip(attention.index, tags.bool(), strict=True):
+            maps = normalise_cams(attention.get([image]))[0].cpu()
+            shard.add(image, present.nonzero()[:, 0].numpy(), maps[present].numpy())
+    shard.write(path)

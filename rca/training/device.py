@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import torch
 
@@ -12,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare(compute: Compute) -> torch.device:
-    """Set the number of CPU threads and return the device.
+    """Set the number of CPU threads and return the device; under `torchrun` this process's own.
 
     Raises:
         ConfigError: `cuda` is asked for and there is none.
@@ -22,7 +23,9 @@ def prepare(compute: Compute) -> torch.device:
         raise ConfigError("compute.device: cuda is asked for, but torch sees no CUDA device")
     use_cuda = compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
     if use_cuda:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
         log.info("on %s", torch.cuda.get_device_name())
-        return torch.device("cuda")
+        return device
     log.info("on the CPU with %d threads", compute.threads)
     return torch.device("cpu")

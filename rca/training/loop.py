@@ -7,6 +7,7 @@ import io
 import logging
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,12 +17,16 @@ from torch import Tensor
 from rca.config import Optimiser
 from rca.files import write_text
 from rca.progress import progress
+from rca.training.checkpoint import Checkpoints
+from rca.training.distributed import gather, processes, rank, total
 from rca.training.optimiser import base_rate, set_rate
 
 log = logging.getLogger(__name__)
 
 
-Step = Callable[[Any], dict[str, Tensor]]  # batch → losses by name; `loss` is minimised
+# (batch, epoch, share) → losses by name, summed over all processes; `loss` is minimised.
+# `share` is the part of the batch's images that this process holds.
+Step = Callable[[Any, int, float], dict[str, Tensor]]
 
 
 class Batches(Protocol):
@@ -29,48 +34,104 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __call__(self, epoch: int) -> Iterable[Any]:
-        """The batches of `epoch`, 0-based."""
+    def __call__(self, epoch: int, first: int) -> Iterable[Any]:
+        """The batches of `epoch`, 0-based, from number `first` on."""
+
+    def share(self, number: int) -> float:
+        """How much of the images of batch `number` this process gets; 1 if it is the only one."""
+
+
+@dataclass
+class Position:
+    """How far a training has come.
+
+    Attributes:
+        epoch: 0-based.
+        batch: batches of this epoch that are done.
+        sums: of each loss over them.
+        history: mean of each loss, for each epoch before.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a part of a checkpoint; of the sums one row a process."""
+        return {**vars(self), "sums": {name: gather(s[None]) for name, s in self.sums.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where another was."""
+        vars(self).update(state)
+        self.sums = {name: rows[rank()] for name, rows in self.sums.items()}
+
+    def count(self, losses: dict[str, Tensor]) -> None:
+        """One more batch is done."""
+        self.batch += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+
+    def close_epoch(self) -> dict[str, float]:
+        """The epoch's means, put into the history."""
+        means = {name: float(total(value)) / self.batch for name, value in self.sums.items()}
+        self.history.append(means)
+        self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
+        return means
 
 
 def train(
-    begin_epoch: Callable[[int], Step],
+    begin_epoch: Callable[[int], None],
+    step: Step,
     batches: Batches,
     optimiser: torch.optim.Optimizer,
     cfg: Optimiser,
     epochs: int,
+    checkpoints: Checkpoints,
+    scaler: torch.amp.GradScaler,
 ) -> list[dict[str, float]]:
-    """Minimise the loss over `epochs`.
+    """Minimise the loss over `epochs`, from the last checkpoint on.
 
     Args:
-        begin_epoch: what is to be done before an epoch (0-based), and the step to take in it.
+        begin_epoch: what is to be done before an epoch (0-based).
+        step: the losses of a batch.
         batches: of each epoch.
         optimiser: as `build_optimiser` makes it.
-        cfg: its configuration, for the schedule.
+        cfg: its configuration, for the schedule and the accumulation.
         epochs: passes over the data.
+        checkpoints: of all that changes.
+        scaler: of the loss, for float16.
 
     Returns:
         The mean of each loss, per epoch.
 
     Raises:
         FloatingPointError: the loss is no longer a number.
+        SystemExit: a signal asked to stop; a checkpoint is written.
     """
-    history = []
-    for epoch in range(epochs):
-        step = begin_epoch(epoch)
-        sums: dict[str, Tensor] = {}
+    at = Position()
+    checkpoints.restore(position=at, optimiser=optimiser, scaler=scaler)
+    for epoch in range(at.epoch, epochs):
+        if at.batch == 0:
+            begin_epoch(epoch)
         title = f"epoch {epoch + 1}/{epochs}, step"
-        for number, batch in enumerate(progress(batches(epoch), len(batches), title)):
-            set_rate(optimiser, base_rate(cfg, epoch + number / len(batches), epochs))
-            losses = step(batch)
-            optimiser.zero_grad(set_to_none=True)
-            losses["loss"].backward()
-            optimiser.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.detach()
-        history.append({name: float(value) / len(batches) for name, value in sums.items()})
-        _report(epoch, epochs, history[-1])
-    return history
+        left = progress(batches(epoch, at.batch), len(batches) - at.batch, title)
+        for number, batch in enumerate(left, start=at.batch):
+            first = number - number % cfg.accumulate  # of those that share a step
+            group = min(cfg.accumulate, len(batches) - first)
+            losses = step(batch, epoch, batches.share(number))
+            # DistributedDataParallel takes the mean of the processes' gradients.
+            scaler.scale(losses["loss"] * (processes() / group)).backward()
+            at.count(losses)
+            if number + 1 == first + group:
+                set_rate(optimiser, base_rate(cfg, epoch + first / len(batches), epochs))
+                scaler.step(optimiser)
+                scaler.update()
+                optimiser.zero_grad(set_to_none=True)
+                if at.batch == len(batches):
+                    _report(epoch, epochs, at.close_epoch())
+                checkpoints.after_step(epoch * len(batches) + number + 1)
+    return at.history
 
 
 def _report(epoch: int, epochs: int, losses: dict[str, float]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -16,3 +18,16 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
     """A CPU generator of its own for each purpose."""
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
+
+
+@contextmanager
+def global_seed(seed: int, device: torch.device) -> Iterator[torch.Generator]:
+    """Seed what takes no generator, initial weights and dropout; leave torch as it was before.
+
+    Yields:
+        The generator that dropout draws from on `device`.
+    """
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng([device] if cuda else []):
+        torch.manual_seed(seed)
+        yield torch.cuda.default_generators[device.index] if cuda else torch.default_generator

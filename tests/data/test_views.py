@@ -33,7 +33,8 @@ def test_normalised__imagenets_statistics():
 
 def test_training_view__square_keeps_the_whole_image():
     image, labels = gradient()
-    view, marks = training_view(image, labels, View(mode="square", size=20, **PLAIN), draws())
+    view, marks, box = training_view(image, labels, View(mode="square", size=20, **PLAIN), draws())
+    assert box.tolist() == [0, 0, 1, 1]
     assert view.shape == (3, 20, 20)
     expected = labels[np.arange(20) * 30 // 20 + 0][:, np.arange(20) * 2]
     assert set(np.unique(marks)) == set(np.unique(labels))
@@ -44,7 +45,7 @@ def test_training_view__square_keeps_the_whole_image():
 def test_training_view__crop_moves_image_and_labels_together(seed):
     image, labels = gradient(area=100)  # large, so that borders hardly count
     cfg = View(mode="crop", size=96, scale=(0.8, 1.6), jitter=0, hue=0, flip=True)
-    view, marks = training_view(image, labels, cfg, draws(seed))
+    view, marks, _ = training_view(image, labels, cfg, draws(seed))
     inside = marks != 255
     near = (grey(view) - marks * 20).abs()[inside] < 5
     assert near.float().mean() > 0.9
@@ -53,7 +54,8 @@ def test_training_view__crop_moves_image_and_labels_together(seed):
 def test_training_view__crop_pads_with_mean_colour_and_255():
     image, labels = gradient()
     cfg = View(mode="crop", size=60, scale=(0.5, 0.5), **PLAIN)
-    view, marks = training_view(image, labels, cfg, draws())
+    view, marks, box = training_view(image, labels, cfg, draws())
+    assert box.tolist() == [0, 0, 1.5, 2]
     assert (marks[:30, :40] != 255).all()
     assert (marks[30:] == 255).all()
     assert (view[:, 30:] == 0).all()

@@ -153,15 +153,16 @@ def test_attention_drop__erases_what_is_above_the_threshold_in_any_class() -> No
     attention = torch.zeros(1, 2, 2, 2)
     attention[0, 0, 0, 1], attention[0, 1, 1, 0], attention[0, 1, 1, 1] = 0.61, 1.0, 0.6
     images = torch.full((1, 3, 4, 6), 2.0)
-    dropped = attention_drop(images, attention, seeded(), probability=1.0)
+    dropped = attention_drop(images, attention, [seeded()], probability=1.0)
     expected = torch.tensor([[2.0, 0.0], [0.0, 2.0]]).repeat_interleave(2, 0)
     assert torch.equal(dropped[0], expected.repeat_interleave(3, 1).expand(3, 4, 6))
-    assert torch.equal(attention_drop(images, attention, seeded(), probability=0.0), images)
+    assert torch.equal(attention_drop(images, attention, [seeded()], probability=0.0), images)
 
 
 def test_attention_drop__tosses_a_coin_for_each_image() -> None:
     images, attention = torch.ones(400, 1, 1, 1), torch.ones(400, 2, 1, 1)
-    one, two = (attention_drop(images, attention, seeded(4)).flatten() for _ in range(2))
+    draws = [[seeded(number) for number in range(400)] for _ in range(2)]
+    one, two = (attention_drop(images, attention, each).flatten() for each in draws)
     assert torch.equal(one, two)
     assert set(one.tolist()) == {0.0, 1.0}
     assert 160 < one.sum() < 240

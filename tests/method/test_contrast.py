@@ -11,7 +11,7 @@ from rca.method.contrast import info_nce, region_contrast
 from rca.method.mixup import mix_regions
 
 C, M, D = 4, 5, 6
-FORMS = ["paper", "supcon"]
+FORMS = ["paper", "supcon", "clamped"]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -55,10 +55,14 @@ def naive_info_nce(
     negatives = [exponential(row) for c in others for row in rows(c)]
     if not positives or not negatives:
         return 0.0
-    return sum(
-        -math.log(p / (sum(negatives) + (p if form == "paper" else sum(positives))))
-        for p in positives
-    ) / len(positives)
+
+    def denominator(p: float) -> float:
+        if form == "supcon":
+            return sum(negatives) + sum(positives)
+        floor = 1e-4 * max(positives + negatives) if form == "clamped" else 0.0
+        return max(sum(negatives) + p, floor)
+
+    return sum(-math.log(p / denominator(p)) for p in positives) / len(positives)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -102,6 +106,23 @@ def test_info_nce__forms_differ_once_there_are_two_positives() -> None:
     assert supcon[3] == pytest.approx(paper[3].item())  # one positive
 
 
+def test_info_nce__the_clamp_is_felt_where_one_positive_dominates() -> None:
+    memory = torch.eye(3).double()[:2, None].repeat(1, 2, 1)
+    memory[0, 1] = torch.tensor([0.0, 0, 1])  # a positive that the query is far from
+    filled = torch.ones(2, 2, dtype=torch.bool)
+    query, label = torch.tensor([[1.0, 0, 0]]).double(), torch.tensor([0])
+    # Exponentials: 1 of the near positive, e of the far one and of each of two negatives.
+    for t, far in ((0.2, math.exp(-5)), (0.07, math.exp(-1 / 0.07))):
+        paper, clamped = (
+            info_nce(query, label, memory, filled, t, form=form).item()
+            for form in ("paper", "clamped")
+        )
+        near_term = math.log(1 + 2 * far)
+        assert paper == pytest.approx((near_term + math.log(3)) / 2)
+        floor = math.log(max(3 * far, 1e-4) / far)
+        assert clamped == pytest.approx((near_term + floor) / 2)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("lacking", ["positives", "negatives", "everything"])
 def test_info_nce__nothing_to_contrast_gives_zero_loss_and_gradient(
@@ -142,7 +163,9 @@ def test_info_nce__stays_finite_where_exponentials_overflow(form: str) -> None:
     for r, label in enumerate(labels.tolist()):
         own = similar[r, label][filled[label]]
         rest = torch.cat([similar[r, c][filled[c]] for c in range(C) if c != label]).max()
-        top = torch.maximum(rest, own) if form == "paper" else torch.maximum(rest, own.max())
+        top = torch.maximum(rest, own.max() if form == "supcon" else own)
+        if form == "clamped":
+            top = torch.maximum(top, torch.maximum(rest, own.max()) + math.log(1e-4))
         assert losses[r].item() == pytest.approx((top - own).mean().item(), rel=1e-4, abs=1e-2)
 
 
@@ -216,7 +239,7 @@ def test_info_nce__falls_as_the_query_nears_its_class() -> None:
 
 def test_info_nce__refuses_unknown_forms() -> None:
     memory, filled = a_memory()
-    with pytest.raises(ValueError, match="InfoNCE form 'cpc': use 'paper' or 'supcon'"):
+    with pytest.raises(ValueError, match="InfoNCE form 'cpc': use 'paper', 'supcon'"):
         info_nce(unit(normal(1, D)), torch.tensor([0]), memory, filled, form="cpc")
 
 

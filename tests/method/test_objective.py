@@ -76,6 +76,7 @@ def test_objective_settings__defaults_are_the_paper_s_and_the_released_code_s() 
         "beta": 8.0,
         "gate": 0.7,
         "region_rule": "softmax_mean",
+        "region_fraction": 0.3,
         "memory_pooling": "independent",
         "partner": "other_class",
         "normalise_first": False,

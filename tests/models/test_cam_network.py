@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rca.config import Aggregation, Backbone, ConfigError, Head, TrainCam
-from rca.models.cam_network import CamNetwork
+from rca.config import Aggregation, Backbone, ConfigError, Contrast, Head, TrainCam
+from rca.models.cam_network import CamNetwork, final_head
 from rca.models.weights import read_config, save_weights
 
 BACKBONE = Backbone(name="mobilenet_v2", stride=16, weights="none")
@@ -43,6 +43,45 @@ def test_forward__prototypes_change_the_final_map_and_not_the_coarse_one():
         after = net(image)
     assert torch.equal(before.coarse, after.coarse)
     assert not torch.allclose(before.final, after.final)
+
+
+def test_forward__parametric_aggregation_is_learned():
+    net = network(prototypes=3, attention="parametric").train()
+    net.prototypes.normal_()
+    net.prototypes_valid.fill_(True)
+    net(torch.randn(1, 3, 32, 32)).final.sum().backward()
+    gradients = [parameter.grad for parameter in net.aggregation.parameters()]
+    assert all(gradient.abs().sum() > 0 for gradient in gradients)
+    assert not hasattr(network(prototypes=3), "aggregation")
+
+
+def test_final_head__per_class_is_a_head_for_each_class():
+    head = final_head(4, 3, Head(depth=2, width=5), Aggregation(heads="per_class"))
+    context = torch.randn(2, 8, 6, 6)
+    reduced, maps = head[0](context), head(context)
+    for label in range(3):
+        x = reduced
+        for layer in head[1:]:
+            if isinstance(layer, torch.nn.Conv2d):
+                rows = len(layer.weight) // 3  # this class's filters
+                own = slice(label * rows, (label + 1) * rows)
+                x = torch.nn.functional.conv2d(
+                    x, layer.weight[own], layer.bias[own], padding=layer.padding
+                )
+            else:
+                x = layer(x)
+        torch.testing.assert_close(maps[:, label : label + 1], x)
+
+
+def test_forward__queries_have_a_head_of_their_own_in_training_only():
+    cfg = TrainCam(backbone=BACKBONE, head=Head(depth=0), rsc=Contrast(query="head"))
+    net, image = CamNetwork(2, cfg), torch.randn(2, 3, 32, 32)
+    maps = net.train()(image)
+    assert maps.queries.shape == maps.features.shape
+    assert not torch.equal(maps.queries, maps.features)
+    with torch.no_grad():
+        maps = net.eval()(image)
+    assert maps.queries is maps.features
 
 
 def test_weights__come_back_with_prototypes_and_configuration(tmp_path):

@@ -23,7 +23,15 @@ def data(tmp_path) -> LabelData:
 
 def run(data, out, cfg=SERIAL, rules=RULES, labels=None):
     labels = labels or data.root / "pseudo_labels"
-    crf.run(cfg, rules, index=data.index, cams=data.cams, labels=labels, out=out)
+    crf.run(
+        cfg,
+        rules,
+        index=data.index,
+        cams=data.cams,
+        labels=labels,
+        out=out,
+        state=data.root / "state",
+    )
     return {path.stem: read_mask(path) for path in out.iterdir()}
 
 
@@ -72,7 +80,7 @@ def test_run__bad_image_is_named_and_leaves_nothing(data, tmp_path):
     with pytest.raises(DataError, match=r"three\.png: cannot be decoded") as caught:
         run(data, tmp_path / "out" / "crf")
     assert caught.value.__notes__ == ["while working on three"]
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out" / "crf").exists()
 
 
 def test_run__image_of_another_size_is_an_error(data, tmp_path):
@@ -90,3 +98,31 @@ def test_run__none_copies_the_labels(data, tmp_path):
 def test_run__none_without_labels_is_an_error(data, tmp_path):
     with pytest.raises(DataError, match=r"one\.png: no such label map; run `rca pseudo-labels`"):
         run(data, tmp_path / "out", Crf(method="none"))
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+def test_run__killed_goes_on_where_it_was(data, tmp_path, monkeypatch, truncated):
+    run(data, tmp_path / "undisturbed")
+    refined = []
+
+    def refine(evidence, *arguments):
+        if len(refined) == 2:
+            raise KeyboardInterrupt
+        refined.append(evidence.record.image)
+        return undisturbed(evidence, *arguments)
+
+    undisturbed = crf.refine
+    monkeypatch.setattr(crf, "refine", refine)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "killed")
+    assert not (tmp_path / "killed").exists()
+    first, _ = sorted((data.root / "state").rglob("*.png"))
+    if truncated:
+        first.write_bytes(first.read_bytes()[:-20])
+    done = refined.copy()
+    refined.clear()
+    run(data, tmp_path / "killed")
+
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+    assert sorted(done + refined) == sorted(["one", "two", "three", *[first.stem] * truncated])
+    assert not list((data.root / "state").rglob("*.png"))

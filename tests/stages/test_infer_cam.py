@@ -12,7 +12,9 @@ CFG = InferCam(size=8, scales=[1.0], flip=False, stride=2, presence=0.5)
 
 def network_of(maps: torch.Tensor):
     """A network whose class maps are always `maps`, (C, h, w)."""
-    return lambda views: CamMaps(views, maps[None], maps[None].expand(len(views), -1, -1, -1))
+    return lambda views: CamMaps(
+        views, maps[None], maps[None].expand(len(views), -1, -1, -1), views
+    )
 
 
 def test_predicted_classes__those_above_the_presence_threshold():

@@ -56,6 +56,28 @@ def test_segmentation_loss__all_ignored_is_zero_with_zero_gradient(balanced):
 
 
 @pytest.mark.parametrize("balanced", [False, True])
+def test_segmentation_loss__parts_of_processes_add_up_to_the_whole(balanced):
+    logits, labels = batch()
+    labels[1, 2:] = 0  # the images differ in their counts
+    whole = segmentation_loss(logits, labels, balanced)
+    parts = []
+    for image in (0, 1):
+        # What the counts of both are, in the order in which they are asked for.
+        counts = iter(label_counts(labels, balanced))
+        parts.append(
+            segmentation_loss(
+                logits[[image]], labels[[image]], balanced, lambda _, left=counts: next(left)
+            )
+        )
+    assert sum(parts).item() == pytest.approx(whole.item())
+
+
+def label_counts(labels, balanced):
+    background, known = (labels == 0).sum(), (labels != 255).sum()
+    return [background, known - background] if balanced else [known]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
 def test_segmentation_loss__gradient(balanced):
     logits, labels = batch()
     logits.requires_grad_()

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 COMMANDS = typer.main.get_command(cli.app).commands
 # What every stage stands on; dvc.yaml says why it is no dependency.
-GROUND = {"rca", "rca.config", "rca.files", "rca.progress"}
+GROUND = {"rca", "rca.config", "rca.files", "rca.progress", "rca.state"}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_deps__hold_every_path_of_the_command(stages, name):
     inputs = [
         value.as_posix()
         for key, value in options.items()
-        if isinstance(value, Path) and key not in ("params", "out")
+        if isinstance(value, Path) and key not in ("params", "out", "state")
     ]
 
     for path in inputs:

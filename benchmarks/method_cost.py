@@ -1,0 +1,216 @@
+"""What RSC and RSA cost, each measured beside what it is held against, turn by turn.
+
+    python -m benchmarks.method_cost --batch 2 --repeats 3
+
+1. A training step (forward, backward, update) of the plain classifier and one of RCA, at the
+   paper's sizes: VGG16, 368 × 368, stride 8, memory full, prototypes fitted. RCA's second head is
+   stated apart: the plain classifier with a head as deep on 2D channels is measured as well.
+2. RSC alone, forward and backward: batched, and by the loop of the supplement's Algorithm 1 over
+   images and classes, one query at a time against the memory; VOC's and COCO's classes.
+
+CPU time is the process's own, so that other work on the machine counts little; the ratios are of
+medians over the turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.records import origin
+from rca.config import load
+from rca.files import write_json
+from rca.method.contrast import region_contrast
+from rca.method.memory import MemoryBank
+from rca.method.mixup import mix_regions
+from rca.method.objective import memorise, multilabel_loss, rca_losses
+from rca.method.prototypes import fit_prototypes
+from rca.models.cam_network import CamNetwork
+from rca.stages.train_cam import settings
+from rca.training.optimiser import build_optimiser
+
+RECORD = Path("benchmarks/results/method_cost.json")
+PRESET = Path("configs/voc12_paper.yaml")
+OFF = {"rsc": {"enabled": False}, "rsa": {"enabled": False}}
+
+
+def in_turns(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median CPU seconds of each action, one after the other, `repeats` times after a warm-up."""
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    for turn in range(repeats + 1):
+        for name, action in actions.items():
+            begun = time.process_time()
+            action()
+            if turn:
+                seconds[name].append(time.process_time() - begun)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def full_memory(classes: int, slots: int, channels: int) -> MemoryBank:
+    """A memory of random regions, every slot filled; features after a ReLU are not negative."""
+    memory = MemoryBank(classes, slots, channels)
+    draws = torch.Generator().manual_seed(0)
+    for label in range(classes):
+        rows = torch.randn(slots, channels, generator=draws).relu()
+        memory.enqueue(rows, torch.full((slots,), label))
+    return memory
+
+
+def training_step(classes: int, batch: int, size: int, changes: dict) -> Callable[[], None]:
+    """A step on random images with two tags each, of the paper's preset with `changes`."""
+    cfg = load(PRESET).train_cam
+    content = cfg.model_dump()
+    content["backbone"]["weights"] = "none"
+    for section, values in changes.items():
+        content[section] |= values
+    cfg = type(cfg).model_validate(content)
+    network = CamNetwork(classes, cfg).train().to(memory_format=torch.channels_last)
+    memory = full_memory(classes, cfg.memory.slots, network.backbone.channels)
+    draws = torch.Generator().manual_seed(0)
+    if cfg.rsa.enabled:
+        fitted = fit_prototypes(
+            memory.rows, memory.filled, cfg.rsa.prototypes, draws, restarts=1, iterations=2
+        )
+        network.prototypes.copy_(fitted[0])
+        network.prototypes_valid.copy_(fitted[1])
+    optimiser = build_optimiser(network, cfg.optimiser)
+    images = torch.randn(batch, 3, size, size, generator=draws)
+    images = images.to(memory_format=torch.channels_last)
+    tags = F.one_hot(torch.rand(batch, classes, generator=draws).topk(2).indices, classes).amax(1)
+    objective = settings(cfg)
+
+    def step() -> None:
+        maps = network(images)
+        if cfg.rsc.enabled or cfg.rsa.enabled:
+            parts = (maps.coarse, maps.final, tags, memory, objective)
+            loss = rca_losses(maps.queries, *parts, epoch=2, generator=draws)["loss"]
+            memorise(maps.features, *parts)
+        else:
+            loss = multilabel_loss(maps.final.mean(dim=(-2, -1)), tags)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def batched_contrast(
+    embeddings: Tensor, labels: Tensor, memory: MemoryBank
+) -> tuple[Tensor, Tensor]:
+    """Loss and gradient of the regions, by `region_contrast`."""
+    leaf = embeddings.clone().requires_grad_()
+    draws = torch.Generator().manual_seed(0)
+    loss = region_contrast(leaf, labels, memory.rows, memory.filled, generator=draws)
+    loss.backward()
+    return loss.detach(), leaf.grad
+
+
+def looped_contrast(
+    embeddings: Tensor, labels: Tensor, memory: MemoryBank, temperature: float = 0.07
+) -> tuple[Tensor, Tensor]:
+    """The same by Algorithm 1's loop over the regions, its mathematics as the equations say.
+
+    Per region and term the memory is normalised and split into positives and negatives, and every
+    positive is held against all negatives, as the pseudo-code has it.
+    """
+    leaf = embeddings.clone().requires_grad_()
+    draws = torch.Generator().manual_seed(0)
+    mixed, foreign, omega = mix_regions(leaf, labels, generator=draws)
+    losses = []
+    for query, own, other, share in zip(mixed, labels, foreign, omega, strict=True):
+        terms = []
+        for label in (own, other):
+            rows = F.normalize(memory.rows, dim=-1)
+            positives = rows[label] @ query / temperature
+            rest = torch.cat([rows[:label], rows[label + 1 :]]).flatten(0, 1)
+            negatives = (rest @ query / temperature).logsumexp(dim=0)
+            terms.append(F.softplus(negatives - positives).mean())
+        losses.append(share * terms[0] + (1 - share) * terms[1])
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    return loss.detach(), leaf.grad
+
+
+def contrast_cost(classes: int, tags: int, repeats: int) -> dict[str, Any]:
+    """RSC of a batch of 8 images with `tags` tags each, batched and looped.
+
+    Raises:
+        AssertionError: the two disagree.
+    """
+    memory = full_memory(classes, 500, 512)
+    draws = torch.Generator().manual_seed(1)
+    labels = torch.rand(8, classes, generator=draws).topk(tags).indices.flatten()
+    embeddings = torch.randn(len(labels), 512, generator=draws).relu()
+    ways = {"batched": batched_contrast, "loop": looped_contrast}
+    results = [way(embeddings, labels, memory) for way in ways.values()]
+    torch.testing.assert_close(*results, rtol=1e-3, atol=1e-5)
+    seconds = in_turns(
+        {name: lambda way=way: way(embeddings, labels, memory) for name, way in ways.items()},
+        repeats,
+    )
+    return {
+        "classes": classes,
+        "regions": len(labels),
+        "memory": [classes, 500, 512],
+        "seconds": seconds,
+        "loop_over_batched": round(seconds["loop"] / seconds["batched"], 1),
+    }
+
+
+def step_cost(batch: int, size: int, repeats: int) -> dict[str, Any]:
+    """Training steps of the plain classifier, of it with RSC, and of RCA."""
+    variants = {
+        "classifier": OFF,
+        "rsc": {"rsa": OFF["rsa"]},
+        "rsa": {"rsc": OFF["rsc"]},
+        "rca": {},
+    }
+    seconds = in_turns(
+        {name: training_step(20, batch, size, changes) for name, changes in variants.items()},
+        repeats,
+    )
+    plain = seconds["classifier"]
+    return {
+        "network": f"VGG16, stride 8, {size} × {size}, batch {batch}, 20 classes",
+        "seconds": seconds,
+        "over_classifier": {name: round(value / plain, 3) for name, value in seconds.items()},
+    }
+
+
+def main() -> None:
+    """Measure and write the record."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--batch", type=int, default=8, help="images a training step (paper: 8)")
+    options.add_argument("--size", type=int, default=368, help="side of the input (paper: 368)")
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--out", type=Path, default=RECORD)
+    asked = options.parse_args()
+    torch.set_num_threads(asked.threads)
+    record = {
+        "protocol": "CPU seconds of the process, medians over turns taken one after the other, "
+        "after a warm-up each",
+        "threads": asked.threads,
+        "cores": os.cpu_count(),
+        "repeats": asked.repeats,
+        **origin(),
+        "contrast": [contrast_cost(20, 2, asked.repeats), contrast_cost(80, 3, asked.repeats)],
+        "training_step": step_cost(asked.batch, asked.size, asked.repeats),
+    }
+    write_json(asked.out, record)
+    print(record["contrast"], record["training_step"], sep="\n")
+
+
+if __name__ == "__main__":
+    main()

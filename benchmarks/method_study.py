@@ -1,0 +1,407 @@
+"""What each part of the method is worth: variants × seeds, the same steps for each.
+
+    python -m benchmarks.method_study --data FOLDER --jobs 2     measure what is not measured yet
+    python -m benchmarks.method_study --render                   only the README's table
+
+FOLDER is a VOC-like folder, as data/embedded/README.md describes; without `classes.txt` its mask
+values are VOC's. The base is configs/voc12_animals.yaml; `VARIANTS` says what each changes of it.
+A variant whose training is another's shares its weights. Killed, it goes on where it was.
+
+Every image of the training list trains. Every n-th, by name, is scored (`--every`): its CAM seeds,
+its pseudo-labels and these after the CRF, against its true mask, with its tags known, as this
+field does for training images. Seeds and labels take the preset's background threshold, the same
+for all variants and set before any was scored; the sweep of all thresholds is for analysis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.records import README, origin, place_table
+from rca.config import ConfigError, IndexSection, Params, load
+from rca.data.cam_store import CamStore
+from rca.data.images import read_mask
+from rca.data.index import read_index
+from rca.evaluation import sweep
+from rca.evaluation.confusion import confusion_matrix, iou, mean_iou
+from rca.files import new_folder, write_json, write_text
+from rca.labels.scores import upsample_cams
+
+BASE = Path("configs/voc12_animals.yaml")
+RECORD = Path("benchmarks/results/method_study.json")
+PLAIN = {
+    "train_cam.rsc.enabled": False,
+    "train_cam.rsa.enabled": False,
+    "train_cam.attention.accumulate": True,  # changes no weight: OAA shares the baseline's
+}
+VOC = (
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
+    "person pottedplant sheep sofa train tvmonitor"
+)
+
+
+def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested section."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def released_code() -> dict[str, Any]:
+    """Where configs/released_code.yaml differs from the paper's preset.
+
+    But for the head of the queries: two 3×3 convolutions on MobileNetV2's 1280 channels would cost
+    more than all the rest.
+    """
+    paper, code = (
+        dict(leaves(load(Path(f"configs/{name}.yaml")).model_dump(mode="json")))
+        for name in ("voc12_paper", "released_code")
+    )
+    left_out = ("experiment", "train_cam.rsc.query")
+    return {key: code[key] for key in paper if code[key] != paper[key] and key not in left_out}
+
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "baseline": ("Plain CAM", PLAIN),
+    "oaa": ("+ OAA", {**PLAIN, "infer_cam.training_maps": "accumulated"}),
+    "rsc": ("+ RSC", {"train_cam.rsa.enabled": False}),
+    "rsa": ("+ RSA", {"train_cam.rsc.enabled": False}),
+    "rca": ("RCA (RSC and RSA)", {}),
+    "random_prototypes": ("RCA, random prototypes", {"train_cam.rsa.prototype_rule": "noise"}),
+    "released_code": ("RCA as released", released_code()),
+}
+MEASURES = ("cam_seeds", "pseudo_labels", "crf")
+
+
+def overridden(params: Params, changes: dict[str, Any]) -> Params:
+    """`params` with the values of dotted keys changed, and checked as a whole.
+
+    Raises:
+        KeyError: there is no such key.
+    """
+    content = params.model_dump(mode="json")
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        section = content
+        for name in sections:
+            section = section[name]
+        if last not in section:
+            raise KeyError(f"{key}: no such key")
+        section[last] = value
+    return Params.model_validate(content)
+
+
+def prepare(data: Path, work: Path, base: Params, every: int) -> None:
+    """The data's folder under `work`, by links, and the indices of all and of the scored images.
+
+    Raises:
+        ConfigError: `work` is of other data.
+    """
+    from rca.stages import index as stage
+
+    setting = {
+        "data": data.resolve().as_posix(),
+        "every": every,
+        "index": base.index.model_dump(mode="json"),
+    }
+    mark = work / "setting.json"
+    if not mark.exists():
+        write_json(mark, setting)
+    elif json.loads(mark.read_text(encoding="utf-8")) != setting:
+        raise ConfigError(f"{mark}: this folder measures other data; choose another --work")
+    if not (work / "data").exists():
+        with new_folder(work / "data") as folder:
+            _link(data, folder, base.index, every)
+    for name, train_list in (("all", base.index.train_list), ("scored", "scored")):
+        if not (work / "index" / name).exists():
+            cfg = base.index.model_copy(update={"train_list": train_list, "val_list": "one"})
+            stage.run(cfg, data=work / "data", out=work / "index" / name)
+
+
+def measure(work: Path, params: Params, variants: Sequence[str]) -> list[str]:
+    """Train once, then score each of the `variants` of that training; the files written.
+
+    Args:
+        work: of `prepare`.
+        params: of any of the variants: they have the same training and seed.
+        variants: names; those measured already are skipped.
+    """
+    from rca.stages import train_cam
+
+    seed, trained = params.seed, work / "trained" / f"{params.train_cam.digest()}-{params.seed}"
+    seconds = {}
+    if not trained.exists():
+        begun = time.perf_counter()
+        train_cam.run(
+            params.train_cam, params.compute, seed, index=work / "index" / "all", out=trained
+        )
+        seconds["train_cam"] = time.perf_counter() - begun
+        write_json(trained / "seconds.json", seconds)
+    seconds = json.loads((trained / "seconds.json").read_text(encoding="utf-8"))
+    return [str(_score(work, trained, name, params, seconds)) for name in variants]
+
+
+def _score(
+    work: Path, trained: Path, variant: str, params: Params, seconds: dict[str, float]
+) -> Path:
+    from rca.stages import crf, infer_cam, pseudo_labels
+
+    path = _result(work, variant, params.seed)
+    params = overridden(params, VARIANTS[variant][1])
+    folder = path.with_suffix("")
+    index = work / "index" / "scored"
+    stages = {
+        "infer_cam": partial(
+            infer_cam.run,
+            params.infer_cam,
+            params.compute,
+            weights=trained / "weights.safetensors",
+            attention=trained / "attention.safetensors",
+        ),
+        "pseudo_labels": partial(
+            pseudo_labels.run, params.pseudo_labels, cams=folder / "infer_cam"
+        ),
+        "crf": partial(
+            crf.run,
+            params.crf,
+            params.pseudo_labels,
+            cams=folder / "infer_cam",
+            labels=folder / "pseudo_labels",
+        ),
+    }
+    seconds = dict(seconds)
+    for name, run in stages.items():
+        begun = time.perf_counter()
+        run(index=index, out=folder / name)
+        seconds[name] = time.perf_counter() - begun
+    history = np.genfromtxt(trained / "history.csv", delimiter=",", names=True)
+    write_json(
+        path,
+        {
+            "variant": variant,
+            "seed": params.seed,
+            "params": _measured(params),
+            **_scores(work, folder, params),
+            "losses": {name: np.atleast_1d(history[name]).tolist() for name in history.dtype.names},
+            "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        },
+    )
+    return path
+
+
+def _scores(work: Path, folder: Path, params: Params) -> dict[str, Any]:
+    """Means and classes' IoU of seeds, labels and refined labels in %, and the seeds' sweep."""
+    data = read_index(work / "index" / "scored")
+    records, classes = data.split("train"), len(data.classes)
+    store = CamStore(folder / "infer_cam" / "train")
+    matrices: dict[str, Any] = dict.fromkeys(MEASURES, np.int64(0))
+    counts = np.int64(0)
+    for record in records:
+        truth = data.truth(record)
+        found, cams = store.read(record.image)
+        cams = upsample_cams(cams, record.height, record.width)
+        labels = {"cam_seeds": sweep.seeds(found, cams, params.pseudo_labels.threshold)}
+        for name in ("pseudo_labels", "crf"):
+            labels[name] = read_mask(folder / name / f"{record.image}.png")
+        for name in MEASURES:
+            matrices[name] = matrices[name] + confusion_matrix(truth, labels[name], classes)
+        counts = counts + sweep.histogram(truth, *sweep.winner(found, cams), classes)
+    names = ("background", *data.classes)
+    return {
+        "images": len(records),
+        "miou": {name: _percent(mean_iou(matrices[name], "strict")) for name in MEASURES},
+        "iou": {
+            name: dict(zip(names, map(_percent, iou(matrices[name], "strict")), strict=True))
+            for name in MEASURES
+        },
+        "cam_seeds_sweep": {
+            f"{threshold:.3f}": _percent(miou) for threshold, miou, *_ in sweep.sweep_table(counts)
+        },
+    }
+
+
+def summary(work: Path, base: Params, every: int, seeds: Sequence[int]) -> dict[str, Any]:
+    """The record: protocol, configuration, code and machine, every run, and what they come to."""
+    runs = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for name in VARIANTS
+        for seed in seeds
+        if (path := _result(work, name, seed)).exists()
+    ]
+    return {
+        "protocol": {
+            "measure": "mIoU in % over background and the classes, pixels counted over all images "
+            "scored, the truth's 255 left out, a pixel labelled 255 counts as a miss",
+            "classes": ["background", *(base.index.classes or ())],
+            "scored": f"one training image in {every}, by name; its tags known",
+            "images": sorted({run["images"] for run in runs}),
+            "threshold": base.pseudo_labels.threshold,
+            "threshold_chosen_by": "fixed in the preset for all variants, no mask seen",
+            "sweep": "every threshold, for analysis; nothing is chosen by it",
+            "supervision": ["image tags", "ImageNet-pretrained backbone"],
+            "same_for_all": "data, order and views of each seed, number of steps",
+        },
+        **origin(),
+        "base": _measured(base),
+        "variants": {name: changes for name, (_, changes) in VARIANTS.items()},
+        "summary": {
+            name: summarised(of_variant, [run for run in runs if run["variant"] == "baseline"])
+            for name in VARIANTS
+            if (of_variant := [run for run in runs if run["variant"] == name])
+        },
+        "runs": runs,
+    }
+
+
+def summarised(runs: Sequence[dict], baseline: Sequence[dict]) -> dict[str, Any]:
+    """Mean and deviation over the seeds of each measure, and of the gain over the baseline's.
+
+    The gain pairs runs of the same seed. The deviation is that of a sample, None of a single run.
+    """
+    before = {run["seed"]: run["miou"] for run in baseline}
+    values: dict[str, list[float]] = {
+        name: [run["miou"][name] for run in runs] for name in MEASURES
+    }
+    values["cam_seeds_best_of_sweep"] = [max(run["cam_seeds_sweep"].values()) for run in runs]
+    for name in MEASURES:
+        values[f"{name}_gain"] = [
+            run["miou"][name] - before[run["seed"]][name] for run in runs if run["seed"] in before
+        ]
+    return {
+        "seeds": [run["seed"] for run in runs],
+        **{name: _spread(numbers) for name, numbers in values.items() if numbers},
+    }
+
+
+def table(content: dict[str, Any]) -> str:
+    """The summary as a Markdown table."""
+    lines = [
+        "| mIoU in % | CAM seeds | pseudo-labels after CRF | gain after CRF |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, row in content["summary"].items():
+        gain = "" if name == "baseline" else _cell(row.get("crf_gain"), "+")
+        cells = (VARIANTS[name][0], _cell(row["cam_seeds"]), _cell(row["crf"]), gain)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(spread: dict[str, float | None] | None, sign: str = "") -> str:
+    if spread is None:
+        return ""
+    deviation = "" if spread["std"] is None else f" ± {spread['std']:.1f}"
+    return f"{spread['mean']:{sign}.1f}{deviation}"
+
+
+def _spread(numbers: Sequence[float]) -> dict[str, float | None]:
+    deviation = round(stdev(numbers), 3) if len(numbers) > 1 else None
+    return {"mean": round(mean(numbers), 3), "std": deviation}
+
+
+def _percent(value: float) -> float | None:
+    return None if np.isnan(value) else round(100 * float(value), 3)
+
+
+def _measured(params: Params) -> dict[str, Any]:
+    """The sections that a measurement depends on."""
+    sections = ("compute", "index", "train_cam", "infer_cam", "pseudo_labels", "crf")
+    content = params.model_dump(mode="json")
+    return {name: content[name] for name in sections}
+
+
+def _result(work: Path, variant: str, seed: int) -> Path:
+    return work / "runs" / f"{variant}-{seed}.json"
+
+
+def _link(data: Path, folder: Path, cfg: IndexSection, every: int) -> None:
+    """`data` by links, with the list of the scored images, and VOC's classes if it names none."""
+    for item in data.iterdir():
+        if item.name not in ("ImageSets", "saliency"):
+            (folder / item.name).symlink_to(item.resolve())
+    if not (folder / "classes.txt").exists():
+        write_text(folder / "classes.txt", "\n".join(VOC.split()) + "\n")
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for item in (data / "ImageSets" / "Segmentation").iterdir():
+        (lists / item.name).symlink_to(item.resolve())
+    names = sorted(_names(lists, cfg.train_list)[: cfg.limit])
+    write_text(lists / "scored.txt", "\n".join(names[::every]) + "\n")
+    # No validation image is scored, but an index must have one.
+    write_text(lists / "one.txt", _names(lists, cfg.val_list)[0] + "\n")
+
+
+def _names(lists: Path, name: str) -> list[str]:
+    return (lists / f"{name}.txt").read_text(encoding="utf-8").split()
+
+
+def _tasks(
+    work: Path, base: Params, variants: Sequence[str], seeds: Sequence[int]
+) -> list[tuple[Params, list[str]]]:
+    """What is left to measure, by training; a result of other parameters is measured again."""
+    tasks: dict[tuple[int, str], tuple[Params, list[str]]] = {}
+    for seed in seeds:
+        for name in variants:
+            params = overridden(base, {**VARIANTS[name][1], "seed": seed})
+            path = _result(work, name, seed)
+            if path.exists():
+                known = json.loads(path.read_text(encoding="utf-8"))["params"]
+                if known == _measured(params):
+                    continue
+            tasks.setdefault((seed, params.train_cam.digest()), (params, []))[1].append(name)
+    return list(tasks.values())
+
+
+def _options() -> argparse.Namespace:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--data", type=Path, help="VOC-like folder")
+    options.add_argument("--work", type=Path, default=Path("results/method_study"))
+    options.add_argument("--out", type=Path, default=RECORD)
+    options.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options.add_argument("--every", type=int, default=3, help="score every n-th training image")
+    options.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    options.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the base, to try"
+    )
+    options.add_argument("--render", action="store_true", help="only render the README's table")
+    return options.parse_args()
+
+
+def main() -> None:
+    """Measure unless told otherwise, then render."""
+    options = _options()
+    if not options.render:
+        changes = dict(item.split("=", 1) for item in options.set)
+        base = overridden(load(BASE), {key: yaml.safe_load(text) for key, text in changes.items()})
+        prepare(options.data, options.work, base, options.every)
+        tasks = _tasks(options.work, base, options.variants, options.seeds)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+            running = [pool.submit(measure, options.work, *task) for task in tasks]
+            for done in as_completed(running):
+                print(*done.result(), sep="\n", flush=True)
+        write_json(options.out, summary(options.work, base, options.every, options.seeds))
+    if options.out == RECORD:
+        content = json.loads(RECORD.read_text(encoding="utf-8"))
+        readme = README.read_text(encoding="utf-8")
+        write_text(README, place_table(readme, RECORD, table(content)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What records of measurements share: where they come from, and their tables in the README."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+README = Path("README.md")
+
+
+def origin() -> dict[str, Any]:
+    """Commit, versions and machine of a measurement that is made now."""
+    import torch
+
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+    )
+    return {
+        "commit": commit.stdout.strip(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def place_table(readme: str, record: Path, table: str) -> str:
+    """The README with `table` between the marks of `record`, or as it is where it has none."""
+    marks = rf"(<!-- table: {re.escape(record.as_posix())} -->\n).*?(<!-- end of table -->)"
+    return re.sub(marks, lambda found: found[1] + table + found[2], readme, flags=re.DOTALL)

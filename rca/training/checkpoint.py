@@ -1,0 +1,220 @@
+"""Checkpoints: all that a training has come to, so that a killed one goes on as if it had not been.
+
+A checkpoint is one safetensors file: the tensors, and in its metadata the rest as JSON with a
+checksum over both. No pickle: reading one runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import signal
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rca.files import new_file
+from rca.training import distributed
+
+log = logging.getLogger(__name__)
+
+KEPT = 2  # the last, and the one before should the last be damaged
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Part(Protocol):
+    """Something that changes in training: a module, an optimiser, a random state."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """All that changes: dicts, lists, tensors and JSON values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take over what `state_dict` gave."""
+
+
+class RandomState:
+    """A generator as a part of a training; each process has its own."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The states of all processes, one a row."""
+        own = self.generator.get_state()[None].to(distributed.device())
+        return {"states": distributed.gather(own).cpu()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on where this process's generator was."""
+        self.generator.set_state(state["states"][distributed.rank()])
+
+
+class Checkpoints:
+    """The checkpoints of one training in `folder`, the last two.
+
+    Args:
+        folder: of this training alone, as `state_folder` names it.
+        every: steps between two of them; 0 writes one when asked to stop only.
+        parts: what to keep, by name.
+    """
+
+    def __init__(self, folder: Path, every: int, parts: Mapping[str, Part]) -> None:
+        self.folder, self.every, self.parts = folder, every, dict(parts)
+        self.steps = 0  # since the last one
+        self.stopped_by: int | None = None  # a signal that came
+
+    def restore(self, **more: Part) -> None:
+        """Bring all parts to where the last whole checkpoint was; without one, leave them.
+
+        A damaged one is renamed, and the one before it taken.
+
+        Args:
+            more: parts that the loop adds.
+        """
+        self.parts |= more
+        files = self._files() if distributed.is_first() else []
+        whole = next((file for file in reversed(files) if _is_whole(file)), None)
+        number = distributed.greatest(_number(whole) if whole else -1)
+        if number < 0:
+            return
+        file = self._file(number)
+        state = read_state(file)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        log.info("resuming after step %d (%s)", number, file)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within it, SIGTERM and SIGUSR1 are noted, and obeyed after the step under way."""
+        before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def after_step(self, number: int) -> None:
+        """Write a checkpoint if one is due; and end the process if a signal asked for it.
+
+        Args:
+            number: steps done since the training began.
+
+        Raises:
+            SystemExit: a signal came; its status is 128 + the signal's number, as a shell has it.
+        """
+        self.steps += 1
+        stopped_by = distributed.greatest(self.stopped_by or 0)
+        if stopped_by or self.steps == self.every:
+            self._write(number)
+            self.steps = 0
+        if stopped_by:
+            name = signal.Signals(stopped_by).name
+            log.warning("%s: stopped after step %d; run again to go on from there", name, number)
+            raise SystemExit(128 + stopped_by)
+
+    def remove(self) -> None:
+        """Once the result is written nothing needs them."""
+        if distributed.is_first():
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.stopped_by = number
+
+    def _write(self, number: int) -> None:
+        state = {name: part.state_dict() for name, part in self.parts.items()}  # may gather
+        if distributed.is_first():
+            write_state(self._file(number), state)
+            for old in self._files()[:-KEPT]:
+                old.unlink(missing_ok=True)
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"step-{number:09d}.safetensors"
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.safetensors"))
+
+
+def _number(file: Path) -> int:
+    return int(file.stem.removeprefix("step-"))
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a checkpoint can be read; one that cannot is renamed."""
+    try:
+        read_state(file)
+    except ValueError as error:
+        aside = file.with_suffix(".damaged")
+        file.replace(aside)
+        log.warning("%s: damaged (%s); set aside as %s", file, error, aside.name)
+        return False
+    return True
+
+
+def write_state(path: Path, state: Any) -> None:
+    """Write a tree of dicts, lists, tensors and JSON values; whole or not at all.
+
+    Keys of a dict may be numbers, as in an optimiser's state.
+    """
+    tensors: dict[str, Tensor] = {}
+    tree = json.dumps(_pack(state, "", tensors))
+    metadata = {"rca": json.dumps({"tree": tree, "checksum": _checksum(tree, tensors)})}
+    with new_file(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def read_state(path: Path) -> Any:
+    """Read what `write_state` wrote; the tensors on the CPU.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads(file.metadata()["rca"])
+        tensors = load_file(path)
+    except (SafetensorError, OSError, TypeError, KeyError) as error:
+        raise ValueError(f"cannot be read: {error}") from None
+    if metadata["checksum"] != _checksum(metadata["tree"], tensors):
+        raise ValueError("its checksum is another")
+    return _unpack(json.loads(metadata["tree"]), tensors)
+
+
+def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON, its tensors moved to `tensors`."""
+    if isinstance(value, Tensor):
+        # safetensors keeps no memory format, and an optimiser is slower in another.
+        last = value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last)
+        tensors[name] = value.detach().cpu().contiguous()
+        return {"tensor": name, "channels_last": last and not value.is_contiguous()}
+    if isinstance(value, Mapping):
+        items = [[key, _pack(item, f"{name}/{key}", tensors)] for key, item in value.items()]
+        return {"items": items}
+    if isinstance(value, list | tuple):
+        return [_pack(item, f"{name}/{number}", tensors) for number, item in enumerate(value)]
+    return value
+
+
+def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "items" in value:
+        return {key: _unpack(item, tensors) for key, item in value["items"]}
+    layout = torch.channels_last if value["channels_last"] else torch.contiguous_format
+    return tensors[value["tensor"]].contiguous(memory_format=layout)
+
+
+def _checksum(tree: str, tensors: Mapping[str, Tensor]) -> int:
+    checksum = zlib.crc32(tree.encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), checksum)
+    return checksum

@@ -1,0 +1,207 @@
+"""Training on noise with a network of one convolution: every key of the method is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from rca.config import Compute, TrainCam
+from rca.data.index import Index, Record, write_index
+from rca.data.palette import voc_palette
+from rca.models.backbones import Backbone
+from rca.stages import train_cam
+
+CLASSES = ("cat", "cow", "dog")
+TAGS = [("cat",), ("cow", "dog"), ("dog",), ("cat", "cow"), ("cow",), ("cat", "dog")]
+BASE: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 3,
+    "view": {"mode": "crop", "size": 16, "scale": (0.8, 1.2), "flip": True, "jitter": 0, "hue": 0},
+    "backbone": {"stride": 8},
+    "head": {"depth": 1, "width": 6},
+    "optimiser": {"lr": 0.05},
+    "memory": {"slots": 3, "gate": 0.49, "momentum": 0.5},
+    "rsc": {"weight": 1.0, "start_epoch": 1},
+    "rsa": {"prototypes": 2, "scale": "rsqrt_dim"},
+    "attention": {"accumulate": True, "size": 4, "gate": 0.49},
+}
+# What must be on, beside, for a key to be heard.
+NEEDS: dict[str, dict[str, Any]] = {
+    "memory.momentum": {"memory.update": "ema"},
+    "rsc.region_fraction": {"rsc.region_rule": "max_fraction"},
+    "rsa.temperature": {"rsa.scale": "cosine"},
+    "attention.fill_missing": {"attention.gate": 0.999},
+    "attention.drop_threshold": {"attention.drop": True},
+    "attention.drop_probability": {"attention.drop": True},
+}
+OTHER = {
+    "memory.slots": 2,
+    "memory.start_epoch": 2,
+    "memory.gate": 0.51,
+    "memory.momentum": 0.9,
+    "rsc.weight": 0.1,
+    "rsc.start_epoch": 2,
+    "rsc.temperature": 0.2,
+    "rsc.beta": 1.0,
+    "rsc.region_fraction": 0.6,
+    "rsa.prototypes": 3,
+    "rsa.start_epoch": 2,
+    "rsa.temperature": 0.2,
+    "attention.start_epoch": 3,
+    "attention.gate": 0.6,
+    "attention.size": 6,
+    "attention.drop_threshold": 0.99,
+    "attention.drop_probability": 1.0,
+    "auxiliary_weight": 0.1,
+}
+
+
+def switches() -> list[tuple[str, Any]]:
+    """Each key of the method with each value other than that of `BASE`."""
+    base, found = TrainCam.model_validate(BASE), [("auxiliary_weight", OTHER["auxiliary_weight"])]
+    for section in ("memory", "rsc", "rsa", "attention"):
+        for name, field in type(getattr(base, section)).model_fields.items():
+            key, kind = f"{section}.{name}", field.annotation
+            values = [OTHER[key]] if key in OTHER else [True, False]
+            if get_origin(kind) is Literal:
+                values = get_args(kind)
+            at_base = getattr(getattr(base, section), name)
+            found += [(key, value) for value in values if value != at_base]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def one_convolution(monkeypatch):
+    def backbone(cfg) -> Backbone:
+        network = Backbone(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU())
+        network.channels = 8
+        return network
+
+    monkeypatch.setattr("rca.models.cam_network.build_backbone", backbone)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("index")
+    records = []
+    for number, tags in enumerate(TAGS):
+        path = folder / f"{number}.png"
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        records.append(Record(str(number), "train", path, None, None, 24, 20, tags))
+    values = np.arange(256, dtype=np.uint8)
+    write_index(folder, Index(folder, CLASSES, values, voc_palette(), tuple(records)))
+    return folder
+
+
+def configured(changes: dict[str, Any]) -> TrainCam:
+    content = TrainCam.model_validate(BASE).model_dump()
+    for key, value in changes.items():
+        *section, name = key.split(".")
+        (content[section[0]] if section else content)[name] = value
+    return TrainCam.model_validate(content)
+
+
+def trained(index: Path, out: Path, **changes: Any) -> dict[str, bytes]:
+    """The files of a training."""
+    cfg = configured({key.replace("__", "."): value for key, value in changes.items()})
+    run(cfg, index, out)
+    return contents(out)
+
+
+def run(cfg: TrainCam, index: Path, out: Path, **compute: Any) -> None:
+    settings = Compute(device="cpu", threads=1, checkpoint_steps=1, **compute)
+    train_cam.run(cfg, settings, 0, index=index, out=out, state=out.parent / "state")
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[tuple, dict[str, bytes]]:
+    """Files of trainings that several tests hold others against."""
+    return {}
+
+
+@pytest.mark.parametrize(("key", "value"), switches(), ids=str)
+def test_run__every_key_of_the_method_is_heard(index, tmp_path, known, key, value):
+    needs = NEEDS.get(key, {})
+    if (before := known.get(tuple(needs))) is None:
+        before = known[tuple(needs)] = trained(index, tmp_path / "before", **needs)
+    after = trained(index, tmp_path / "after", **{**needs, key: value})
+    # Not the weights: they hold the configuration.
+    different = {name for name in before if before[name] != after[name]} - {"weights.safetensors"}
+    expected = "attention.safetensors" if key.startswith("attention.") else "history.csv"
+    assert expected in different
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_before_step(number: int, monkeypatch, run: Callable[[], None]) -> None:
+    losses, steps = train_cam.rca_losses, iter(range(100))
+
+    def counted(*arguments: Any) -> dict[str, Tensor]:
+        if next(steps) == number:
+            raise Killed
+        return losses(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(train_cam, "rca_losses", counted)
+        run()
+
+
+# Of four epochs with two steps each: the first step, within an epoch, between two, the last step.
+@pytest.mark.parametrize("step", [1, 3, 4, 7])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attention.drop": True, "memory.update": "slot_ema", "rsc.query": "head"},
+        {"rsa.prototype_rule": "rows", "attention.accumulate": False},
+    ],
+    ids=["oaa", "control"],
+)
+def test_run__killed_and_run_again_writes_the_same_bytes(
+    index, tmp_path, monkeypatch, changes, step
+):
+    cfg = configured(changes)
+    run(cfg, index, tmp_path / "whole" / "out")
+    killed_before_step(step, monkeypatch, lambda: run(cfg, index, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    run(cfg, index, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole" / "out")
+    assert not list((tmp_path / "state").rglob("*.safetensors"))
+
+
+def test_run__takes_no_checkpoint_of_another_configuration(index, tmp_path, monkeypatch, caplog):
+    killed_before_step(3, monkeypatch, lambda: run(configured({}), index, tmp_path / "out"))
+    with caplog.at_level("INFO"):
+        run(configured({"rsc.beta": 2.0}), index, tmp_path / "out")
+        assert "resuming" not in caplog.text
+        run(configured({}), index, tmp_path / "out")
+    assert "resuming after step 3" in caplog.text
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_run__in_half_precision_is_close_and_keeps_float32(index, tmp_path, precision):
+    whole, half = tmp_path / "float32" / "out", tmp_path / precision / "out"
+    run(configured({}), index, whole)
+    run(configured({}), index, half, precision=precision)
+    assert {value.dtype for value in load_file(half / "weights.safetensors").values()} == {
+        torch.float32,
+        torch.bool,
+    }
+    one, two = (np.loadtxt(out / "history.csv", delimiter=",", skiprows=1) for out in (whole, half))
+    assert not np.array_equal(one, two)
+    # The first epoch's classification loss: later ones also tell of the mixup's chaos.
+    np.testing.assert_allclose(two[0], one[0], rtol=2e-2)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
