@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from rca.config import Evaluate, Params
-from rca.data.images import DataError
 from rca.data.index import Index, read_index
 from rca.evaluation import sweep, tables
 from rca.evaluation.counts import Rules
@@ -87,7 +85,7 @@ def run(
         params,
         classes=data.classes,
         mask_source=_mask_source(data),
-        source=_data_source(data.root),
+        source=data.source or {},
         images={
             split: [record.image for record in records]
             for split, records in masked.items()
@@ -103,20 +101,6 @@ def _mask_source(data: Index) -> str:
     """The folders that the masks lie in, which VOC-like data sets name by their origin."""
     folders = {record.mask.parent.name for record in data.records if record.mask}
     return ", ".join(sorted(folders)) or "none"
-
-
-def _data_source(root: Path) -> dict[str, Any]:
-    """What the data set says of itself in `source.json`, if it does."""
-    path = root / "source.json"
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); remove or repair it") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: must hold keys such as `name`, `source` and `tags`")
-    return content
 
 
 def _write(

@@ -13,7 +13,7 @@ from rca.evaluation.products import PRODUCTS
 from rca.evaluation.protocol import protocol
 from rca.evaluation.runs import Runs, same_method
 
-DOWNLOAD = {"name": "d", "archive": "a.tar", "sha256": "0" * 64}
+DOWNLOAD = {"source": "archive", "name": "d", "archive": "a.tar", "sha256": "0" * 64}
 ALL = {product.name for product in PRODUCTS}
 NETWORKS = {"network_val", "fully_supervised_val"}
 LEARNT = ALL - {"all_background_val"}

@@ -20,7 +20,7 @@ GIVEN = {
 
 
 def params(**sections) -> Params:
-    download = {"name": "d", "archive": "a.tar", "sha256": "0" * 64}
+    download = {"source": "archive", "name": "d", "archive": "a.tar", "sha256": "0" * 64}
     return Params.model_validate({"experiment": "e", "download": download, **sections})
 
 

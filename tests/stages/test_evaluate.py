@@ -114,14 +114,11 @@ def test_run__any_number_of_processes_counts_the_same(tmp_path, monkeypatch):
 
 
 def test_run__takes_tags_and_source_from_the_data_set(tmp_path):
-    results = write_results(tmp_path)
-    assert metrics(run(results))["protocol"]["data"]["tags"] == "not stated"
+    silent = metrics(run(write_results(tmp_path / "silent")))
+    assert silent["protocol"]["data"]["tags"] == "not stated"
     source = {"name": "voc12", "source": "VOC 2012 + SBD", "tags": "XML", "tags_sha256": "ab"}
-    (tmp_path / "data/source.json").write_text(json.dumps(source))
-    assert metrics(run(results, out="again"))["protocol"]["data"] == source
-    (tmp_path / "data/source.json").write_text("{")
-    with pytest.raises(DataError, match=r"source\.json: not valid JSON"):
-        run(results, out="broken")
+    stated = metrics(run(write_results(tmp_path / "stated", source=source)))
+    assert stated["protocol"]["data"] == source
 
 
 @pytest.mark.parametrize(

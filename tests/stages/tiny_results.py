@@ -45,7 +45,7 @@ def tiny_params(policy: str = "strict", **evaluated) -> Params:
     return Params.model_validate(
         {
             "experiment": "tiny",
-            "download": {"name": "d", "archive": "a.tar", "sha256": "0" * 64},
+            "download": {"source": "archive", "name": "d", "archive": "a.tar", "sha256": "0" * 64},
             "pseudo_labels": {"threshold": 0.25},
             "train_seg": {"supervisions": ["pseudo", "truth"]},
             "evaluate": {
@@ -61,10 +61,11 @@ def write_results(
     masks: bool = True,
     truth_network: bool = True,
     classes: tuple[str, ...] = CLASSES,
+    source: dict[str, str] | None = None,
 ) -> Path:
     """Write the data set, its index and every stage's output but those of evaluate and report.
 
-    `classes` may have more than `CLASSES` after those.
+    `classes` may have more than `CLASSES` after those; `source` is what the data says of itself.
     """
     data, results = folder / "data", folder / "tiny"
     records = []
@@ -80,7 +81,9 @@ def write_results(
         records.append(Record(image, split, file, mask if masks else None, None, *size, tags))
     values = np.full(256, 255, np.uint8)
     values[:3] = range(3)
-    write_index(results / "index", Index(data, classes, values, voc_palette(), tuple(records)))
+    write_index(
+        results / "index", Index(data, classes, values, voc_palette(), tuple(records), source)
+    )
     for split in ("train", "val"):
         shard = CamShard(16)
         for record in records:
