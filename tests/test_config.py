@@ -70,6 +70,8 @@ def test_load__the_rest_has_defaults(tmp_path):
         ({"download": source("voc12_aug", name="embedded")}, "download.name: "),
         ({"download": source("voc12_aug", name="../set")}, "download.name: "),
         ({"train_seg": {"supervisions": ["truth"]}}, "must hold 'pseudo'"),
+        ({"train_cam": {"attention": {"drop": True}}}, "train_cam.attention: .*set `accumulate`"),
+        ({"infer_cam": {"training_maps": "accumulated"}}, "needs train_cam.attention.accumulate"),
     ],
 )
 def test_load__wrong_key_or_value(tmp_path, changes, line):

@@ -117,7 +117,7 @@ def run(
             history = train(
                 partial(begin_epoch, parts, cfg, seeds),
                 partial(
-                    _step, parts, training_form(parts.network, compute, device), cfg, compute, seeds
+                    step, parts, training_form(parts.network, compute, device), cfg, compute, seeds
                 ),
                 _batches(cfg, compute, data, seeds),
                 build_optimiser(parts.network, cfg.optimiser),
@@ -209,7 +209,7 @@ def refit_prototypes(parts: Parts, cfg: TrainCam, epoch: int, seeds: Seeds) -> N
     log.info("prototypes of %d of %d classes", int(valid.any(1).sum()), len(valid))
 
 
-def _step(
+def step(
     parts: Parts,
     network: nn.Module,
     cfg: TrainCam,
@@ -219,6 +219,21 @@ def _step(
     epoch: int,
     share: float,
 ) -> dict[str, Tensor]:
+    """The losses of a batch, whose regions are memorised and whose maps are accumulated.
+
+    Args:
+        parts: of which the memory and the attention are written.
+        network: that of `parts`, in the form to run it in.
+        cfg: section `train_cam`.
+        compute: its precision.
+        seeds: of OAA++'s drop layer.
+        batch: of training views.
+        epoch: 0-based.
+        share: factor on every loss.
+
+    Returns:
+        As `rca_losses`.
+    """
     device = parts.memory.rows.device
     pixels = batch.pixels.to(device, memory_format=torch.channels_last)
     tags, boxes = batch.tags.to(device), batch.boxes.to(device)

@@ -61,6 +61,20 @@ def test_training_view__crop_pads_with_mean_colour_and_255():
     assert (view[:, 30:] == 0).all()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_training_view__box_says_where_in_the_image_it_is(seed):
+    across = np.linspace(0, 255, 400, dtype=np.uint8)[None].repeat(300, 0)
+    down = np.linspace(0, 255, 300, dtype=np.uint8)[:, None].repeat(400, 1)
+    image = Image.fromarray(np.stack([across, down, down], axis=-1))
+    cfg = View(mode="crop", size=96, scale=(1.0, 1.6), jitter=0, hue=0, flip=True)
+    view, _, (left, top, right, bottom) = training_view(image, None, cfg, draws(seed))
+    centres = (torch.arange(96) + 0.5) / 96
+    red = (view[0] * STD[0] + MEAN[0])[48]
+    green = (view[1] * STD[1] + MEAN[1])[:, 48]
+    torch.testing.assert_close(red, left + centres * (right - left), atol=0.02, rtol=0)
+    torch.testing.assert_close(green, top + centres * (bottom - top), atol=0.02, rtol=0)
+
+
 def test_training_view__flip_happens_for_about_half_of_the_draws():
     image, labels = gradient()
     cfg = View(mode="square", size=20, jitter=0, hue=0, flip=True)

@@ -1,11 +1,15 @@
 """Which classes get CAMs, and what the CAMs are, with a network small enough to follow."""
 
 import numpy as np
+import pytest
 import torch
 
-from rca.config import InferCam
+from rca.config import Attention, ConfigError, InferCam, TrainCam
+from rca.data.cam_store import CamShard
+from rca.data.index import Index, Record
 from rca.models.cam_network import CamMaps
-from rca.stages.infer_cam import image_cams, predicted_classes
+from rca.models.weights import save_weights
+from rca.stages.infer_cam import accumulated_maps, image_cams, predicted_classes
 
 CFG = InferCam(size=8, scales=[1.0], flip=False, stride=2, presence=0.5)
 
@@ -45,3 +49,30 @@ def test_image_cams__an_image_without_classes_has_none():
     )
     assert classes.shape == (0,)
     assert cams.shape == (0, 4, 3)
+
+
+def accumulating(folder, accumulate: bool):
+    """Weights of a training, what it accumulated of one image, and their index."""
+    record = Record("a", "train", folder / "a.jpg", None, None, 8, 8, ("dog",))
+    cfg = TrainCam(attention=Attention(accumulate=accumulate))
+    save_weights(folder / "w.safetensors", torch.nn.Linear(1, 1), ("cat", "dog"), cfg)
+    shard = CamShard(16)
+    shard.add("a", np.array([1]), np.eye(4)[None])
+    shard.write(folder / "attention.safetensors")
+    return (
+        folder / "w.safetensors",
+        folder / "attention.safetensors",
+        Index(folder, ("cat", "dog"), None, None, (record,)),
+    )
+
+
+def test_accumulated_maps__are_those_of_the_image(tmp_path):
+    weights, attention, data = accumulating(tmp_path, accumulate=True)
+    classes, maps = accumulated_maps(weights, attention, data)(data.records[0])
+    assert classes.tolist() == [1]
+    np.testing.assert_array_equal(maps, np.eye(4)[None])
+
+
+def test_accumulated_maps__of_a_training_without_them_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"train_cam\.attention\.accumulate: true; train again"):
+        accumulated_maps(*accumulating(tmp_path, accumulate=False))

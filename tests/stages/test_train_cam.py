@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -14,10 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rca.config import Compute, TrainCam
-from rca.data.index import Index, Record, write_index
+from rca.data.cam_store import CamStore
+from rca.data.images import DataError
+from rca.data.index import Index, Record, read_index, write_index
 from rca.data.palette import voc_palette
 from rca.models.backbones import Backbone
 from rca.stages import train_cam
+from rca.training.seeds import generator
 
 CLASSES = ("cat", "cow", "dog")
 TAGS = [("cat",), ("cow", "dog"), ("dog",), ("cat", "cow"), ("cow",), ("cat", "dog")]
@@ -205,3 +209,39 @@ def test_run__in_half_precision_is_close_and_keeps_float32(index, tmp_path, prec
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_run__accumulated_maps_are_of_the_images_tags_and_reach_1(index, tmp_path):
+    trained(index, tmp_path / "out")
+    store = CamStore(tmp_path / "out/attention.safetensors")
+    assert list(store) == [str(number) for number in range(len(TAGS))]
+    for image, tags in zip(store, TAGS, strict=True):
+        classes, maps = store.read(image)
+        assert [CLASSES[label] for label in classes] == list(tags)
+        assert maps.shape[1:] == (4, 4)
+        assert ((maps.max(axis=(1, 2)) == 1) | (maps.max(axis=(1, 2)) == 0)).all()
+
+
+def test_run__without_accumulation_the_store_is_empty(index, tmp_path):
+    trained(index, tmp_path / "out", attention__accumulate=False)
+    with pytest.raises(DataError, match="holds no CAMs"):
+        CamStore(tmp_path / "out/attention.safetensors")
+
+
+def test_run__accumulating_does_not_change_the_training(index, tmp_path):
+    with_it, without = (
+        trained(index, tmp_path / str(on), attention__accumulate=on) for on in (True, False)
+    )
+    assert with_it["history.csv"] == without["history.csv"]
+
+
+def test_refit_prototypes__random_ones_stay_where_they_are(index):
+    cfg = configured({"rsa.prototype_rule": "noise"})
+    data = read_index(index)
+    seeds = partial(generator, 0)
+    parts = train_cam.build(cfg, data, seeds("memory"), torch.device("cpu"))
+    drawn = []
+    for epoch in (1, 2):
+        train_cam.refit_prototypes(parts, cfg, epoch, seeds)
+        drawn.append(parts.network.prototypes.clone())
+    assert torch.equal(*drawn) and drawn[0].abs().min() > 0
