@@ -73,14 +73,13 @@ def test_final_head__per_class_is_a_head_for_each_class():
         torch.testing.assert_close(maps[:, label : label + 1], x)
 
 
-def test_forward__queries_have_a_head_of_their_own_in_training_only():
+def test_forward__runs_the_head_of_queries_where_asked():
     cfg = TrainCam(backbone=BACKBONE, head=Head(depth=0), rsc=Contrast(query="head"))
     net, image = CamNetwork(2, cfg), torch.randn(2, 3, 32, 32)
-    maps = net.train()(image)
+    maps = net(image, querying=True)
     assert maps.queries.shape == maps.features.shape
     assert not torch.equal(maps.queries, maps.features)
-    with torch.no_grad():
-        maps = net.eval()(image)
+    maps = net(image)
     assert maps.queries is maps.features
 
 
