@@ -30,14 +30,19 @@ class _Source(Section):
     @model_validator(mode="after")
     def _clears_no_file_of_the_user(self) -> Self:
         """The stage, and DVC before it, clear the folder that they make."""
-        made = (Path("data") / self.name).resolve()
-        for key, path in self:
-            if isinstance(path, Path) and made in (path.resolve(), *path.resolve().parents):
-                raise ValueError(
-                    f"{key}: {path} is in data/{self.name}, which is cleared first; move it, or "
-                    "choose another name"
-                )
+        if lost := self.lost_with(Path("data") / self.name):
+            raise ValueError(lost)
         return self
+
+    def lost_with(self, out: Path) -> str | None:
+        """Which file or folder of the user lies in `out`, and would be cleared with it."""
+        for key, path in self:
+            if isinstance(path, Path) and out.resolve() in (
+                path.resolve(),
+                *path.resolve().parents,
+            ):
+                return f"{key}: {path} is in {out}, which is cleared first; move it, or rename"
+        return None
 
 
 class ArchiveSource(_Source):

@@ -28,13 +28,8 @@ __all__ = ["as_text", "run"]
 
 SHOWN, FOLDED = 8, 200  # findings of a check, at once and on a click
 EXAMPLES, PER_CLASS = 6, 3  # pictures of a check and of a class
-TEXT_CHECKS = {
-    "unlisted",
-    "tags_missing",
-    "list",
-    "mask_gap",
-    "saliency",
-}  # a picture would add nothing
+# A picture would add nothing to these.
+TEXT_CHECKS = {"unlisted", "tags_missing", "list", "mask_gap", "saliency"}
 
 
 def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) -> Diagnosis:

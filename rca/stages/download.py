@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rca.config import Download
+from rca.data.images import DataError
 from rca.data.sources import archive, coco14, folder, voc12
 from rca.labels.pool import ordered_map
 
@@ -24,4 +25,6 @@ def run(cfg: Download, *, out: Path) -> None:
     Raises:
         DataError: it cannot be had, or is not what it should be; `out` is untouched.
     """
+    if lost := cfg.lost_with(out):
+        raise DataError(f"download.{lost}")
     BRING[cfg.source](cfg, out)

@@ -247,6 +247,14 @@ def test_config__refuses_a_folder_that_would_be_cleared(tmp_path, monkeypatch, f
         load(Path("params.yaml"))
 
 
+def test_run__refuses_to_clear_the_users_photographs(own):
+    cfg = FolderSource(source="folder", name="mine", folder=own)
+    for out in (own, own.parent):
+        with pytest.raises(DataError, match="which is cleared first"):
+            download.run(cfg, out=out)
+    assert len(list(own.rglob("*.JPG"))) == 10
+
+
 def test_index__of_a_subset_with_masks(own):
     (own / "classes.txt").write_text("dog\ncat\n")
     values = np.tile(np.array([0, 1, 2, 255], np.uint8), (6, 2))
