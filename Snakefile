@@ -1,27 +1,49 @@
 # The pipeline of dvc.yaml, run by Snakemake: in parallel, and on a cluster.
 #
-#   snakemake --cores all            everything
-#   snakemake --cores all crf        one stage and what it needs
+#   snakemake --cores all                       everything
+#   snakemake --cores all crf                   one stage and what it needs
+#   snakemake --cores all --profile slurm       the same, heavy stages as Slurm jobs
+#   snakemake --cores all --profile slurm -n    what Slurm would be asked for
 #
 # dvc.yaml is the only description: each of its stages becomes a rule here, and each job is a
 # `dvc repro` of that one stage. So DVC alone decides, by content, what is stale, and keeps the books;
 # Snakemake orders the stages, runs them side by side and reserves what they need. The output of a
 # rule is a mark, `.snakemake/stages/<stage>`, that stands while DVC finds the stage fresh.
+#
+# A stage with shards has a second rule, whose jobs do a share of its images each; the stage itself
+# then finds them done and puts them together.
+import os
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from rca.config import ConfigError, load
-from stages import MARKS, plan, read_plan
+from stages import MARKS, plan, read_plan, shard_marks
 
 if workflow.is_main_process:
+    import slurm_plugin  # a job has no use for it, and should start quickly
+
     try:
-        stages = plan(load(Path("params.yaml")).experiment)
+        stages = plan(load(Path("params.yaml")))
+        slurm_plugin.prepare({"all", *(stage["rule"] for stage in stages if stage["local"])})
     except ConfigError as error:
         sys.exit(f"snakemake: {error}")
 else:
     stages = read_plan()
+
+if "SLURM_JOB_ID" in os.environ:
+    # Slurm warns every process of a job before its time is up, and would so end it. What a process
+    # ignores its children ignore, until they choose to listen, as the trainings do.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def at_site(resources):
+    """Resources of a job, with the site's partition for GPUs."""
+    if "gpu_partition" in config and {"gpu", "gres"} & set(resources):
+        return {**resources, "slurm_partition": config["gpu_partition"]}
+    return resources
 
 
 localrules:
@@ -42,18 +64,45 @@ for stage in stages:
             stage["rule"]
         input:
             [ancient(MARKS / needed) for needed in stage["needs"]],
+            [ancient(mark) for mark in shard_marks(stage)],
         output:
             MARKS / stage["name"],
         log:
             stage["log"],
         message:
             f"{stage['name']}: {stage['desc']}"
+        localrule: stage["local"]
         threads: stage["resources"].get("cpus_per_task", 1)
         resources:
-            **stage["resources"],
+            **at_site(stage["resources"]),
         params:
             python=sys.executable,
             stage=stage["name"],
         shell:
             "{params.python:q} -m dvc --wait-for-lock repro --quiet --single-item {params.stage}"
             " 2>&1 | tee {log} && touch {output}"
+
+    if stage["shards"] > 1:
+
+        rule:
+            name:
+                f"{stage['rule']}_shard"
+            input:
+                [ancient(MARKS / needed) for needed in stage["needs"]],
+            output:
+                shard_marks(stage, "{number}"),
+            log:
+                stage["log"].replace(".log", ".{number}.log"),
+            message:
+                f"{stage['name']}: share {{wildcards.number}} of {stage['shards']}"
+            threads: stage["resources"].get("cpus_per_task", 1)
+            resources:
+                **at_site(stage["resources"]),
+            params:
+                python=sys.executable,
+                script=Path(workflow.basedir) / "workflow/shard.py",
+                stage=stage["name"],
+                shards=stage["shards"],
+            shell:
+                "{params.python:q} {params.script:q} {params.stage} {wildcards.number}/{params.shards}"
+                " 2>&1 | tee {log} && touch {output}"

@@ -17,17 +17,33 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from rca.files import new_folder, write_json
 
 log = logging.getLogger(__name__)
+
+Piece = TypeVar("Piece")
 
 STATE = Path("state")
 INPUTS = "inputs.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pydensecrf2")
 # They store, show and start, but compute nothing.
 GROUND = ("rca.cli", "rca.config", "rca.files", "rca.progress", "rca.state")
+
+
+class Shard(NamedTuple):
+    """A share of a stage's work, for a job of its own: every `of`-th piece from the `number`-th."""
+
+    number: int
+    of: int
+
+    def pick(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """The pieces of this shard; those of all shards together are all, once each."""
+        return pieces[self.number - 1 :: self.of]
+
+
+WHOLE = Shard(1, 1)
 
 
 def state_folder(
@@ -60,13 +76,18 @@ def state_folder(
 
 
 @contextmanager
-def resumable_folder(out: Path, state: Path, names: Sequence[str]) -> Iterator[Path]:
+def resumable_folder(
+    out: Path, state: Path, names: Sequence[str], shard: Shard = WHOLE
+) -> Iterator[Path]:
     """Yield a folder that outlives a kill; when the block ends, its files `names` become `out`.
 
-    What is in it already was written by an earlier run, which a `state_folder` alone makes right;
-    whether it is whole is the caller's to check. Then the state is removed.
+    What is in it already was written by an earlier run, or by a shard, which a `state_folder` alone
+    makes right; whether it is whole is the caller's to check. Then the state is removed. A shard
+    only leaves its files there.
     """
     yield state
+    if shard != WHOLE:
+        return
     with new_folder(out) as folder:
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -122,6 +122,22 @@ def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):
     assert seed == 0
 
 
+@pytest.mark.parametrize(("option", "shard"), [("", (1, 1)), ("--shard 2/3", (2, 3))])
+def test_shard__is_handed_to_the_stage(folder, monkeypatch, option, shard):
+    calls = []
+    stand_in(monkeypatch, "crf", lambda *cfg, **keywords: calls.append(keywords))
+
+    rca(monkeypatch, f"crf --index i --cams c --labels l --out o {option}")
+
+    assert calls[0]["shard"] == shard
+
+
+@pytest.mark.parametrize("wrong", ["3/2", "0/2", "2", "a/b"])
+def test_shard__that_is_none_is_refused(folder, monkeypatch, capsys, wrong):
+    assert rca(monkeypatch, f"crf --index i --cams c --labels l --out o --shard {wrong}") == 2
+    assert "no share such as 2/4" in capsys.readouterr().err
+
+
 def test_track__gets_the_whole_configuration(folder, monkeypatch):
     calls = []
     stand_in(monkeypatch, "track", lambda *cfg, **keywords: calls.append((cfg, keywords)))

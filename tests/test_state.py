@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from rca import state
-from rca.state import resumable_folder, state_folder
+from rca.state import Shard, resumable_folder, state_folder
 
 
 @pytest.fixture
@@ -78,3 +78,20 @@ def test_resumable_folder__is_never_published_in_part(tmp_path, image):
     with pytest.raises(FileNotFoundError), resumable_folder(out, folder(image), ["a", "b"]) as part:
         (part / "a").touch()
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("pieces", "shards"), [(7, 3), (2, 3), (6, 1)])
+def test_shard__all_of_them_hold_every_piece_once(pieces, shards):
+    shares = [list(Shard(number, shards).pick(range(pieces))) for number in range(1, shards + 1)]
+
+    assert sorted(piece for share in shares for piece in share) == list(range(pieces))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_resumable_folder__of_a_shard_is_not_published(tmp_path, image):
+    out, done = tmp_path / "out", folder(image)
+    with resumable_folder(out, done, ["a", "b"], Shard(1, 2)) as part:
+        (part / "a").write_text("1")
+
+    assert not out.exists()
+    assert (done / "a").read_text() == "1"

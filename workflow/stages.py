@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
-from rca.config import ConfigError
+from rca.config import ConfigError, Params
 
 HOME = Path(".snakemake")
 MARKS = HOME / "stages"
@@ -29,11 +29,13 @@ class Stage(TypedDict):
     desc: str
     log: str
     needs: list[str]
+    local: bool  # too small for a cluster: runs where Snakemake runs
     resources: dict[str, Any]
+    shards: int  # jobs that share its images, before one puts them together
 
 
-def plan(experiment: str) -> list[Stage]:
-    """All stages; those that DVC finds fresh, with all they need, get their mark.
+def plan(params: Params) -> list[Stage]:
+    """All stages; those that DVC finds fresh, with all they need, get their marks.
 
     Does not touch a mark while another Snakemake is at work; that one's lock stops this one later.
 
@@ -43,17 +45,32 @@ def plan(experiment: str) -> list[Stage]:
     MARKS.mkdir(parents=True, exist_ok=True)
     if not _alone():
         return read_plan()
-    stages, stale = _ask_dvc(experiment)
+    stages, stale = _ask_dvc(params)
     for stage in stages:
-        mark = MARKS / stage["name"]
-        if stage["name"] in stale:
-            mark.unlink(missing_ok=True)
-        else:
-            mark.touch()
+        for mark in (MARKS / stage["name"], *shard_marks(stage)):
+            if stage["name"] in stale:
+                mark.unlink(missing_ok=True)
+            else:
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                mark.touch()
     partial = PLAN.with_suffix(".partial")
     partial.write_text(json.dumps(stages), encoding="utf-8")
     os.replace(partial, PLAN)
     return stages
+
+
+def shard_marks(stage: Stage, *numbers: int | str) -> list[Path]:
+    """Marks of the jobs that share the images of a stage: of all, or of those numbered.
+
+    None for a stage that is not shared.
+    """
+    if stage["shards"] == 1:
+        return []
+    folder = MARKS / ".shards" / stage["name"]
+    return [
+        folder / f"{number}of{stage['shards']}"
+        for number in numbers or range(1, stage["shards"] + 1)
+    ]
 
 
 def read_plan() -> list[Stage]:
@@ -85,7 +102,7 @@ def _alone() -> bool:
     return True
 
 
-def _ask_dvc(experiment: str) -> tuple[list[Stage], set[str]]:
+def _ask_dvc(params: Params) -> tuple[list[Stage], set[str]]:
     """All stages in the order of dvc.yaml, and the names of those to run."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -99,15 +116,53 @@ def _ask_dvc(experiment: str) -> tuple[list[Stage], set[str]]:
     while late := {a.addressing for a, b in graph.edges if b.addressing in stale} - stale:
         stale |= late
     rules = {stage: stage.addressing.replace("@", "_") for stage in graph}
-    stages = [
-        Stage(
-            name=stage.addressing,
-            rule=rule,
-            desc=stage.desc or "",
-            log=f"logs/{experiment}/{rule}.log",
-            needs=sorted(needed.addressing for needed in graph.successors(stage)),
-            resources=(stage.meta or {}).get("slurm", {}),
+    stages = []
+    for stage, rule in rules.items():
+        meta = stage.meta or {}
+        stages.append(
+            Stage(
+                name=stage.addressing,
+                rule=rule,
+                desc=stage.desc or "",
+                log=f"logs/{params.experiment}/{rule}.log",
+                needs=sorted(needed.addressing for needed in graph.successors(stage)),
+                local="slurm" not in meta,
+                resources=_resources(
+                    on_cpu=params.compute.device == "cpu", **meta.get("slurm", {})
+                ),
+                shards=int(meta.get("shards", 1)),
+            )
         )
-        for stage, rule in rules.items()
-    ]
     return stages, stale
+
+
+def _resources(
+    *,
+    on_cpu: bool,
+    gpu: int = 0,
+    nodes: int = 1,
+    cpus_per_task: int = 1,
+    mem_mb: int = 0,
+    **others: Any,
+) -> dict[str, Any]:
+    """What Snakemake's Slurm plugin is to be told.
+
+    Args:
+        on_cpu: no GPU is used.
+        gpu: GPUs on each node, with a process on each.
+        nodes: nodes, with a task on each that starts its processes itself.
+        cpus_per_task: cores of one process.
+        mem_mb: memory of one process.
+        others: go through as they are.
+    """
+    processes = max(gpu, 1)
+    resources = {"cpus_per_task": cpus_per_task * processes, **others}
+    if mem_mb:
+        resources["mem_mb"] = mem_mb * processes
+    if nodes > 1:
+        # `mpi` leaves srun to the command; without `tasks_per_gpu` the plugin takes `tasks` for it.
+        resources |= {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+    if gpu and not on_cpu:
+        # `gpu` is a total, which Slurm may spread unevenly over nodes; `gres` is of each node.
+        resources |= {"gpu": gpu} if nodes == 1 else {"gres": f"gpu:{gpu}"}
+    return resources

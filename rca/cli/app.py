@@ -14,6 +14,7 @@ import typer
 
 from rca import config
 from rca.config import ConfigError, Params
+from rca.state import Shard
 
 app = typer.Typer(
     help="Pixel masks from image tags: Regional Semantic Contrast and Aggregation.",
@@ -32,6 +33,15 @@ def path(what: str) -> typer.models.OptionInfo:
     return typer.Option(help=what, show_default=False)
 
 
+def _shard(text: str | Shard) -> Shard:
+    if isinstance(text, Shard):  # the default
+        return text
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise typer.BadParameter(f"{text!r} is no share such as 2/4")
+    return Shard(int(number), int(of))
+
+
 ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
 Out = Annotated[Path, path("Where the stage writes.")]
 Data = Annotated[Path, path("Folder of the data set, from `download`.")]
@@ -39,6 +49,15 @@ Index = Annotated[Path, path("Folder of the index, from `index`.")]
 Weights = Annotated[Path, path("Trained network, a safetensors file.")]
 Cams = Annotated[Path, path("Folder of the CAMs, from `infer-cam`.")]
 Labels = Annotated[Path, path("Folder of label maps.")]
+ShardOption = Annotated[
+    Shard,
+    typer.Option(
+        parser=_shard,
+        metavar="K/N",
+        help="Do the K-th of N shares of the images, and keep it in the state.",
+        show_default=False,
+    ),
+]
 State = Annotated[Path, typer.Option(help="Where a killed run is resumed from.")]
 Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
 

@@ -17,17 +17,20 @@ from rca.cli.app import (
     Out,
     ParamsFile,
     Results,
+    ShardOption,
     State,
     Weights,
     app,
     parameters,
     path,
 )
+from rca.cli.launch import launch
 from rca.config import TrainSeg
-from rca.state import STATE
+from rca.state import STATE, WHOLE
 
 MACHINE = ("compute.device", "compute.threads")
-TRAINING = ("seed", *MACHINE, "compute.precision", "compute.compile")
+PROCESSES = ("compute.gpus", "compute.nodes")
+TRAINING = ("seed", *MACHINE, *PROCESSES, "compute.precision", "compute.compile")
 
 
 @app.command(rich_help_panel=STAGE)
@@ -52,6 +55,7 @@ def index(data: Data, out: Out, params: ParamsFile = PARAMS) -> None:
 def train_cam(index: Index, out: Out, state: State = STATE, params: ParamsFile = PARAMS) -> None:
     """Train the classification network with RSC and RSA."""
     with parameters(params, *TRAINING, "train_cam") as cfg:
+        launch(cfg.compute)
         from rca.stages import train_cam as stage
 
         stage.run(cfg.train_cam, cfg.compute, cfg.seed, index=index, out=out, state=state)
@@ -64,6 +68,7 @@ def infer_cam(
     attention: Annotated[Path, path("Accumulated maps, from `train-cam`.")],
     out: Out,
     state: State = STATE,
+    shard: ShardOption = WHOLE,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Compute the class activation maps of every image."""
@@ -78,6 +83,7 @@ def infer_cam(
             attention=attention,
             out=out,
             state=state,
+            shard=shard,
         )
 
 
@@ -97,6 +103,7 @@ def crf(
     labels: Labels,
     out: Out,
     state: State = STATE,
+    shard: ShardOption = WHOLE,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Refine the label maps with a fully connected CRF."""
@@ -104,7 +111,14 @@ def crf(
         from rca.stages import crf as stage
 
         stage.run(
-            cfg.crf, cfg.pseudo_labels, index=index, cams=cams, labels=labels, out=out, state=state
+            cfg.crf,
+            cfg.pseudo_labels,
+            index=index,
+            cams=cams,
+            labels=labels,
+            out=out,
+            state=state,
+            shard=shard,
         )
 
 
@@ -122,6 +136,7 @@ def train_seg(
     """Train the segmentation network."""
     keys = [f"train_seg.{key}" for key in TrainSeg.model_fields if key != "supervisions"]
     with parameters(params, *TRAINING, *keys) as cfg:
+        launch(cfg.compute)
         from rca.stages import train_seg as stage
 
         stage.run(
@@ -139,14 +154,26 @@ def train_seg(
 
 @app.command(rich_help_panel=STAGE)
 def infer_seg(
-    index: Index, weights: Weights, out: Out, state: State = STATE, params: ParamsFile = PARAMS
+    index: Index,
+    weights: Weights,
+    out: Out,
+    state: State = STATE,
+    shard: ShardOption = WHOLE,
+    params: ParamsFile = PARAMS,
 ) -> None:
     """Predict the masks of the validation images."""
     with parameters(params, *MACHINE, "crf", "infer_seg") as cfg:
         from rca.stages import infer_seg as stage
 
         stage.run(
-            cfg.infer_seg, cfg.crf, cfg.compute, index=index, weights=weights, out=out, state=state
+            cfg.infer_seg,
+            cfg.crf,
+            cfg.compute,
+            index=index,
+            weights=weights,
+            out=out,
+            state=state,
+            shard=shard,
         )
 
 

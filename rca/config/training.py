@@ -36,6 +36,16 @@ class Compute(Section):
         description="Steps of the optimiser between two checkpoints of a training; 0 writes one "
         "only when SIGTERM or SIGUSR1 asks to stop.",
     )
+    gpus: Count = Field(
+        1,
+        description="Processes of a training on each node, each with a GPU unless `device: cpu`.",
+    )
+    nodes: Count = Field(1, description="Nodes of a training; above 1 only in a Slurm job.")
+    shards: Count = Field(
+        1,
+        description="Jobs among which Snakemake shares the images of `infer_cam`, `crf` and "
+        "`infer_seg`; the results are the same.",
+    )
 
 
 class Backbone(Section):

@@ -20,7 +20,7 @@ from rca.labels.rules import label_map
 from rca.labels.scores import background_score, crf_scores
 from rca.progress import progress
 from rca.stages.pseudo_labels import Evidence, read_evidence, read_saliency, training_records
-from rca.state import STATE, resumable_folder, state_folder
+from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
 
 
 def run(
@@ -32,6 +32,7 @@ def run(
     labels: Path,
     out: Path,
     state: Path = STATE,
+    shard: Shard = WHOLE,
 ) -> None:
     """Write one refined label map per training image to `out`; a killed run goes on.
 
@@ -43,6 +44,7 @@ def run(
         labels: folder of stage `pseudo_labels`.
         out: the folder to make; whole or absent.
         state: where unfinished work is kept.
+        shard: do these of the images alone, and leave them in `state`.
 
     Raises:
         DataError: an image, a CAM or a saliency map is missing or does not fit.
@@ -52,15 +54,16 @@ def run(
     dataset = read_training_index(index)
     records = training_records(dataset, rules)
     if cfg.method == "none":
-        with new_folder(out) as folder:
-            _copy(records, labels, folder)
+        if shard == WHOLE:
+            with new_folder(out) as folder:
+                _copy(records, labels, folder)
         return
     store = CamStore(cams / "train")
     values = {"crf": cfg.model_dump(exclude={"processes"}), "rules": rules.model_dump()}
     done = state_folder(state, "crf", out, values=values, files=_files(records, rules, index, cams))
     names = [f"{record.image}.png" for record in records]
-    with resumable_folder(out, done, names) as folder:
-        left = left_to_label(folder, records)
+    with resumable_folder(out, done, names, shard) as folder:
+        left = left_to_label(folder, shard.pick(records))
         work = partial(
             _refine_and_write, cfg=cfg, rules=rules, folder=folder, palette=dataset.palette
         )

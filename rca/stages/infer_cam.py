@@ -25,7 +25,7 @@ from rca.models.cam_network import CamNetwork
 from rca.models.multiscale import multiscale
 from rca.models.weights import load_network, read_config
 from rca.progress import progress
-from rca.state import STATE, resumable_folder, state_folder
+from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
 from rca.training.device import prepare
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ def run(
     attention: Path,
     out: Path,
     state: Path = STATE,
+    shard: Shard = WHOLE,
 ) -> None:
     """Write the CAMs of the classes that each image is tagged with, or thought to hold.
 
@@ -55,6 +56,7 @@ def run(
         attention: `attention.safetensors` of `train_cam`, read with `training_maps: accumulated`.
         out: folder that gets a CAM store per split.
         state: where unfinished work is kept.
+        shard: do these of the files alone, and leave them in `state`.
 
     Raises:
         ConfigError: accumulated maps are asked for, and the training did not accumulate.
@@ -80,21 +82,21 @@ def run(
     values = {"section": cfg.model_dump(), **machine}
     files = [weights, attention, *index.iterdir(), *(record.file for record in data.records)]
     done = state_folder(state, "infer_cam", out, values=values, files=files)
-    shards = {
+    files_of_store = {
         f"{split}/cams-{number:05d}.safetensors": records
         for split in ("train", "val")
         for number, records in enumerate(_pieces(data.split(split), cfg.shard_size))
     }
-    with resumable_folder(out, done, list(shards)) as folder:
-        for name, records in shards.items():
+    with resumable_folder(out, done, list(files_of_store), shard) as folder:
+        for name, records in shard.pick(list(files_of_store.items())):
             if is_shard(folder / name, [record.image for record in records]):
                 log.info("%s was done before", name)
                 continue
-            shard = CamShard(cfg.bits)
+            file = CamShard(cfg.bits)
             for record in progress(records, len(records), f"{name}, image"):
                 maps = training_maps if record.split == "train" else of_network
-                shard.add(record.image, *maps(record))
-            shard.write(folder / name)
+                file.add(record.image, *maps(record))
+            file.write(folder / name)
 
 
 def _pieces(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:

@@ -22,7 +22,7 @@ from rca.models.deeplab import DeepLab
 from rca.models.multiscale import multiscale
 from rca.models.weights import load_network
 from rca.progress import progress
-from rca.state import STATE, resumable_folder, state_folder
+from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
 from rca.training.device import prepare
 
 
@@ -35,6 +35,7 @@ def run(
     weights: Path,
     out: Path,
     state: Path = STATE,
+    shard: Shard = WHOLE,
 ) -> None:
     """Write one label map per validation image; a killed run goes on.
 
@@ -46,6 +47,7 @@ def run(
         weights: `weights.safetensors` of `train_seg`.
         out: folder that gets `<image>.png`.
         state: where unfinished work is kept.
+        shard: do these of the images alone, and leave them in `state`.
     """
     data = read_index(index)
     records = data.split("val")
@@ -57,8 +59,9 @@ def run(
     values = {"section": cfg.model_dump(), "crf": refining, **machine}
     files = [weights, *index.iterdir(), *(record.file for record in records)]
     done = state_folder(state, "infer_seg", out, values=values, files=files)
-    with resumable_folder(out, done, [f"{record.image}.png" for record in records]) as folder:
-        left = left_to_label(folder, records)
+    names = [f"{record.image}.png" for record in records]
+    with resumable_folder(out, done, names, shard) as folder:
+        left = left_to_label(folder, shard.pick(records))
         scored = ((record.image, _score(network, record, cfg, device)) for record in left)
         if cfg.crf:
             labels = ordered_map(partial(crf_labels, cfg=crf), scored, crf.processes)

@@ -11,6 +11,7 @@ from rca.labels.crf import dense_crf
 from rca.labels.rules import label_map
 from rca.labels.scores import crf_scores, upsample_cams
 from rca.stages import crf, pseudo_labels
+from rca.state import WHOLE, Shard
 
 SERIAL = Crf(processes=1, bilateral_sxy=20, iterations=5)
 RULES = PseudoLabels(threshold=0.4)
@@ -22,17 +23,21 @@ def data(tmp_path) -> LabelData:
 
 
 def run(data, out, cfg=SERIAL, rules=RULES, labels=None):
-    labels = labels or data.root / "pseudo_labels"
+    shard(data, out, WHOLE, cfg, rules, labels)
+    return {path.stem: read_mask(path) for path in out.iterdir()}
+
+
+def shard(data, out, shard, cfg=SERIAL, rules=RULES, labels=None):
     crf.run(
         cfg,
         rules,
         index=data.index,
         cams=data.cams,
-        labels=labels,
+        labels=labels or data.root / "pseudo_labels",
         out=out,
         state=data.root / "state",
+        shard=shard,
     )
-    return {path.stem: read_mask(path) for path in out.iterdir()}
 
 
 def test_run__snaps_to_the_edges_of_the_image(data, tmp_path):
@@ -126,3 +131,29 @@ def test_run__killed_goes_on_where_it_was(data, tmp_path, monkeypatch, truncated
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
     assert sorted(done + refined) == sorted(["one", "two", "three", *[first.stem] * truncated])
     assert not list((data.root / "state").rglob("*.png"))
+
+
+def test_run__shards_do_all_the_work_once_and_the_stage_publishes_it(data, tmp_path, monkeypatch):
+    run(data, tmp_path / "undisturbed")
+    worked = []
+    refine = crf.refine
+
+    def count(evidence, *arguments):
+        worked.append(evidence.record.image)
+        return refine(evidence, *arguments)
+
+    monkeypatch.setattr(crf, "refine", count)
+    for number in (2, 1):
+        shard(data, tmp_path / "shared", Shard(number, 2))
+        assert not (tmp_path / "shared").exists()
+    assert sorted(worked) == ["one", "three", "two"]
+    worked.clear()
+
+    run(data, tmp_path / "shared")
+    assert worked == []
+    assert contents(tmp_path / "shared") == contents(tmp_path / "undisturbed")
+
+
+def test_run__none_has_nothing_to_share(data, tmp_path):
+    shard(data, tmp_path / "out", Shard(1, 2), Crf(method="none"))
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,8 @@
 """The whole pipeline on eight images, through both engines, as users run it.
 
-All runs take place once, in two copies of the repository side by side; the tests read what the runs
-left. `dvc` starts with `dvc repro`, `snakemake` with Snakemake, killed once in the middle.
+All runs take place once, in copies of the repository side by side; the tests read what the runs
+left. `dvc` starts with `dvc repro`, `snakemake` with Snakemake, killed once in the middle, and
+`slurm` with Snakemake on a cluster, a training cancelled. Both latter share the images among jobs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from slurm_cluster import Cluster
 
 pytestmark = pytest.mark.pipeline
 
@@ -50,7 +52,7 @@ class Run:
 class Copy:
     """A fresh clone of the repository with the debug preset."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str] = os.environ) -> None:
         self.root = root
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -66,8 +68,8 @@ class Copy:
         shutil.copy(ROOT / "configs/debug.yaml", root / "params.yaml")
         subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
         self.environment = {
-            **os.environ,
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            **environment,
+            "PATH": f"{BIN}:{environment['PATH']}",
             "PYTHONPATH": str(root),
             "DVC_SITE_CACHE_DIR": str(root / ".dvc/tmp/site"),
             "OMP_NUM_THREADS": "1",
@@ -93,14 +95,28 @@ class Copy:
     def killed_in(self, stage: str, sign: str, command: str) -> Run:
         """`command` and all its children, killed when the log of `stage` shows `sign`."""
         process = self.start(command)
+        self.wait_for(stage, sign, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        text, _ = process.communicate()
+        return Run(process.returncode, text)
+
+    def cancelled_in(self, stage: str, sign: str, command: str, cluster: Cluster) -> Run:
+        """`command`, whose Slurm job of `stage` is cancelled when its log shows `sign`."""
+        process = self.start(command)
+        self.wait_for(stage, sign, process)
+        listed = cluster.client("squeue", "-h", "-o", "%A %Z").splitlines()
+        (job,) = [line.split()[0] for line in listed if line.split()[1] == str(self.root)]
+        cluster.client("scancel", job)
+        text, _ = process.communicate(timeout=PATIENCE)
+        return Run(process.returncode, text)
+
+    def wait_for(self, stage: str, sign: str, process: subprocess.Popen[str]) -> None:
+        """Wait until the log of `stage` shows `sign`."""
         log = self.root / f"logs/debug/{stage}.log"
         end = time.monotonic() + PATIENCE
         while not (log.is_file() and sign in log.read_text()):
             assert process.poll() is None and time.monotonic() < end, process.stdout.read()
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        text, _ = process.communicate()
-        return Run(process.returncode, text)
 
     def edit(self, old: str, new: str) -> None:
         file = self.root / "params.yaml"
@@ -122,6 +138,7 @@ class Copy:
 
 DVC = "dvc repro"
 SNAKEMAKE = "snakemake --cores all"
+SLURM = f"{SNAKEMAKE} --profile slurm --slurm-init-seconds-before-status-checks 2"
 # Engine, edit of params.yaml, and what the message must say.
 FAULTS = [
     (DVC, "crf:\n", "crf:\n  iteration: 3\n", "crf.iteration: no such key"),
@@ -166,6 +183,17 @@ def by_snakemake(copy: Copy) -> Iterator[tuple[str, object]]:
 
 
 @pytest.fixture(scope="module")
+def slurm(cluster, tmp_path_factory) -> SimpleNamespace:
+    """What happened on the cluster, without the other copies in its way."""
+    copy = Copy(tmp_path_factory.mktemp("engines") / "slurm", cluster.environment)
+    return SimpleNamespace(
+        first=copy.cancelled_in("train_cam", "on the CPU", SLURM, cluster),
+        first_digests=copy.digests(),
+        by_dvc=copy.run(DVC),
+    )
+
+
+@pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> SimpleNamespace:
     """Both histories, by engine: `runs.dvc`, `runs.snakemake`."""
     folder = tmp_path_factory.mktemp("engines")
@@ -201,6 +229,18 @@ def test_kill__leaves_no_output_to_be_trusted(runs):
 def test_engines__write_the_same_bytes(runs):
     assert len(runs.dvc.first_digests) > 50
     assert runs.snakemake.first_digests == runs.dvc.first_digests
+
+
+def test_slurm__runs_heavy_stages_in_jobs_also_after_one_was_cancelled(slurm):
+    assert slurm.first.status == 0, slurm.first.text
+    assert slurm.first.stages == STAGES
+    # A training twice; three stages by two shards and the stage itself; three others.
+    assert slurm.first.text.count("has been submitted with SLURM jobid") == 2 + 9 + 3
+
+
+def test_slurm__writes_the_same_bytes(slurm, runs):
+    assert slurm.first_digests == runs.dvc.first_digests
+    assert slurm.by_dvc.stages == set()
 
 
 def test_second_run__does_nothing(runs):

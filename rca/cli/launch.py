@@ -1,0 +1,70 @@
+"""Start a training's processes: one for each GPU, on one node or on several."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+from rca.config import Compute, ConfigError
+
+log = logging.getLogger(__name__)
+
+PORT_BASE, PORTS = 20000, 20000  # where the nodes of a job meet, by the job's number
+
+
+def launch(compute: Compute) -> None:
+    """Become `torchrun` of this very command, if it takes several processes.
+
+    Returns in a process that torchrun started, and where one process is enough.
+
+    Raises:
+        ConfigError: several nodes are asked for outside a Slurm job.
+    """
+    if compute.gpus * compute.nodes == 1 or "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    command = torchrun(compute, sys.argv[1:], os.environ.get("SLURM_JOB_ID"))
+    log.info("%s", " ".join(command))
+    # A warning before the time limit is for the processes that train; it would end the launcher.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    os.execvp(command[0], command)
+
+
+def torchrun(compute: Compute, arguments: Sequence[str], job: str | None) -> list[str]:
+    """The command that starts `python -m rca ARGUMENTS` in all processes.
+
+    Args:
+        compute: `gpus` processes on each of `nodes` nodes.
+        arguments: the command line after `rca`.
+        job: number of the Slurm job.
+
+    Raises:
+        ConfigError: several nodes are asked for outside a Slurm job.
+    """
+    runner = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={compute.gpus}"]
+    program = ["-m", "rca", *arguments]
+    if compute.nodes == 1:
+        return [*runner, "--standalone", *program]
+    if job is None or not shutil.which("srun"):
+        raise ConfigError(
+            f"compute.nodes: {compute.nodes}, but this is no Slurm job; "
+            "run `snakemake --cores all --profile slurm`, or set compute.nodes: 1"
+        )
+    nodes = [f"--nodes={compute.nodes}", f"--ntasks={compute.nodes}", "--ntasks-per-node=1"]
+    cores = f"--cpus-per-task={compute.gpus * compute.threads}"
+    meeting = f"{socket.gethostname()}:{PORT_BASE + int(job) % PORTS}"
+    return [
+        "srun",
+        *nodes,
+        cores,
+        *runner,
+        f"--nnodes={compute.nodes}",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={meeting}",
+        f"--rdzv-id={job}",
+        *program,
+    ]

@@ -1,0 +1,46 @@
+"""What the tests of the engines share: the modules of workflow/, and a Slurm cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from slurm_cluster import Cluster
+
+WORKFLOW = Path(__file__).parents[2] / "workflow"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    if not shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
+        pytest.skip("Slurm is not installed: tools/slurm_cluster.sh install")
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    cluster.do("up")
+    yield cluster
+    cluster.do("clean")
+
+
+@pytest.fixture
+def stages():
+    """workflow/stages.py, fresh: it keeps a lock as long as it lives."""
+    module = load("stages")
+    yield module
+    if module._guard:
+        module._guard.close()
+
+
+@pytest.fixture
+def slurm_plugin():
+    """workflow/slurm_plugin.py, fresh: it keeps what Slurm said."""
+    return load("slurm_plugin")
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_under_test", WORKFLOW / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

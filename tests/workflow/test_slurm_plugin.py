@@ -1,0 +1,61 @@
+"""What the mended plugin makes of Slurm's answers, and what it finds in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def states(slurm_plugin, monkeypatch):
+    """What the plugin hears, given what Slurm says; None: it does not answer."""
+
+    def states(said: dict[str, str] | None) -> dict[str, str]:
+        async def ask(*_):
+            return (said, 0.1) if said is not None else (None, None)
+
+        monkeypatch.setattr(slurm_plugin, "_ask", ask)
+        return asyncio.run(slurm_plugin._job_states("squeue", None))[0]
+
+    return states
+
+
+def test_states__are_what_slurm_says_in_the_plugins_words(states):
+    assert states({"1": "RUNNING", "2": "CANCELLED by 0"}) == {"1": "RUNNING", "2": "CANCELLED"}
+
+
+def test_states__without_an_answer_are_as_before(states):
+    assert states(None) == {}
+    states({"1": "RUNNING"})
+
+    assert states(None) == {"1": "RUNNING"}
+    assert states({"1": "COMPLETED"}) == {"1": "COMPLETED"}
+
+
+def test_states__a_job_that_slurm_has_forgotten_has_failed(states):
+    states({"1": "RUNNING", "2": "COMPLETED"})
+
+    assert states({}) == {"1": "FAILED", "2": "COMPLETED"}
+
+
+def test_leftovers__are_snakemakes_jobs_of_this_folder(slurm_plugin, tmp_path, monkeypatch):
+    queue = f"""\
+        1 rule_train {tmp_path}
+        2 (null) {tmp_path}
+        3 rule_train {tmp_path}/other
+        4 rule_infer_shard_wildcards_1 {tmp_path}
+    """
+    client = tmp_path / "squeue"
+    client.write_text(f"#!/bin/sh\nsed 's/^ *//; /^$/d' <<END\n{queue}\nEND\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    assert slurm_plugin.leftovers(tmp_path) == ["1", "4"]
+
+
+def test_leftovers__without_slurm_there_are_none(slurm_plugin, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+
+    assert slurm_plugin.leftovers(Path.cwd()) == []

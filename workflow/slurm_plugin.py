@@ -1,0 +1,104 @@
+"""Snakemake's Slurm plugin, mended where it would wait for ever, and its requests in a dry run."""
+
+from __future__ import annotations
+
+import getpass
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import snakemake_executor_plugin_slurm as plugin
+from snakemake.cli import parse_args
+from snakemake.executors import dryrun
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import set_gres_string
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+from rca.config import ConfigError
+
+_ask = plugin.query_job_status
+_states: dict[str, str] = {}  # of every job, as of the last answer
+
+
+async def _job_states(command: str, logger: Any) -> tuple[dict[str, str], float]:
+    """State of every job, as Slurm says, in the words that the plugin knows.
+
+    Plugin 2.8.0 waits for ever in three cases: sacct says `CANCELLED by 0`, which it takes for a
+    state of its own; no query of a round is answered, so that it forgets its jobs; Slurm has
+    forgotten a finished job before it was asked. A job that is gone counts as failed and is
+    repeated: if it had done its work, DVC knows.
+    """
+    answer, seconds = await _ask(command, logger)
+    if answer is None:
+        return dict(_states), 0.0
+    for job, state in _states.items():
+        if job not in answer and state != "COMPLETED":
+            _states[job] = "FAILED"
+    _states.update({job: state.split()[0] for job, state in answer.items() if state})
+    return dict(_states), seconds
+
+
+def prepare(local: Collection[str]) -> None:
+    """With `--profile slurm`: mend the plugin; in a dry run, print what sbatch would be told.
+
+    Args:
+        local: rules that are not sent to Slurm; in a dry run Snakemake takes every job for local.
+
+    Raises:
+        ConfigError: jobs of an earlier Snakemake still run here.
+    """
+    _, args = parse_args(sys.argv[1:])
+    if args.executor != "slurm":
+        return
+    if args.dryrun:
+        settings = ExecutorPluginRegistry().get_plugin("slurm").get_settings(args)
+        run_job = dryrun.Executor.run_job
+        dryrun.Executor.run_job = lambda self, job: _show(self, job, local, settings, run_job)
+        return
+    if jobs := leftovers(Path.cwd()):
+        raise ConfigError(
+            "jobs of an earlier Snakemake still run here; wait for them, or cancel them: "
+            f"scancel {' '.join(jobs)}"
+        )
+    plugin.query_job_status = _job_states
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Numbers of the jobs that a Snakemake in `folder` left in Slurm's queue when it was killed."""
+    command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format=%A %k %Z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return []  # without Slurm the plugin has more to say
+    jobs = (line.split(" ", 2) for line in listed.splitlines())
+    return [job for job, comment, at in jobs if comment.startswith("rule_") and Path(at) == folder]
+
+
+def _show(
+    self: dryrun.Executor, job: Any, local: Collection[str], settings: Any, run_job: Callable
+) -> None:
+    if job.rule.name not in local:
+        print(f"{job.name}: {request(job, settings)}")
+    run_job(self, job)
+
+
+def request(job: Any, settings: Any) -> str:
+    """The plugin's sbatch call, short of what is known only on submission.
+
+    That is: the job's name, log, folder and command; partition and account where none is set, for
+    Slurm must be asked for them.
+    """
+    account, partition = (job.resources.get(f"slurm_{key}") for key in ("account", "partition"))
+    unknown = {"run_uuid": "NAME", "slurm_logfile": "LOG", "workdir": "", "comment_str": job.name}
+    call = get_submit_command(
+        job,
+        {
+            **unknown,
+            "account": f"-A {account}" if account else "",
+            "partition": f"-p {partition}" if partition else "",
+        },
+        settings=settings,
+    )
+    return " ".join((call + set_gres_string(job)).split())
