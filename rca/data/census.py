@@ -72,6 +72,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
                 "findings": None if name in diagnosis.skipped else found[name],
             }
             for name, check in CHECKS.items()
+            if not check.on_import
         },
         "findings": [
             {

@@ -41,10 +41,17 @@ class Diagnosis:
     findings: list[Finding]
 
     @property
-    def skipped(self) -> set[str]:
+    def skipped(self) -> list[str]:
         """Checks that could not be made, for want of classes or of tags."""
         unknown = set() if self.folder.classes else CLASS_CHECKS
-        return unknown if self.folder.tags else unknown | TAG_CHECKS
+        unknown = unknown if self.folder.tags else unknown | TAG_CHECKS
+        return [name for name in CHECKS if name in unknown]
+
+    @property
+    def clean(self) -> list[str]:
+        """Checks that were made and found nothing."""
+        other = {finding.check for finding in self.findings}.union(self.skipped)
+        return [name for name, check in CHECKS.items() if name not in other and not check.on_import]
 
     @property
     def errors(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from rca.data.census import BACKGROUND, IGNORED, SplitCensus, census, class_names, within
 from rca.data.doctor import Diagnosis
@@ -20,11 +20,9 @@ def as_text(diagnosis: Diagnosis) -> str:
         by_check.setdefault(finding.check, []).append(finding)
     parts = [counts_text(census(diagnosis), class_names(diagnosis))]
     parts += [_check_text(diagnosis, check, found) for check, found in by_check.items()]
-    skipped = diagnosis.skipped - set(by_check)
-    clean = [name for name in CHECKS if name not in by_check and name not in skipped]
-    parts.append(_titles("Looked for and not found", clean))
-    if skipped:
-        parts.append(_titles("Not looked for, until the files above are there", skipped))
+    parts.append(_titles("Looked for and not found", diagnosis.clean))
+    if diagnosis.skipped:
+        parts.append(_titles("Not looked for, until the files above are there", diagnosis.skipped))
     return "\n\n".join([str(diagnosis.folder.root), *parts, verdict(diagnosis)])
 
 
@@ -73,8 +71,8 @@ def _check_text(diagnosis: Diagnosis, name: str, found: Sequence[Finding]) -> st
     return "\n".join(lines)
 
 
-def _titles(start: str, checks: Collection[str]) -> str:
-    titles = [check.title for name, check in CHECKS.items() if name in checks]
+def _titles(start: str, checks: Sequence[str]) -> str:
+    titles = [CHECKS[name].title for name in checks]
     return textwrap.fill(f"{start}: {'; '.join(titles)}.", WIDTH, subsequent_indent="  ")
 
 

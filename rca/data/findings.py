@@ -21,11 +21,13 @@ class Check:
         title: what it looks for, as people say it.
         severity: `error` stops stage `index`; `warning` does not, but is worth a look.
         fix: what to do about it.
+        on_import: whether only source `folder` can see it, before it normalises.
     """
 
     title: str
     severity: Severity
     fix: str
+    on_import: bool = False
 
 
 CHECKS = {
@@ -68,6 +70,7 @@ CHECKS = {
         "masks of photographs that EXIF turns",
         "error",
         "turn the photograph's own pixels (`exiftran -a`), so that the mask fits as it is",
+        on_import=True,
     ),
     "saliency": Check("faulty saliency maps", "error", "make it again, 8-bit grey, for each image"),
     "untagged": Check("images without tags", "warning", "see whether their tags were forgotten"),

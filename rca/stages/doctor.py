@@ -60,7 +60,6 @@ def _page(diagnosis: Diagnosis) -> str:
     palette = voc_palette()
     names = class_names(diagnosis)
     splits = census(diagnosis)
-    clean = [name for name in CHECKS if name not in found and name not in diagnosis.skipped]
     panels = Panels(diagnosis)
     return render(
         "doctor.html.j2",
@@ -73,8 +72,8 @@ def _page(diagnosis: Diagnosis) -> str:
         masked=any(split.masks for split in splits),
         rows=_rows(diagnosis),
         checks=[_check(diagnosis, panels, name, entries) for name, entries in found.items()],
-        clean=[CHECKS[name].title for name in clean],
-        skipped=[check.title for name, check in CHECKS.items() if name in diagnosis.skipped],
+        clean=[CHECKS[name].title for name in diagnosis.clean],
+        skipped=[CHECKS[name].title for name in diagnosis.skipped],
         examples=_examples(diagnosis, panels),
     )
 
