@@ -54,7 +54,7 @@ class RandomState:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on where this process's generator was."""
-        self.generator.set_state(state["states"][distributed.rank()])
+        self.generator.set_state(state["states"][distributed.rank()].clone())  # takes no view
 
 
 class Checkpoints:

@@ -21,10 +21,13 @@ def traits(compute: Compute, device: torch.device) -> dict[str, str | int | bool
     }
 
 
-def training_form(network: nn.Module, compute: Compute, device: torch.device) -> nn.Module:
+def training_form(
+    network: nn.Module, compute: Compute, device: torch.device, late: bool = False
+) -> nn.Module:
     """`network`, on `device`, as training calls it: on several processes, compiled, as asked.
 
-    Its parameters stay those of `network`, which is what to save.
+    Its parameters stay those of `network`, which is what to save. `late` says that some of them may
+    rest in a step; looking for these costs time.
     """
     form = network
     if processes() > 1:
@@ -33,7 +36,7 @@ def training_form(network: nn.Module, compute: Compute, device: torch.device) ->
         form = DistributedDataParallel(
             network,
             [device.index] if device.type == "cuda" else None,
-            find_unused_parameters=True,  # a head may begin to learn late
+            find_unused_parameters=late,
         )
     return torch.compile(form) if compute.compile else form
 

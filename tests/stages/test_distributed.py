@@ -110,10 +110,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """`one` and `two` hold what one process and what two have trained."""
-    root = tmp_path_factory.mktemp("distributed")
+def make_index(root: Path) -> None:
     records = []
     for number, tags in enumerate(TAGS):
         path, mask = root / f"{number}.png", root / f"{number}-mask.png"
@@ -122,8 +119,14 @@ def folder(tmp_path_factory) -> Path:
         write_label_map(mask, draws.integers(0, 4, (20, 24), dtype=np.uint8), voc_palette())
         records.append(Record(str(number), "train", path, mask, None, 24, 20, tags))
     values = np.arange(256, dtype=np.uint8)
-    index = Index(root, CLASSES, values, voc_palette(), tuple(records))
-    write_index(root / "index", index)
+    write_index(root / "index", Index(root, CLASSES, values, voc_palette(), tuple(records)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """`one` and `two` hold what one process and what two have trained."""
+    root = tmp_path_factory.mktemp("distributed")
+    make_index(root)
     context = multiprocessing.get_context("spawn")
     alone = context.Process(target=in_turn, args=(root / "one",))
     alone.start()

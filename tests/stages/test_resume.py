@@ -15,7 +15,7 @@ import yaml
 pytestmark = pytest.mark.pipeline
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 900  # seconds, for a busy machine
+PATIENCE = 3600  # seconds, for a busy machine
 RCA = [sys.executable, "-c", "from rca.cli import main; main()"]
 TRAININGS = {
     "train_cam": "train-cam --index index",
@@ -33,6 +33,7 @@ def root(tmp_path_factory) -> Path:
     params["compute"]["checkpoint_steps"] = 1
     for name in TRAININGS:
         params[name] |= {"epochs": 3, "batch_size": 3}
+        params[name]["backbone"]["blocks"] = 4
     params["train_cam"]["attention"] |= {"accumulate": True, "drop": True}
     params["train_seg"]["head"] = "large_fov"  # it has dropout
     params["infer_cam"]["shard_size"] = 1
@@ -100,8 +101,7 @@ def test_training__killed_again_and_again_writes_the_same_bytes(root, stage):
 
 
 def test_infer_cam__killed_writes_the_same_bytes(root):
-    training = contents(root / "whole/train_cam") if (root / "whole/train_cam").exists() else {}
-    assert training, "the trainings are tested first"
+    assert (root / "whole/train_cam").is_dir(), "the trainings are tested first"
     weights = "--weights whole/train_cam/weights.safetensors"
     command = f"infer-cam --index index {weights} --attention whole/train_cam/attention.safetensors"
     run(root, f"{command} --out whole/infer_cam --state other")
