@@ -147,7 +147,12 @@ def measure(work: Path, params: Params, variants: Sequence[str]) -> list[str]:
     if not trained.exists():
         begun = time.perf_counter()
         train_cam.run(
-            params.train_cam, params.compute, seed, index=work / "index" / "all", out=trained
+            params.train_cam,
+            params.compute,
+            seed,
+            index=work / "index" / "all",
+            out=trained,
+            state=work / "state",
         )
         seconds["train_cam"] = time.perf_counter() - begun
         write_json(trained / "seconds.json", seconds)
@@ -171,6 +176,7 @@ def _score(
             params.compute,
             weights=trained / "weights.safetensors",
             attention=trained / "attention.safetensors",
+            state=work / "state",
         ),
         "pseudo_labels": partial(
             pseudo_labels.run, params.pseudo_labels, cams=folder / "infer_cam"
@@ -181,6 +187,7 @@ def _score(
             params.pseudo_labels,
             cams=folder / "infer_cam",
             labels=folder / "pseudo_labels",
+            state=work / "state",
         ),
     }
     seconds = dict(seconds)

@@ -90,7 +90,7 @@ def test_method_page__every_public_function_has_a_row() -> None:
         for name in definitions(path)
         if "." not in name and not name.startswith("_")
     }
-    assert public - named == {"unit", "usable_length", "ObjectiveSettings"}
+    assert public - named == {"unit", "usable_length", "alone", "ObjectiveSettings"}
 
 
 def test_method_page__names_every_value_of_every_switch() -> None:
