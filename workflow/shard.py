@@ -10,7 +10,9 @@ import subprocess
 import sys
 
 from dvc.repo import Repo
+from dvc.stage import Stage
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc_data.hashfile.hash_info import HashInfo
 
 
 def main() -> int:
@@ -19,14 +21,26 @@ def main() -> int:
     repo = Repo(".", _wait_for_lock=True)
     with repo.lock:
         stage = repo.stage.load_one(name=name)
-        stage.save_deps()
-        try:
-            repo.stage_cache.restore(stage, dry=True)
-        except RunCacheNotFoundError:
-            pass
-        else:
+        if is_kept(stage):
+            print(f"{name}: DVC has kept the result of an earlier run")  # noqa: T201
             return 0
     return subprocess.call(["/bin/sh", "-c", f"{stage.cmd} --shard {share}"])
+
+
+def is_kept(stage: Stage) -> bool:
+    """Whether `dvc repro` would restore the outputs of `stage` instead of running it.
+
+    Its command and inputs are compared with `dvc.lock`, then with all earlier runs.
+    """
+    if stage.changed_stage() or not stage.deps_cached():
+        stage.save_deps()
+        for out in stage.outs:
+            out.hash_info = HashInfo()  # that of dvc.lock belongs to other inputs
+    try:
+        stage.repo.stage_cache.restore(stage, dry=True)
+    except RunCacheNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -39,6 +39,12 @@ def slurm_plugin():
     return load("slurm_plugin")
 
 
+@pytest.fixture
+def shard():
+    """workflow/shard.py."""
+    return load("shard")
+
+
 def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"{name}_under_test", WORKFLOW / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
