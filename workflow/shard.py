@@ -22,7 +22,7 @@ def main() -> int:
     with repo.lock:
         stage = repo.stage.load_one(name=name)
         if is_kept(stage):
-            print(f"{name}: DVC has kept the result of an earlier run")  # noqa: T201
+            print(f"{name}: DVC has kept the result of an earlier run")
             return 0
     return subprocess.call(["/bin/sh", "-c", f"{stage.cmd} --shard {share}"])
 
