@@ -15,6 +15,7 @@ from rca.tracking import store
 from rca.tracking.record import Record
 
 mlflow = pytest.importorskip("mlflow")
+SqlAlchemyStore = pytest.importorskip("mlflow.store.tracking.sqlalchemy_store").SqlAlchemyStore
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,7 @@ def test_save__writes_parameters_scores_curves_tags_and_files(uri, record, tmp_p
 
     (run,) = runs(uri)
     assert run.info.run_name == "demo" and run.info.status == "FINISHED"
+    assert run.info.end_time >= run.info.start_time
     assert run.data.params == record.params
     assert run.data.metrics["miou/network_val"] == 50.0
     assert run.data.metrics["iou/network_val/potted plant _big_"] == 10.0
@@ -166,6 +168,12 @@ def test_connect__to_a_new_store_is_silent(tmp_path):
     assert (tmp_path / "new.db").is_file()
 
 
+def forget_stores() -> None:
+    """Close MLflow's connections, as the end of a process does."""
+    for engine in SqlAlchemyStore._engine_map.values():
+        engine.dispose()
+
+
 def test_run__says_where_the_run_is_the_same_every_time(uri, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results, out = tmp_path / "results", tmp_path / "track"
@@ -178,6 +186,7 @@ def test_run__says_where_the_run_is_the_same_every_time(uri, tmp_path, monkeypat
 
     track.run(params.track, params, results=results, out=out)
     first = (out / "run.json").read_bytes()
+    forget_stores()
     Path(uri.removeprefix("sqlite:///")).unlink()  # the store is deleted: run again
     track.run(params.track, params, results=results, out=out)
 
