@@ -41,6 +41,7 @@ BASE: dict[str, Any] = {
 NEEDS: dict[str, dict[str, Any]] = {
     "memory.momentum": {"memory.update": "ema"},
     "rsc.region_fraction": {"rsc.region_rule": "max_fraction"},
+    "rsc.form": {"rsc.temperature": 0.005},  # the clamp bites where one positive dominates
     "rsa.temperature": {"rsa.scale": "cosine"},
     "attention.fill_missing": {"attention.gate": 0.999},
     "attention.drop_threshold": {"attention.drop": True},
