@@ -15,7 +15,8 @@ from rca.tracking import store
 from rca.tracking.record import Record
 
 mlflow = pytest.importorskip("mlflow")
-SqlAlchemyStore = pytest.importorskip("mlflow.store.tracking.sqlalchemy_store").SqlAlchemyStore
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: E402
+from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -169,9 +170,9 @@ def test_connect__to_a_new_store_is_silent(tmp_path):
 
 
 def forget_stores() -> None:
-    """Close MLflow's connections, as the end of a process does."""
-    for engine in SqlAlchemyStore._engine_map.values():
-        engine.dispose()
+    """Have MLflow open its stores anew, as another process does."""
+    SqlAlchemyStore._engine_map.clear()
+    TrackingStoreRegistry._get_store_with_resolved_uri.cache_clear()
 
 
 def test_run__says_where_the_run_is_the_same_every_time(uri, tmp_path, monkeypatch):
