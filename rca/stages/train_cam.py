@@ -113,12 +113,12 @@ def run(
         files += [record.file for record in data.split("train")]
         folder = state_folder(state, "train_cam", out, values=values, files=files)
         checkpoints = Checkpoints(folder, compute.checkpoint_steps, parts.named())
+        late = parts.network.query_head is not None  # it rests until there is contrast
+        network = training_form(parts.network, compute, device, late)
         with checkpoints.listening():
             history = train(
                 partial(begin_epoch, parts, cfg, seeds),
-                partial(
-                    step, parts, training_form(parts.network, compute, device), cfg, compute, seeds
-                ),
+                partial(step, parts, network, cfg, compute, seeds),
                 _batches(cfg, compute, data, seeds),
                 build_optimiser(parts.network, cfg.optimiser),
                 cfg.optimiser,

@@ -45,7 +45,9 @@ SEG = TrainSeg.model_validate(
         "optimiser": {"lr": 0.05},
     }
 )
-JOBS = ("cam", "seg", "resumed")
+# The released code's head of queries; its batch statistics are shared on CUDA alone.
+HEAD = CAM.model_copy(update={"rsc": CAM.rsc.model_copy(update={"query": "head"})})
+JOBS = ("cam", "seg", "resumed", "head")
 
 
 def tiny_backbone(_cfg: Any) -> Backbone:
@@ -72,7 +74,7 @@ def work(job: str, folder: Path) -> None:
         labels = folder.parent
         train_seg.run(SEG, compute, 0, supervision="truth", labels=labels, **paths)
     else:
-        train_cam.run(CAM, compute, 0, **paths)
+        train_cam.run(HEAD if job == "head" else CAM, compute, 0, **paths)
 
 
 def killed_then_resumed(folder: Path) -> None:
@@ -189,3 +191,9 @@ def test_attention__is_that_of_one_process(folder):
 def test_two_processes__killed_and_resumed_write_the_same_bytes(folder):
     for path in (folder / "two/cam").iterdir():
         assert (folder / "two/resumed" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_two_processes__wait_for_no_gradient_of_a_head_that_rests(folder):
+    weights = load_file(folder / "two/head/weights.safetensors")
+    assert any(name.startswith("query_head") for name in weights)
+    assert all(value.isfinite().all() for value in weights.values())
