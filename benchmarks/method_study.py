@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
@@ -37,6 +35,7 @@ from rca.data.index import read_index
 from rca.evaluation import sweep
 from rca.evaluation.confusion import confusion_matrix, iou, mean_iou
 from rca.files import new_folder, write_json, write_text
+from rca.labels.pool import ordered_map
 from rca.labels.scores import upsample_cams
 
 BASE = Path("configs/voc12_animals.yaml")
@@ -132,19 +131,19 @@ def prepare(data: Path, work: Path, base: Params, every: int) -> None:
             stage.run(cfg, data=work / "data", out=work / "index" / name)
 
 
-def measure(work: Path, params: Params, variants: Sequence[str]) -> list[str]:
-    """Train once, then score each of the `variants` of that training; the files written.
+def measure(work: Path, task: tuple[Params, Sequence[str]]) -> list[str]:
+    """Train once, then score each variant of that training; the files written.
 
     Args:
         work: of `prepare`.
-        params: of any of the variants: they have the same training and seed.
-        variants: names; those measured already are skipped.
+        task: parameters of any of the variants, which have the same training and seed; and the
+            names of the variants.
     """
     from rca.stages import train_cam
 
+    params, variants = task
     seed, trained = params.seed, work / "trained" / f"{params.train_cam.digest()}-{params.seed}"
-    seconds = {}
-    if not trained.exists():
+    if not (trained / "seconds.json").exists():
         begun = time.perf_counter()
         train_cam.run(
             params.train_cam,
@@ -154,8 +153,7 @@ def measure(work: Path, params: Params, variants: Sequence[str]) -> list[str]:
             out=trained,
             state=work / "state",
         )
-        seconds["train_cam"] = time.perf_counter() - begun
-        write_json(trained / "seconds.json", seconds)
+        write_json(trained / "seconds.json", {"train_cam": time.perf_counter() - begun})
     seconds = json.loads((trained / "seconds.json").read_text(encoding="utf-8"))
     return [str(_score(work, trained, name, params, seconds)) for name in variants]
 
@@ -398,11 +396,9 @@ def main() -> None:
         base = overridden(load(BASE), {key: yaml.safe_load(text) for key, text in changes.items()})
         prepare(options.data, options.work, base, options.every)
         tasks = _tasks(options.work, base, options.variants, options.seeds)
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
-            running = [pool.submit(measure, options.work, *task) for task in tasks]
-            for done in as_completed(running):
-                print(*done.result(), sep="\n", flush=True)
+        named = ((f"{task[1]}, seed {task[0].seed}", task) for task in tasks)
+        for files in ordered_map(partial(measure, options.work), named, options.jobs):
+            print(*files, sep="\n", flush=True)
         write_json(options.out, summary(options.work, base, options.every, options.seeds))
     if options.out == RECORD:
         content = json.loads(RECORD.read_text(encoding="utf-8"))
