@@ -28,7 +28,8 @@ COMMANDS = (
     "download --out data/own",
     f"index --data data/own --out {R}/index",
     f"train-cam --index {R}/index --out {R}/train_cam",
-    f"infer-cam --index {R}/index --weights {R}/train_cam/weights.safetensors --out {R}/infer_cam",
+    f"infer-cam --index {R}/index --weights {R}/train_cam/weights.safetensors"
+    f" --attention {R}/train_cam/attention.safetensors --out {R}/infer_cam",
     f"pseudo-labels --index {R}/index --cams {R}/infer_cam --out {R}/pseudo_labels",
     f"crf --index {R}/index --cams {R}/infer_cam --labels {R}/pseudo_labels --out {R}/crf",
     f"train-seg --supervision pseudo --index {R}/index --labels {R}/crf --out {R}/train_seg/pseudo",
