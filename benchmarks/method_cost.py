@@ -37,7 +37,7 @@ from rca.method.mixup import mix_regions
 from rca.method.objective import memorise, rca_losses
 from rca.method.prototypes import random_prototypes
 from rca.models.cam_network import CamNetwork
-from rca.stages.train_cam import settings
+from rca.stages.cam_training import settings
 from rca.training.optimiser import build_optimiser
 
 RECORD = Path("benchmarks/results/method_cost.json")

@@ -9,7 +9,7 @@ import torch
 from rca.config import Compute, load
 from rca.data.datasets import Example
 from rca.data.index import Index, Record
-from rca.stages import train_cam
+from rca.stages import cam_training
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import generator
 
@@ -48,14 +48,14 @@ def test_step__loss_is_finite_and_gradients_reach_the_first_convolution(
     seeds = partial(generator, 0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        parts = train_cam.build(cfg, data, seeds("memory"), torch.device("cpu"))
+        parts = cam_training.build(cfg, data, seeds("memory"), torch.device("cpu"))
     optimiser = build_optimiser(parts.network, cfg.optimiser)
     boxes = torch.tensor([[0.0, 0, 1, 1]]).repeat(2, 1)
     pixels = torch.randn(2, 3, SIZE, SIZE, generator=seeds("pixels"))
     batch = Example(pixels, tags, torch.empty(0), torch.tensor([0, 1]), boxes)
 
     for epoch in (1, 2):  # L_rsc begins in epoch 2, with what epoch 1 has memorised
-        losses = train_cam.step(
+        losses = cam_training.step(
             parts, parts.network, cfg, Compute(device="cpu"), seeds, batch, epoch, share=1.0
         )
         optimiser.zero_grad()

@@ -20,7 +20,7 @@ from rca.data.images import DataError
 from rca.data.index import Index, Record, read_index, write_index
 from rca.data.palette import voc_palette
 from rca.models.backbones import Backbone
-from rca.stages import train_cam
+from rca.stages import cam_training, train_cam
 from rca.training.seeds import generator
 
 CLASSES = ("cat", "cow", "dog")
@@ -150,7 +150,7 @@ class Killed(BaseException):
 
 
 def killed_before_step(number: int, monkeypatch, run: Callable[[], None]) -> None:
-    losses, steps = train_cam.rca_losses, iter(range(100))
+    losses, steps = cam_training.rca_losses, iter(range(100))
 
     def counted(*arguments: Any) -> dict[str, Tensor]:
         if next(steps) == number:
@@ -158,7 +158,7 @@ def killed_before_step(number: int, monkeypatch, run: Callable[[], None]) -> Non
         return losses(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(train_cam, "rca_losses", counted)
+        patch.setattr(cam_training, "rca_losses", counted)
         run()
 
 
@@ -240,9 +240,9 @@ def test_refit_prototypes__random_ones_stay_where_they_are(index):
     cfg = configured({"rsa.prototype_rule": "noise"})
     data = read_index(index)
     seeds = partial(generator, 0)
-    parts = train_cam.build(cfg, data, seeds("memory"), torch.device("cpu"))
+    parts = cam_training.build(cfg, data, seeds("memory"), torch.device("cpu"))
     drawn = []
     for epoch in (1, 2):
-        train_cam.refit_prototypes(parts, cfg, epoch, seeds)
+        cam_training.refit_prototypes(parts, cfg, epoch, seeds)
         drawn.append(parts.network.prototypes.clone())
     assert torch.equal(*drawn) and drawn[0].abs().min() > 0
