@@ -20,7 +20,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from benchmarks.method_study import BASE, VARIANTS, overridden
+from benchmarks.method_study import BASE
+from benchmarks.method_variants import VARIANTS, overridden
 from benchmarks.records import origin
 from rca.config import InferCam, Params, TrainCam, load
 from rca.data.images import read_image
@@ -121,7 +122,7 @@ def main() -> None:
     chosen = options.parse_args()
     measured = {}
     for name in ("rsa", "rca", "random_prototypes"):
-        params = overridden(load(BASE), {**VARIANTS[name][1], "seed": chosen.seed})
+        params = overridden(load(BASE), {**VARIANTS[name].changes, "seed": chosen.seed})
         measured[name] = measure(chosen.work, params)
         print(name, measured[name], flush=True)
     write_json(chosen.out, {**origin(), "seed": chosen.seed, "measured": measured})

@@ -1,10 +1,11 @@
 """What each part of the method is worth: variants × seeds, the same steps for each.
 
     python -m benchmarks.method_study --data FOLDER --jobs 2     measure what is not measured yet
-    python -m benchmarks.method_study --render                   only the README's table
+    python -m benchmarks.method_study --render                   only the tables in the texts
 
 FOLDER is a VOC-like folder, as data/embedded/README.md describes; without `classes.txt` its mask
-values are VOC's. The base is configs/voc12_animals.yaml; `VARIANTS` says what each changes of it.
+values are VOC's. The base is configs/voc12_animals.yaml; method_variants.py says what each
+variant changes of it.
 A variant whose training is another's shares its weights. Killed, it goes on where it was.
 
 Every image of the training list trains. Every n-th, by name, is scored (`--every`): its CAM seeds,
@@ -18,15 +19,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import yaml
 
+from benchmarks.method_record import MEASURES, RECORD, measured, read_runs, summary, table
+from benchmarks.method_variants import EVERYTHING, TRIALS, VARIANTS, overridden
 from benchmarks.records import README, origin, place_table
 from rca.config import ConfigError, IndexSection, Params, load
 from rca.data.cam_store import CamStore
@@ -39,69 +41,11 @@ from rca.labels.pool import ordered_map
 from rca.labels.scores import upsample_cams
 
 BASE = Path("configs/voc12_animals.yaml")
-RECORD = Path("benchmarks/results/method_study.json")
-PLAIN = {
-    "train_cam.rsc.enabled": False,
-    "train_cam.rsa.enabled": False,
-    "train_cam.attention.accumulate": True,  # changes no weight: OAA shares the baseline's
-}
+STUDY = Path("docs/study.md")
 VOC = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
     "person pottedplant sheep sofa train tvmonitor"
 )
-
-
-def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested section."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def released_code() -> dict[str, Any]:
-    """Where configs/released_code.yaml differs from the paper's preset.
-
-    But for the head of the queries: two 3×3 convolutions on MobileNetV2's 1280 channels would cost
-    more than all the rest.
-    """
-    paper, code = (
-        dict(leaves(load(Path(f"configs/{name}.yaml")).model_dump(mode="json")))
-        for name in ("voc12_paper", "released_code")
-    )
-    left_out = ("experiment", "train_cam.rsc.query")
-    return {key: code[key] for key in paper if code[key] != paper[key] and key not in left_out}
-
-
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "baseline": ("Plain CAM", PLAIN),
-    "oaa": ("+ OAA", {**PLAIN, "infer_cam.training_maps": "accumulated"}),
-    "rsc": ("+ RSC", {"train_cam.rsa.enabled": False}),
-    "rsa": ("+ RSA", {"train_cam.rsc.enabled": False}),
-    "rca": ("RCA (RSC and RSA)", {}),
-    "random_prototypes": ("RCA, random prototypes", {"train_cam.rsa.prototype_rule": "noise"}),
-    "released_code": ("RCA as released", released_code()),
-}
-MEASURES = ("cam_seeds", "pseudo_labels", "crf")
-
-
-def overridden(params: Params, changes: dict[str, Any]) -> Params:
-    """`params` with the values of dotted keys changed, and checked as a whole.
-
-    Raises:
-        KeyError: there is no such key.
-    """
-    content = params.model_dump(mode="json")
-    for key, value in changes.items():
-        *sections, last = key.split(".")
-        section = content
-        for name in sections:
-            section = section[name]
-        if last not in section:
-            raise KeyError(f"{key}: no such key")
-        section[last] = value
-    return Params.model_validate(content)
 
 
 def prepare(data: Path, work: Path, base: Params, every: int) -> None:
@@ -164,7 +108,7 @@ def _score(
     from rca.stages import crf, infer_cam, pseudo_labels
 
     path = _result(work, variant, params.seed)
-    params = overridden(params, VARIANTS[variant][1])
+    params = overridden(params, EVERYTHING[variant].changes)
     folder = path.with_suffix("")
     index = work / "index" / "scored"
     stages = {
@@ -199,7 +143,8 @@ def _score(
         {
             "variant": variant,
             "seed": params.seed,
-            "params": _measured(params),
+            "commit": origin()["commit"],
+            "params": measured(params),
             **_scores(work, folder, params),
             "losses": {name: np.atleast_1d(history[name]).tolist() for name in history.dtype.names},
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
@@ -239,93 +184,8 @@ def _scores(work: Path, folder: Path, params: Params) -> dict[str, Any]:
     }
 
 
-def summary(work: Path, base: Params, every: int, seeds: Sequence[int]) -> dict[str, Any]:
-    """The record: protocol, configuration, code and machine, every run, and what they come to."""
-    runs = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for name in VARIANTS
-        for seed in seeds
-        if (path := _result(work, name, seed)).exists()
-    ]
-    return {
-        "protocol": {
-            "measure": "mIoU in % over background and the classes, pixels counted over all images "
-            "scored, the truth's 255 left out, a pixel labelled 255 counts as a miss",
-            "classes": ["background", *(base.index.classes or ())],
-            "scored": f"one training image in {every}, by name; its tags known",
-            "images": sorted({run["images"] for run in runs}),
-            "threshold": base.pseudo_labels.threshold,
-            "threshold_chosen_by": "fixed in the preset for all variants, no mask seen",
-            "sweep": "every threshold, for analysis; nothing is chosen by it",
-            "supervision": ["image tags", "ImageNet-pretrained backbone"],
-            "same_for_all": "data, order and views of each seed, number of steps",
-        },
-        **origin(),
-        "base": _measured(base),
-        "variants": {name: changes for name, (_, changes) in VARIANTS.items()},
-        "summary": {
-            name: summarised(of_variant, [run for run in runs if run["variant"] == "baseline"])
-            for name in VARIANTS
-            if (of_variant := [run for run in runs if run["variant"] == name])
-        },
-        "runs": runs,
-    }
-
-
-def summarised(runs: Sequence[dict], baseline: Sequence[dict]) -> dict[str, Any]:
-    """Mean and deviation over the seeds of each measure, and of the gain over the baseline's.
-
-    The gain pairs runs of the same seed. The deviation is that of a sample, None of a single run.
-    """
-    before = {run["seed"]: run["miou"] for run in baseline}
-    values: dict[str, list[float]] = {
-        name: [run["miou"][name] for run in runs] for name in MEASURES
-    }
-    values["cam_seeds_best_of_sweep"] = [max(run["cam_seeds_sweep"].values()) for run in runs]
-    for name in MEASURES:
-        values[f"{name}_gain"] = [
-            run["miou"][name] - before[run["seed"]][name] for run in runs if run["seed"] in before
-        ]
-    return {
-        "seeds": [run["seed"] for run in runs],
-        **{name: _spread(numbers) for name, numbers in values.items() if numbers},
-    }
-
-
-def table(content: dict[str, Any]) -> str:
-    """The summary as a Markdown table."""
-    lines = [
-        "| mIoU in % | CAM seeds | pseudo-labels after CRF | gain after CRF |",
-        "|---|---:|---:|---:|",
-    ]
-    for name, row in content["summary"].items():
-        gain = "" if name == "baseline" else _cell(row.get("crf_gain"), "+")
-        cells = (VARIANTS[name][0], _cell(row["cam_seeds"]), _cell(row["crf"]), gain)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(spread: dict[str, float | None] | None, sign: str = "") -> str:
-    if spread is None:
-        return ""
-    deviation = "" if spread["std"] is None else f" ± {spread['std']:.1f}"
-    return f"{spread['mean']:{sign}.1f}{deviation}"
-
-
-def _spread(numbers: Sequence[float]) -> dict[str, float | None]:
-    deviation = round(stdev(numbers), 3) if len(numbers) > 1 else None
-    return {"mean": round(mean(numbers), 3), "std": deviation}
-
-
 def _percent(value: float) -> float | None:
     return None if np.isnan(value) else round(100 * float(value), 3)
-
-
-def _measured(params: Params) -> dict[str, Any]:
-    """The sections that a measurement depends on."""
-    sections = ("compute", "index", "train_cam", "infer_cam", "pseudo_labels", "crf")
-    content = params.model_dump(mode="json")
-    return {name: content[name] for name in sections}
 
 
 def _result(work: Path, variant: str, seed: int) -> Path:
@@ -360,11 +220,11 @@ def _tasks(
     tasks: dict[tuple[int, str], tuple[Params, list[str]]] = {}
     for seed in seeds:
         for name in variants:
-            params = overridden(base, {**VARIANTS[name][1], "seed": seed})
+            params = overridden(base, {**EVERYTHING[name].changes, "seed": seed})
             path = _result(work, name, seed)
             if path.exists():
                 known = json.loads(path.read_text(encoding="utf-8"))["params"]
-                if known == _measured(params):
+                if known == measured(params):
                     continue
             tasks.setdefault((seed, params.train_cam.digest()), (params, []))[1].append(name)
     return list(tasks.values())
@@ -377,19 +237,19 @@ def _options() -> argparse.Namespace:
     options.add_argument("--data", type=Path, help="VOC-like folder")
     options.add_argument("--work", type=Path, default=Path("results/method_study"))
     options.add_argument("--out", type=Path, default=RECORD)
-    options.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    options.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=EVERYTHING)
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options.add_argument("--every", type=int, default=3, help="score every n-th training image")
     options.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     options.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the base, to try"
     )
-    options.add_argument("--render", action="store_true", help="only render the README's table")
+    options.add_argument("--render", action="store_true", help="only render the tables")
     return options.parse_args()
 
 
 def main() -> None:
-    """Measure unless told otherwise, then render."""
+    """Measure unless told otherwise, then render the record's tables."""
     options = _options()
     if not options.render:
         changes = dict(item.split("=", 1) for item in options.set)
@@ -399,11 +259,19 @@ def main() -> None:
         named = ((f"{task[1]}, seed {task[0].seed}", task) for task in tasks)
         for files in ordered_map(partial(measure, options.work), named, options.jobs):
             print(*files, sep="\n", flush=True)
-        write_json(options.out, summary(options.work, base, options.every, options.seeds))
+        write_json(options.out, summary(read_runs(options.work / "runs"), base, options.every))
     if options.out == RECORD:
-        content = json.loads(RECORD.read_text(encoding="utf-8"))
-        readme = README.read_text(encoding="utf-8")
-        write_text(README, place_table(readme, RECORD, table(content)))
+        _render(json.loads(RECORD.read_text(encoding="utf-8")))
+
+
+def _render(content: dict[str, Any]) -> None:
+    for page, mark, names in (
+        (README, RECORD.as_posix(), VARIANTS),
+        (STUDY, f"{RECORD}#variants", VARIANTS),
+        (STUDY, f"{RECORD}#trials", TRIALS),
+    ):
+        text = page.read_text(encoding="utf-8")
+        write_text(page, place_table(text, mark, table(content, names)))
 
 
 if __name__ == "__main__":

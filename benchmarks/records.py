@@ -26,7 +26,7 @@ def origin() -> dict[str, Any]:
     }
 
 
-def place_table(readme: str, record: Path, table: str) -> str:
-    """The README with `table` between the marks of `record`, or as it is where it has none."""
-    marks = rf"(<!-- table: {re.escape(record.as_posix())} -->\n).*?(<!-- end of table -->)"
-    return re.sub(marks, lambda found: found[1] + table + found[2], readme, flags=re.DOTALL)
+def place_table(text: str, record: Path | str, table: str) -> str:
+    """`text` with `table` between the marks of `record`, or as it is where it has none."""
+    marks = rf"(<!-- table: {re.escape(str(record))} -->\n).*?(<!-- end of table -->)"
+    return re.sub(marks, lambda found: found[1] + table + found[2], text, flags=re.DOTALL)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import method_cost, method_study
+from benchmarks import method_cost, method_record, method_study
+from benchmarks.method_variants import EVERYTHING, TRIALS, VARIANTS, overridden
 from rca.config import ConfigError, load
 
 BASE = load(method_study.BASE)
@@ -23,9 +24,7 @@ def run(variant: str, seed: int, crf: float) -> dict:
 
 
 def test_variants__are_valid_and_differ_from_one_another():
-    every = [
-        method_study.overridden(BASE, changes) for _, changes in method_study.VARIANTS.values()
-    ]
+    every = [overridden(BASE, variant.changes) for variant in VARIANTS.values()]
     for params in every:
         same = params.model_copy(update={"train_cam": BASE.train_cam, "infer_cam": BASE.infer_cam})
         assert same == BASE  # nothing else changes
@@ -33,23 +32,31 @@ def test_variants__are_valid_and_differ_from_one_another():
 
 
 def test_variants__take_the_same_steps_on_the_same_views():
-    for _, changes in method_study.VARIANTS.values():
-        cfg = method_study.overridden(BASE, changes).train_cam
+    for variant in VARIANTS.values():
+        cfg = overridden(BASE, variant.changes).train_cam
         for name in ("epochs", "batch_size", "view", "backbone", "optimiser"):
             assert getattr(cfg, name) == getattr(BASE.train_cam, name)
 
 
 def test_variants__oaa_shares_its_training_with_the_baseline():
     plain, oaa = (
-        method_study.overridden(BASE, method_study.VARIANTS[name][1]).train_cam
-        for name in ("baseline", "oaa")
+        overridden(BASE, VARIANTS[name].changes).train_cam for name in ("baseline", "oaa")
     )
     assert plain.digest() == oaa.digest()
 
 
+def test_trials__gain_over_a_variant_of_as_many_steps():
+    for trial in TRIALS.values():
+        cfg, reference = (
+            overridden(BASE, changes).train_cam
+            for changes in (trial.changes, EVERYTHING[trial.reference].changes)
+        )
+        assert (cfg.epochs, cfg.batch_size) == (reference.epochs, reference.batch_size)
+
+
 def test_overridden__an_unknown_key_is_named():
     with pytest.raises(KeyError, match=r"train_cam\.rsc\.tau: no such key"):
-        method_study.overridden(BASE, {"train_cam.rsc.tau": 1})
+        overridden(BASE, {"train_cam.rsc.tau": 1})
 
 
 def test_prepare__lists_the_scored_images_and_refuses_other_data(tmp_path, monkeypatch):
@@ -70,36 +77,38 @@ def test_tasks__skip_what_is_measured_with_the_same_parameters(tmp_path):
     names = ["baseline", "oaa", "rca"]
     everything = method_study._tasks(tmp_path, BASE, names, [0])
     assert [variants for _, variants in everything] == [["baseline", "oaa"], ["rca"]]
-    params = method_study.overridden(BASE, {**method_study.VARIANTS["oaa"][1], "seed": 0})
+    params = overridden(BASE, {**VARIANTS["oaa"].changes, "seed": 0})
     path = tmp_path / "runs/oaa-0.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({"params": method_study._measured(params)}))
+    path.write_text(json.dumps({"params": method_record.measured(params)}))
     left = method_study._tasks(tmp_path, BASE, names, [0])
     assert [variants for _, variants in left] == [["baseline"], ["rca"]]
-    other = method_study.overridden(BASE, {"crf.iterations": 3})
+    other = overridden(BASE, {"crf.iterations": 3})
     assert len(method_study._tasks(tmp_path, other, ["oaa"], [0])) == 1
 
 
 def test_summarised__pairs_the_seeds():
     baseline = [run("baseline", seed, crf) for seed, crf in ((0, 40.0), (1, 50.0))]
     rca = [run("rca", seed, crf) for seed, crf in ((1, 53.0), (0, 42.0))]
-    found = method_study.summarised(rca, baseline)
+    found = method_record.summarised(rca, baseline)
     assert found["crf"] == {"mean": 47.5, "std": 7.778}
     assert found["crf_gain"] == {"mean": 2.5, "std": 0.707}
     assert found["cam_seeds_best_of_sweep"]["mean"] == 44
-    assert method_study.summarised(rca[:1], baseline)["crf"]["std"] is None
+    assert method_record.summarised(rca[:1], baseline)["crf"]["std"] is None
 
 
 def test_table__has_a_row_for_each_variant():
     baseline = [run("baseline", seed, 40.0 + seed) for seed in range(3)]
     rca = [run("rca", seed, 42.0 + seed) for seed in range(3)]
     summary = {
-        name: method_study.summarised(runs, baseline)
+        name: method_record.summarised(runs, baseline)
         for name, runs in (("baseline", baseline), ("rca", rca))
     }
-    lines = method_study.table({"summary": summary}).splitlines()
-    assert lines[2] == "| Plain CAM | 40.0 ± 0.0 | 41.0 ± 1.0 |  |"
-    assert lines[3] == "| RCA (RSC and RSA) | 40.0 ± 0.0 | 43.0 ± 1.0 | +2.0 ± 0.0 |"
+    lines = method_record.table({"summary": summary}, VARIANTS).splitlines()
+    assert lines[2:] == [
+        "| Plain CAM | 40.0 ± 0.0 |  | 41.0 ± 1.0 |  |",
+        "| RCA (RSC and RSA) | 40.0 ± 0.0 | +0.0 ± 0.0 | 43.0 ± 1.0 | +2.0 ± 0.0 |",
+    ]
 
 
 def test_contrast_cost__measures_ways_that_agree():
@@ -108,7 +117,7 @@ def test_contrast_cost__measures_ways_that_agree():
     assert set(found["seconds"]) == {"batched", "loop"}
 
 
-@pytest.mark.parametrize("record", [method_study.RECORD, method_cost.RECORD], ids=str)
+@pytest.mark.parametrize("record", [method_record.RECORD, method_cost.RECORD], ids=str)
 def test_record__says_what_it_was_measured_with(record: Path):
     if not record.exists():
         pytest.skip(f"{record} is not measured yet")

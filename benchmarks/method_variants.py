@@ -1,0 +1,89 @@
+"""What benchmarks.method_study compares: the method's parts, and what its equations leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rca.config import Params, load
+
+PLAIN = {
+    "train_cam.rsc.enabled": False,
+    "train_cam.rsa.enabled": False,
+    "train_cam.attention.accumulate": True,  # changes no weight: OAA shares the baseline's
+}
+
+
+class Variant(NamedTuple):
+    """A row of the study.
+
+    Attributes:
+        title: in its table.
+        changes: of the base, by dotted key.
+        reference: the variant that its gain is over.
+    """
+
+    title: str
+    changes: dict[str, Any]
+    reference: str = "baseline"
+
+
+def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested section."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def released_code() -> dict[str, Any]:
+    """Where configs/released_code.yaml differs from the paper's preset.
+
+    But for the head of the queries: two 3×3 convolutions on MobileNetV2's 1280 channels would cost
+    more than all the rest.
+    """
+    paper, code = (
+        dict(leaves(load(Path(f"configs/{name}.yaml")).model_dump(mode="json")))
+        for name in ("voc12_paper", "released_code")
+    )
+    left_out = ("experiment", "train_cam.rsc.query")
+    return {key: code[key] for key in paper if code[key] != paper[key] and key not in left_out}
+
+
+# The question of the study: these are measured with several seeds.
+VARIANTS = {
+    "baseline": Variant("Plain CAM", PLAIN),
+    "oaa": Variant("+ OAA", {**PLAIN, "infer_cam.training_maps": "accumulated"}),
+    "rsc": Variant("+ RSC", {"train_cam.rsa.enabled": False}),
+    "rsa": Variant("+ RSA", {"train_cam.rsc.enabled": False}),
+    "rca": Variant("RCA (RSC and RSA)", {}),
+    "random_prototypes": Variant(
+        "RCA, random prototypes", {"train_cam.rsa.prototype_rule": "noise"}
+    ),
+    "released_code": Variant("RCA as released", released_code()),
+}
+
+# What the equations leave open, tried with one seed.
+TRIALS: dict[str, Variant] = {}
+
+EVERYTHING = {**VARIANTS, **TRIALS}
+
+
+def overridden(params: Params, changes: dict[str, Any]) -> Params:
+    """`params` with the values of dotted keys changed, and checked as a whole.
+
+    Raises:
+        KeyError: there is no such key.
+    """
+    content = params.model_dump(mode="json")
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        section = content
+        for name in sections:
+            section = section[name]
+        if last not in section:
+            raise KeyError(f"{key}: no such key")
+        section[last] = value
+    return Params.model_validate(content)
