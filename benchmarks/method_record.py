@@ -88,8 +88,7 @@ def table(content: dict[str, Any], names: Iterable[str]) -> str:
         if row := content["summary"].get(name):
             cells = [EVERYTHING[name].title]
             for measure in ("cam_seeds", "crf"):
-                gain = "" if name == "baseline" else _cell(row.get(f"{measure}_gain"), "+")
-                cells += [_cell(row[measure]), gain]
+                cells += [_cell(row[measure]), _cell(row.get(f"{measure}_gain"), "+")]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

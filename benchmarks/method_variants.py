@@ -21,12 +21,12 @@ class Variant(NamedTuple):
     Attributes:
         title: in its table.
         changes: of the base, by dotted key.
-        reference: the variant that its gain is over.
+        reference: the variant that its gain is over, if it is no such variant itself.
     """
 
     title: str
     changes: dict[str, Any]
-    reference: str = "baseline"
+    reference: str | None = "baseline"
 
 
 def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -54,7 +54,7 @@ def released_code() -> dict[str, Any]:
 
 # The question of the study: these are measured with several seeds.
 VARIANTS = {
-    "baseline": Variant("Plain CAM", PLAIN),
+    "baseline": Variant("Plain CAM", PLAIN, None),
     "oaa": Variant("+ OAA", {**PLAIN, "infer_cam.training_maps": "accumulated"}),
     "rsc": Variant("+ RSC", {"train_cam.rsa.enabled": False}),
     "rsa": Variant("+ RSA", {"train_cam.rsc.enabled": False}),
@@ -65,8 +65,38 @@ VARIANTS = {
     "released_code": Variant("RCA as released", released_code()),
 }
 
+LONGER = {"train_cam.epochs": 8}
+LARGER = {"infer_cam.size": 480}
 # What the equations leave open, tried with one seed.
-TRIALS: dict[str, Variant] = {}
+TRIALS = {
+    "rsc_weight_0.1": Variant(
+        "+ RSC, weight 0.1", {"train_cam.rsa.enabled": False, "train_cam.rsc.weight": 0.1}
+    ),
+    "rsc_weight_1": Variant(
+        "+ RSC, weight 1", {"train_cam.rsa.enabled": False, "train_cam.rsc.weight": 1.0}
+    ),
+    "rsc_peaks": Variant(
+        "+ RSC, weight 0.1, regions above 0.3 of the maximum",
+        {
+            "train_cam.rsa.enabled": False,
+            "train_cam.rsc.weight": 0.1,
+            "train_cam.rsc.region_rule": "max_fraction",
+        },
+    ),
+    "rsa_scale_one": Variant(
+        "+ RSA, F·Qᵀ as it is (the paper's)",
+        {"train_cam.rsc.enabled": False, "train_cam.rsa.scale": "one"},
+    ),
+    "rsa_temperature_0.02": Variant(
+        "+ RSA, cosine / 0.02",
+        {"train_cam.rsc.enabled": False, "train_cam.rsa.temperature": 0.02},
+    ),
+    "rca_oaa": Variant("RCA and OAA", {"infer_cam.training_maps": "accumulated"}, "oaa"),
+    "baseline_480": Variant("Plain CAM at 480 px", {**PLAIN, **LARGER}, None),
+    "rca_480": Variant("RCA at 480 px", LARGER, "baseline_480"),
+    "baseline_8": Variant("Plain CAM, 8 epochs", {**PLAIN, **LONGER}, None),
+    "rca_8": Variant("RCA, 8 epochs", LONGER, "baseline_8"),
+}
 
 EVERYTHING = {**VARIANTS, **TRIALS}
 
