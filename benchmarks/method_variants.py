@@ -92,6 +92,10 @@ TRIALS = {
         {"train_cam.rsc.enabled": False, "train_cam.rsa.temperature": 0.02},
     ),
     "rca_oaa": Variant("RCA and OAA", {"infer_cam.training_maps": "accumulated"}, "oaa"),
+    "released_network": Variant(
+        "RCA as released, maps of the network",
+        {**released_code(), "infer_cam.training_maps": "network"},
+    ),
     "baseline_480": Variant("Plain CAM at 480 px", {**PLAIN, **LARGER}, None),
     "rca_480": Variant("RCA at 480 px", LARGER, "baseline_480"),
     "baseline_8": Variant("Plain CAM, 8 epochs", {**PLAIN, **LONGER}, None),
