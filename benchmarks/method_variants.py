@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rca.config import Params, load
+from rca.evaluation.runs import flat
 
 PLAIN = {
     "train_cam.rsc.enabled": False,
@@ -29,15 +29,6 @@ class Variant(NamedTuple):
     reference: str | None = "baseline"
 
 
-def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested section."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
 def released_code() -> dict[str, Any]:
     """Where configs/released_code.yaml differs from the paper's preset.
 
@@ -45,7 +36,7 @@ def released_code() -> dict[str, Any]:
     more than all the rest.
     """
     paper, code = (
-        dict(leaves(load(Path(f"configs/{name}.yaml")).model_dump(mode="json")))
+        dict(flat(load(Path(f"configs/{name}.yaml")).model_dump(mode="json")))
         for name in ("voc12_paper", "released_code")
     )
     left_out = ("experiment", "train_cam.rsc.query")
