@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def progress(items: Iterable[T], total: int, what: str, every: float = 5.0) -> Iterator[T]:
-    """Yield `items`, logging count, share and time left about `every` seconds and at the end."""
+def progress(
+    items: Iterable[T],
+    total: int,
+    what: str,
+    every: float = 5.0,
+    weigh: Callable[[T], int] = lambda _item: 1,
+) -> Iterator[T]:
+    """Yield `items`, logging count, share and time left about `every` seconds and at the end.
+
+    Args:
+        items: whatever is worked on.
+        total: the sum of their weights.
+        what: they are, for the log.
+        every: seconds between two lines.
+        weigh: item → how many it counts for.
+    """
     start = last = time.monotonic()
-    for done, item in enumerate(items, start=1):
+    done = 0
+    for item in items:
         yield item
+        done += weigh(item)
         now = time.monotonic()
         if now - last >= every and done < total:
             left = (now - start) / done * (total - done)

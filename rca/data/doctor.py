@@ -1,19 +1,21 @@
 """`rca data doctor`: all that stage `index` looks for, and what else a person should look at.
 
-Leaks by content are files of the same bytes, and files of the same decoded pixels (a photograph
-rewritten without loss). A JPEG that was compressed or scaled anew is not seen.
+Leaks by content are files of the same bytes, files of the same decoded pixels (a photograph
+rewritten without loss), and photographs that look the same (compressed, scaled or mirrored anew).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from rca.data.faults import dataset_findings
 from rca.data.findings import CHECKS, Finding, of_error
 from rca.data.images import DataError
 from rca.data.inspection import Inspection
+from rca.data.likeness import SAME, nearest
 from rca.data.voc import ImageList, VocFolder, list_path, read_classes, read_list, read_tags
 
 FOLDERS = ("JPEGImages", "SegmentationClassAug", "saliency")
@@ -87,6 +89,7 @@ def diagnose(
     found = inspect(folder, [image for names in lists for image in names.images])
     findings += dataset_findings(folder, chosen or folder.classes, lists, found)
     findings += mask_and_tag_findings(folder, found)
+    findings += likeness_findings(folder, lists, found)
     findings += unlisted_findings(root, lists)
     order = {check: place for place, check in enumerate(CHECKS)}
     findings.sort(key=lambda finding: (finding.severity != "error", order[finding.check]))
@@ -117,6 +120,30 @@ def mask_and_tag_findings(folder: VocFolder, found: Mapping[str, Inspection]) ->
             for name in drawn
             if name not in tags
         ]
+    return findings
+
+
+def likeness_findings(
+    folder: VocFolder, lists: Sequence[ImageList], found: Mapping[str, Inspection]
+) -> list[Finding]:
+    """Photographs that look like one of another split; those of the same pixels are errors already.
+
+    Each is held against the most alike of the split before it.
+    """
+    findings = []
+    for first, second in combinations(lists, 2):
+        before, after = (
+            {image: looks for image in names.images if (looks := found[image].looks) is not None}
+            for names in (first, second)
+        )
+        matches = nearest(list(after.values()), list(before.values())) if before else ()
+        for image, (place, differ, mirrored) in zip(after, matches, strict=False):
+            twin = list(before)[place]
+            if differ > SAME or found[image].pixels == found[twin].pixels:
+                continue
+            how = "looks like the mirror image of" if mirrored else "looks like"
+            what = f"{how} {folder.image(twin)}, which is in {first.split}"
+            findings.append(Finding("leak_looks", folder.image(image), what, (image, twin)))
     return findings
 
 

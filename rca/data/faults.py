@@ -90,7 +90,7 @@ def copy_findings(
     """Photographs that are another one under a second name: the same bytes, or the same pixels.
 
     Equal pixels show a file that was rewritten without loss. A JPEG that was compressed again has
-    other pixels and is not seen.
+    other pixels; `rca data doctor` warns of it by its looks.
     """
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for names in lists:

@@ -47,6 +47,11 @@ CHECKS = {
     "leak_pixels": Check(
         "leaks between splits, same decoded pixels", "error", "take one of the two off its list"
     ),
+    "leak_looks": Check(
+        "leaks between splits, photographs that look the same",
+        "warning",
+        "look at the two; if one is a copy of the other, take it off its list",
+    ),
     "copy": Check("copies within a split", "warning", "keep one of them, with the tags of both"),
     "tags_missing": Check(
         "images without a row of tags", "error", "add it; an image without tags has an empty cell"

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from rca.config import IGNORE
 from rca.data.findings import Finding, of_error
 from rca.data.images import DataError, open_image
+from rca.data.likeness import fingerprint
 from rca.data.palette import voc_palette
 
 MODES = {  # of photographs; RGB alone is read without a change
@@ -45,6 +46,7 @@ class Inspection:
         size: width and height.
         digest: SHA-256 of the photograph's bytes.
         pixels: SHA-256 of its size and RGB pixels, the same for every lossless encoding.
+        looks: its fingerprint, nearly the same for every encoding and size; None if it is plain.
         values: mask value → number of pixels; None without a usable mask.
         findings: what is wrong.
     """
@@ -52,6 +54,7 @@ class Inspection:
     size: tuple[int, int] | None = None
     digest: str | None = None
     pixels: str | None = None
+    looks: np.ndarray | None = None
     values: dict[int, int] | None = None
     findings: list[Finding] = field(default_factory=list)
 
@@ -74,6 +77,7 @@ def inspect(files: ImageFiles) -> Inspection:
         size=photograph.size,
         digest=hashlib.sha256(path.read_bytes()).hexdigest(),
         pixels=_pixel_digest(photograph),
+        looks=fingerprint(photograph),
         values=values,
         findings=findings,
     )

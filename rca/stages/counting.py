@@ -132,7 +132,13 @@ def count_images(
     named = ((f"{chunk.records[0].image} and those after it", chunk) for chunk in chunks)
     processes = max(min(processes or available_cores(), len(chunks)), 1)
     done = ordered_map(count_chunk, named, processes)
-    for counts, levels in progress(done, len(chunks), f"chunks of {CHUNK} images,"):
+    images = sum(len(chunk.records) for chunk in chunks)
+    for _, (counts, levels) in progress(
+        zip(chunks, done, strict=True),
+        images,
+        "images counted",
+        weigh=lambda pair: len(pair[0].records),
+    ):
         for name, count in counts.items():
             total[name].merge(count)
         if levels is not None:

@@ -58,6 +58,12 @@ def leak_by_pixels(voc):
         image.save(photograph(voc, "2009_01"), format="PNG")
 
 
+def leak_by_looks(voc):
+    values = np.random.default_rng(0).integers(0, 200, (8, 12, 3), np.uint8)
+    for image, pixels in (("2008_01", values), ("2009_01", values[:, ::-1] + 1)):
+        Image.fromarray(pixels).save(photograph(voc, image), format="PNG")
+
+
 def copy_in_a_split(voc):
     shutil.copy(photograph(voc, "2009_02"), photograph(voc, "2009_01"))
 
@@ -152,6 +158,7 @@ def repeated(voc):
         (leak_by_name, "leak_name", "ImageSets/Segmentation/val.txt", "2008_01"),
         (leak_by_bytes, "leak_bytes", "JPEGImages/2009_01.jpg", "is a copy of JPEGImages/2008_01"),
         (leak_by_pixels, "leak_pixels", "JPEGImages/2009_01.jpg", "has the pixels of"),
+        (leak_by_looks, "leak_looks", "JPEGImages/2009_01.jpg", "looks like the mirror image of"),
         (copy_in_a_split, "copy", "JPEGImages/2009_02.jpg", "is a copy of JPEGImages/2009_01"),
         (undecodable, "image", "JPEGImages/2008_01.jpg", "cannot be decoded"),
         (in_cmyk, "cmyk", "JPEGImages/2008_01.jpg", "CMYK"),
