@@ -42,6 +42,12 @@ class Report(Section):
 
     panels: Count = Field(24, description="Validation images shown, half best and half worst.")
     training_panels: Count = Field(12, description="Training images shown.")
+    class_panels: int = Field(
+        1,
+        ge=0,
+        description="Images of each class shown as its best, as its worst and as those that "
+        "changed most from the CAM on: so many of each, in both splits.",
+    )
 
 
 class Track(Section):

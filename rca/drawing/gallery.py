@@ -60,8 +60,14 @@ class Gallery:
                 shown.append((layer.title, layer.product, layer.draw(photo, values)))
         return shown
 
-    def panel(self, image: str) -> dict[str, Any]:
-        """What the page shows of `image`: name, tags and pictures, each with its IoU if known."""
+    def panel(self, image: str, side: int | None = None) -> dict[str, Any]:
+        """What a page shows of `image`: name, tags and pictures, each with its IoU if known.
+
+        Args:
+            image: its name.
+            side: pixels of the pictures' longer side; None takes `SIDE`.
+        """
+        side = side or SIDE
         pictures = [
             {
                 "title": title,
@@ -70,6 +76,6 @@ class Gallery:
                 "height": picture.height,
                 "uri": data_uri(picture),
             }
-            for title, product, picture in self.pictures(image, SIDE, SIDE)
+            for title, product, picture in self.pictures(image, side, side)
         ]
         return {"image": image, "tags": self.tags[image], "pictures": pictures}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rca.evaluation.boundary import boundary_counts
-from rca.evaluation.confusion import Policy, confusion_matrix, errors, mean_present, ratio
+from rca.evaluation.confusion import Policy, confusion_matrix, errors, ratio
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,8 @@ class Counts:
         empty = np.zeros((0, 3, len(self.matrix)), np.int64)
         return np.stack(list(self.images.values())) if self.images else empty
 
-    def image_scores(self) -> dict[str, float]:
-        """Mean IoU of each image over the classes in its truth or prediction; may be nan."""
+    def image_ious(self) -> dict[str, np.ndarray]:
+        """IoU of each class in each image, (C + 1,); nan where it is in neither map."""
         return {
-            image: mean_present(ratio(counts[0], counts.sum(axis=0)))
-            for image, counts in self.images.items()
+            image: ratio(counts[0], counts.sum(axis=0)) for image, counts in self.images.items()
         }

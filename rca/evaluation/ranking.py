@@ -19,6 +19,31 @@ def best_and_worst(scores: Mapping[str, float], count: int) -> tuple[list[str], 
     return ranked[: count - count // 2], worst[::-1]
 
 
+def extremes(
+    before: Mapping[str, float], after: Mapping[str, float], count: int
+) -> dict[str, list[str]]:
+    """Image → what it stands for: `best`, `worst`, `most changed`; in this order.
+
+    Args:
+        before: image → score of an earlier product.
+        after: image → score of the product that is shown; the best and the worst are by this.
+        count: images for each, as far as there are so many; those that did not change are none.
+    """
+    best, worst = best_and_worst(after, 2 * count)
+    changed = most_changed(before, after, count)
+    roles: dict[str, list[str]] = {}
+    for role, images in (("best", best), ("worst", worst), ("most changed", changed)):
+        for image in images:
+            roles.setdefault(image, []).append(role)
+    return roles
+
+
+def most_changed(before: Mapping[str, float], after: Mapping[str, float], count: int) -> list[str]:
+    """At most `count` images whose score moved most, up or down, the farthest first."""
+    moved = {image: abs(after[image] - before[image]) for image in after if image in before}
+    return [image for image in _ranked(moved) if moved[image]][:count]
+
+
 def evenly(images: Sequence[str], count: int) -> list[str]:
     """At most `count` images at equal distances, for want of a score."""
     count = min(count, len(images))

@@ -45,12 +45,19 @@ def evaluator_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def image_scores(rows: Iterable[Mapping[str, str]]) -> dict[str, dict[str, float]]:
-    """Product → image → IoU in percent, from the rows of `per_image.csv`; blanks are left out."""
+def image_scores(
+    rows: Iterable[Mapping[str, str]], column: str = "iou"
+) -> dict[str, dict[str, float]]:
+    """Product → image → IoU in percent, from the rows of `per_image.csv`; blanks are left out.
+
+    Args:
+        rows: of the table.
+        column: `iou`, the mean over the image's classes, or `iou_<class>`.
+    """
     scores: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row["iou"]:
-            scores.setdefault(row["product"], {})[row["image"]] = float(row["iou"])
+        if row[column]:
+            scores.setdefault(row["product"], {})[row["image"]] = float(row[column])
     return scores
 
 

@@ -23,7 +23,7 @@ CLASS_MEASURES = (
     "over_activation", "under_activation", "boundary_iou",
 )  # fmt: skip
 PER_CLASS = ("product", "class", *CLASS_MEASURES)
-PER_IMAGE = ("product", "image", "iou")
+PER_IMAGE = ("product", "image", "iou")  # and one for each class, `iou_<class>`
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,12 @@ def per_class(
     ]
 
 
-def per_image(results: Mapping[Product, Scores]) -> list[tuple[str, str, float | None]]:
-    """Rows of `PER_IMAGE`."""
+def per_image(results: Mapping[Product, Scores]) -> list[tuple[str | float | None, ...]]:
+    """Rows of `PER_IMAGE`, with the mean over the classes in the image, then each class's own."""
     return [
-        (product.name, image, percent(value))
+        (product.name, image, percent(mean_present(ious)), *percents(ious))
         for product, scores in results.items()
-        for image, value in scores.counts.image_scores().items()
+        for image, ious in scores.counts.image_ious().items()
     ]
 
 

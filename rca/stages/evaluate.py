@@ -117,7 +117,8 @@ def _write(
     matrices = {product.name: scores.counts.matrix.tolist() for product, scores in results.items()}
     write_json(folder / "confusion.json", {"classes": names, **matrices})
     _write_table(folder / "per_class.csv", tables.PER_CLASS, tables.per_class(results, names))
-    _write_table(folder / "per_image.csv", tables.PER_IMAGE, tables.per_image(results))
+    header = (*tables.PER_IMAGE, *(f"iou_{name}" for name in names))
+    _write_table(folder / "per_image.csv", header, tables.per_image(results))
     _write_table(folder / "sweep.csv", sweep.COLUMNS, _sweep(histogram))
 
 

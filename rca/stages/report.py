@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping
-from functools import cache, partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from PIL import Image
 
 from rca.config import PseudoLabels, Report
-from rca.data.cam_store import CamStore
-from rca.data.images import DataError, read_image, read_mask
+from rca.data.images import read_image
 from rca.data.index import Index, read_index
 from rca.drawing.charts import history_charts, sweep_chart
-from rca.drawing.gallery import Gallery, Layer
-from rca.drawing.overlays import draw_cam, draw_labels
+from rca.drawing.figure import Row, tile, write_figure
+from rca.drawing.gallery import PHOTOGRAPH, Gallery
 from rca.drawing.page import render
-from rca.drawing.poster import TILE, poster
 from rca.evaluation import summary
 from rca.evaluation.protocol import in_words
 from rca.evaluation.published.tables import beside_the_paper
-from rca.evaluation.ranking import best_and_worst, evenly, spread
+from rca.evaluation.ranking import best_and_worst, evenly, extremes, spread
 from rca.files import new_folder, write_text
-from rca.labels.scores import upsample_cams
+from rca.stages.evaluated import read_image_table, read_metrics, read_table, read_text
+from rca.stages.pictures import TRUTH, cam_layer, colours, label_layer, truth_layer
 
-POSTER_ROWS = 6
-POSTER_COLUMNS = ("Photograph", "CAM", "Prediction", "Truth")
+POSTER_ROWS, POSTER_DPI = 6, 160
+POSTER_COLUMNS = (PHOTOGRAPH, "CAM", "Prediction", TRUTH)
 RANKING = {"val": "network_val", "train": "crf_train"}
+CLASS_SIDE = 240  # pixels: there are many of these pictures
 TRAININGS = {
     "train_cam": "Classification network",
     "train_seg/pseudo": "Segmentation network",
     "train_seg/truth": "Segmentation network, true masks",
 }
+
+Table = Sequence[Mapping[str, str]]
 
 
 def run(
@@ -64,16 +62,14 @@ def run(
         DataError: a stage's output is missing.
     """
     data = read_index(index)
-    scores = summary.image_scores(_read_table(results / "evaluate/per_image.csv"))
-    colours = {
-        name: "#" + bytes(data.palette[label]).hex()
-        for label, name in enumerate(data.classes, start=1)
-    }
+    table = read_image_table(results, data.classes)
+    scores = summary.image_scores(table)
+    paints = colours(data)
     galleries = _galleries(data, results, rules.threshold, scores)
     shown = parameters or {"pseudo_labels": rules.model_dump(), "report": cfg.model_dump()}
     page = render(
         experiment=results.name,
-        colours=colours,
+        colours=paints,
         images={split: len(gallery.tags) for split, gallery in galleries.items()},
         **_numbers(results, rules.threshold),
         trainings={
@@ -85,17 +81,21 @@ def run(
             "val": _panels(galleries["val"], "val", cfg.panels),
             "train": _panels(galleries["train"], "train", cfg.training_panels),
         },
+        classes={
+            split: _class_panels(gallery, split, paints, table, cfg.class_panels)
+            for split, gallery in galleries.items()
+        },
         parameters=yaml.safe_dump(dict(shown), sort_keys=False, allow_unicode=True),
     )
     with new_folder(out) as folder:
         write_text(folder / "report.html", page)
-        _poster(galleries["val"], colours).save(folder / "panels.png", optimize=True)
+        _poster(folder / "panels.png", galleries["val"], paints)
 
 
 def _numbers(results: Path, threshold: float) -> dict[str, Any]:
     """The page's variables that come from stage `evaluate`."""
-    metrics = json.loads(_read_text(results / "evaluate/metrics.json"))
-    counts = json.loads(_read_text(results / "evaluate/confusion.json"))
+    metrics = read_metrics(results)
+    counts = json.loads(read_text(results / "evaluate/confusion.json"))
     sweep = _read_numbers(results / "evaluate/sweep.csv")
     shares = summary.confusion_shares(counts.get("network_val", []))
     return {
@@ -118,36 +118,26 @@ def _galleries(
 ) -> dict[str, Gallery]:
     """The images of each split, with what is shown of them."""
     records = {record.image: record for record in data.records}
-    paint = partial(draw_labels, palette=data.palette)
-
-    def cams(split: str) -> Layer:
-        def read(image: str) -> np.ndarray:
-            _, maps = store().read(image)
-            maps = upsample_cams(maps, records[image].height, records[image].width)
-            return maps.max(axis=0, initial=0)
-
-        store = cache(lambda: CamStore(results / "infer_cam" / split))
-        return Layer("CAM", f"cam_seeds_{split}", read, partial(draw_cam, threshold=threshold))
-
-    def labels(title: str, product: str, folder: str) -> Layer:
-        maps = results / folder
-        return Layer(title, product, lambda image: read_mask(maps / f"{image}.png"), paint)
-
-    def truth(image: str) -> np.ndarray | None:
-        return data.truth(records[image]) if records[image].mask else None
-
-    networks = [labels("Prediction", "network_val", "infer_seg/pseudo")]
-    if (results / "infer_seg/truth").is_dir():
-        networks.append(labels("Trained on truth", "fully_supervised_val", "infer_seg/truth"))
+    predictions = results / "infer_seg"
+    networks = [label_layer(data, predictions / "pseudo", "Prediction", "network_val", "infer-seg")]
+    if (predictions / "truth").is_dir():
+        name = "fully_supervised_val"
+        networks.append(
+            label_layer(data, predictions / "truth", "Trained on truth", name, "infer-seg")
+        )
     made = [
-        labels("Pseudo-label", "pseudo_labels_train", "pseudo_labels"),
-        labels("After CRF", "crf_train", "crf"),
+        label_layer(data, results / folder, title, f"{folder}_train", folder.replace("_", "-"))
+        for folder, title in (("pseudo_labels", "Pseudo-label"), ("crf", "After CRF"))
     ]
+    cams = {
+        split: cam_layer(data, results / "infer_cam" / split, f"cam_seeds_{split}", threshold)
+        for split in ("val", "train")
+    }
     return {
         split: Gallery(
             tags={record.image: record.tags for record in data.split(split)},
             photo=lambda image: read_image(records[image].file),
-            layers=[cams(split), *layers, Layer("Truth", None, truth, paint)],
+            layers=[cams[split], *layers, truth_layer(data)],
             scores=scores,
         )
         for split, layers in (("val", networks), ("train", made))
@@ -168,33 +158,51 @@ def _panels(gallery: Gallery, split: str, count: int) -> dict[str, list[dict[str
     }
 
 
-def _poster(gallery: Gallery, colours: Mapping[str, str]) -> Image.Image:
+def _class_panels(
+    gallery: Gallery, split: str, classes: Iterable[str], table: Table, count: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Class → panels of its best, worst and most changed images, by the IoU of that class."""
+    products = (f"cam_seeds_{split}", RANKING[split])
+    rows = [row for row in table if row["product"] in products]
+    found = {}
+    for name in classes:
+        scores = summary.image_scores(rows, f"iou_{name}")
+        before, after = (
+            {
+                image: iou
+                for image, iou in scores.get(product, {}).items()
+                if name in gallery.tags[image]
+            }
+            for product in products
+        )
+        found[name] = [
+            {
+                **gallery.panel(image, CLASS_SIDE),
+                "roles": ", ".join(roles),
+                "before": before.get(image),
+                "after": after[image],
+            }
+            for image, roles in extremes(before, after, count).items()
+        ]
+    return {name: panels for name, panels in found.items() if panels}
+
+
+def _poster(file: Path, gallery: Gallery, paints: Mapping[str, str]) -> None:
     """Six validation images: the classes take turns, each from its median in the better half."""
     scores = gallery.scores.get(RANKING["val"], {})
-    images = spread(scores, gallery.tags, list(colours), POSTER_ROWS)
+    images = spread(scores, gallery.tags, list(paints), POSTER_ROWS)
     rows = [
-        {title: picture for title, _, picture in gallery.pictures(image, *TILE)}
+        {title: picture for title, _, picture in gallery.pictures(image, *tile(POSTER_DPI))}
         for image in images or evenly(list(gallery.tags), POSTER_ROWS)
     ]
     titles = [title for title in POSTER_COLUMNS if any(title in row for row in rows)]
-    pictures = [[row[title] for title in titles if title in row] for row in rows]
-    return poster(titles, pictures, colours)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run the stage that writes it first") from None
-
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(_read_text(path).splitlines()))
+    pictures = [Row([row.get(title) for title in titles]) for row in rows]
+    write_figure([file], titles, pictures, paints, POSTER_DPI)
 
 
 def _read_numbers(path: Path) -> list[dict[str, float | None]]:
     """A table of numbers; an empty cell is None."""
     return [
         {name: float(value) if value else None for name, value in row.items()}
-        for row in _read_table(path)
+        for row in read_table(path)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rca.evaluation.ranking import best_and_worst, evenly, spread
+from rca.evaluation.ranking import best_and_worst, evenly, extremes, spread
 
 SCORES = {"a": 10.0, "b": 90.0, "c": 50.0, "d": 70.0, "e": 30.0}  # ranked: b d c e a
 
@@ -26,6 +26,17 @@ def test_best_and_worst__from_each_end_and_no_image_twice(count, best, worst):
 
 def test_best_and_worst__of_nothing():
     assert best_and_worst({}, 4) == ([], [])
+
+
+def test_extremes__names_what_each_image_stands_for():
+    before = {"a": 60.0, "b": 85.0, "c": 50.0, "e": 50.0}  # changes: −50, +5, none, −20
+    assert extremes(before, SCORES, 1) == {"b": ["best"], "a": ["worst", "most changed"]}
+    assert extremes(before, SCORES, 2) == {
+        "b": ["best"], "d": ["best"],
+        "a": ["worst", "most changed"], "e": ["worst", "most changed"],
+    }  # fmt: skip
+    assert extremes({}, {"a": 10.0}, 1) == {"a": ["best"]}
+    assert extremes(before, SCORES, 0) == {}
 
 
 @pytest.mark.parametrize(("count", "images"), [(1, "a"), (2, "ad"), (3, "ace"), (7, "abcdef")])

@@ -59,6 +59,11 @@ def test_image_scores__leave_blanks_out():
     assert image_scores(rows) == {"crf_train": {"a": 12.5}, "network_val": {"c": 0.0}}
 
 
+def test_image_scores__of_one_class():
+    rows = [{"product": "crf_train", "image": "a", "iou": "12.5", "iou_cat": "20.0"}]
+    assert image_scores(rows, "iou_cat") == {"crf_train": {"a": 20.0}}
+
+
 def test_best_threshold__of_the_rows_with_a_value():
     rows = [{"threshold": 0.1, "miou": 20.0}, {"threshold": 0.2, "miou": 30.0}]
     assert best_threshold([*rows, {"threshold": 0.3, "miou": None}]) == (0.2, 30.0)

@@ -144,9 +144,10 @@ def test_run__tables(tmp_path):
     assert ["all_background_val", "cat", *[""] * 8] in per_class
     assert len(per_class) == 1 + 3 * len(STRICT)
     per_image = table(out / "per_image.csv")
-    assert per_image[0] == ["product", "image", "iou"]
-    assert ["pseudo_labels_train", "a", "45.0"] in per_image  # background 2/4, cat 2/5
-    assert ["crf_train", "b", "50.0"] in per_image
+    assert per_image[0] == ["product", "image", "iou", "iou_background", "iou_cat", "iou_dog"]
+    # Background 2/4, cat 2/5; dog is in neither map.
+    assert ["pseudo_labels_train", "a", "45.0", "50.0", "40.0", ""] in per_image
+    assert ["crf_train", "b", "50.0", "50.0", "", ""] in per_image
     assert len(per_image) == 1 + 3 * 2 + 4
     confusion = json.loads((out / "confusion.json").read_text())
     assert confusion["classes"] == ["background", "cat", "dog"]
