@@ -151,5 +151,6 @@ def _legend(figure: Figure, legend: Mapping[str, str], columns: int) -> None:
     ]
     figure.legend(
         handles=handles, ncols=columns, loc="lower center", frameon=False, fontsize=POINTS,
-        labelcolor=INK, handlelength=1.4, handleheight=0.9, columnspacing=1.4, borderpad=0.2,
+        labelcolor=INK, handlelength=1.4, handleheight=0.9, columnspacing=1.4, labelspacing=0.3,
+        borderpad=0.2,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,31 +161,31 @@ def _panels(gallery: Gallery, split: str, count: int) -> dict[str, list[dict[str
 
 def _class_panels(
     gallery: Gallery, split: str, classes: Iterable[str], table: Table, count: int
-) -> dict[str, list[dict[str, Any]]]:
-    """Class → panels of its best, worst and most changed images, by the IoU of that class."""
-    products = (f"cam_seeds_{split}", RANKING[split])
-    rows = [row for row in table if row["product"] in products]
+) -> dict[str, dict[str, Any]]:
+    """Class → images that hold it and panels of the best, the worst and the most changed of them.
+
+    All by the IoU of that class alone, which is also what these panels say.
+    """
     found = {}
     for name in classes:
-        scores = summary.image_scores(rows, f"iou_{name}")
-        before, after = (
+        holding = {image for image, tags in gallery.tags.items() if name in tags}
+        scores = {
+            product: {image: iou for image, iou in known.items() if image in holding}
+            for product, known in summary.image_scores(table, f"iou_{name}").items()
+        }
+        before, after = scores.get(f"cam_seeds_{split}", {}), scores.get(RANKING[split], {})
+        of_class = replace(gallery, scores=scores)
+        panels = [
             {
-                image: iou
-                for image, iou in scores.get(product, {}).items()
-                if name in gallery.tags[image]
-            }
-            for product in products
-        )
-        found[name] = [
-            {
-                **gallery.panel(image, CLASS_SIDE),
+                **of_class.panel(image, CLASS_SIDE),
                 "roles": ", ".join(roles),
-                "before": before.get(image),
-                "after": after[image],
+                "change": after[image] - before[image] if image in before else None,
             }
             for image, roles in extremes(before, after, count).items()
         ]
-    return {name: panels for name, panels in found.items() if panels}
+        if panels:
+            found[name] = {"images": len(after), "panels": panels}
+    return found
 
 
 def _poster(file: Path, gallery: Gallery, paints: Mapping[str, str]) -> None:

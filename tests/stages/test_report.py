@@ -68,6 +68,7 @@ def small_pictures():
     """Pictures of 40 pixels, for speed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rca.drawing.gallery.SIDE", 40)
+        patch.setattr("rca.stages.report.CLASS_SIDE", 40)
         yield
 
 
@@ -109,7 +110,17 @@ def test_run__page_shows_every_image_in_every_form(page):
     val = [
         f"{title}, v" for title in ("Photograph", "CAM", "Prediction", "Trained on truth", "Truth")
     ]
-    assert page.pictures == val + train[5:] + train[:5]
+    after = [*val, *val]  # as cat's only image and as dog's
+    assert page.pictures == val + after + train[5:] + train[:5] + train[5:]
+
+
+def test_run__page_shows_each_class_by_its_own_iou(page):
+    start = page.words.index("The best, the worst and the most changed of each class")
+    words = " ".join(page.words[start : page.words.index("Training images", start)].split())
+    # The CAMs find `v`'s 3 pixels of dog, the network 2, and a cat where there is none.
+    assert "cat 1 image Best vcat dog Photograph CAM Prediction 0.0" in words
+    assert "dog 1 image Best, most changed −33.3 v" in words
+    assert "Photograph CAM 100.0 Prediction 66.7 Trained on truth 100.0 Truth" in words
 
 
 def test_run__page_draws_each_loss_and_the_sweep(page):
@@ -138,7 +149,9 @@ def test_run__page_puts_vocs_classes_beside_the_papers(tmp_path):
 
 
 def test_run__panels_are_as_many_as_asked_for(results):
-    out = run(results, "few", evaluated=False, cfg=Report(panels=5, training_panels=1))
+    out = run(
+        results, "few", evaluated=False, cfg=Report(panels=5, training_panels=1, class_panels=0)
+    )
     assert len(Page(out / "report.html").pictures) == 5 + 5
 
 
@@ -150,7 +163,7 @@ def test_run__same_inputs_same_bytes(results):
 
 def test_run__picture_holds_four_columns(results):
     with Image.open(results / "report/panels.png") as picture:
-        assert picture.width == 2 * 20 + 4 * 240 + 3 * 8
+        assert picture.width == 2 * 16 + 4 * 240 + 3 * 8
 
 
 def test_run__parameters_are_shown_as_text(results):
@@ -168,7 +181,7 @@ def test_run__without_masks(tmp_path):
     assert len(page.pictures) == 3 + 2 * 4
     assert "no true masks" in page.words
     with Image.open(out / "panels.png") as picture:
-        assert picture.width == 2 * 20 + 3 * 240 + 2 * 8
+        assert picture.width == 2 * 16 + 3 * 240 + 2 * 8
 
 
 def test_run__without_the_network_trained_on_truth(tmp_path):
