@@ -47,18 +47,19 @@ def figures(
     """Set experiments side by side: their CAMs, and their masks, as PNG and PDF with a caption."""
     from rca.stages import figures as work
 
+    kinds: list[work.Kind] = [only] if only else ["cams", "masks"]
     work.run(
         results,
         out=out,
         labels=_parts(labels),
-        kinds=[only] if only else ["cams", "masks"],
+        kinds=kinds,
         split=split,
         images=_parts(images),
         rule=choose,
         count=count,
     )
-    for file in sorted(out.iterdir()):
-        print(file)
+    for kind in kinds:
+        print(*(out / f"{kind}.{suffix}" for suffix in ("png", "pdf", "txt")))
 
 
 def _parts(text: str) -> list[str]:

@@ -136,9 +136,10 @@ def likeness_findings(
             {image: looks for image in names.images if (looks := found[image].looks) is not None}
             for names in (first, second)
         )
+        twins = list(before)
         matches = nearest(list(after.values()), list(before.values())) if before else ()
         for image, (place, differ, mirrored) in zip(after, matches, strict=False):
-            twin = list(before)[place]
+            twin = twins[place]
             if differ > SAME or found[image].pixels == found[twin].pixels:
                 continue
             how = "looks like the mirror image of" if mirrored else "looks like"

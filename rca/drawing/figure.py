@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
+from rca.files import new_file
+
 # Inches; a figure of four columns is as wide as the text of a page in two columns.
 TILE = (1.5, 1.125)
 GAP, MARGIN, LINE, SIDE = 0.05, 0.1, 0.18, 0.24
@@ -57,10 +59,10 @@ def write_figure(
     legend: Mapping[str, str],
     dpi: int,
 ) -> None:
-    """Write one figure to `files`, each `.png` or `.pdf`; no pixel of a picture is resampled.
+    """Write one figure to `files`, each whole or not at all; no pixel of a picture is resampled.
 
     Args:
-        files: where to.
+        files: where to, each `.png` or `.pdf`.
         titles: one a column.
         rows: from top to bottom.
         legend: class → colour as `#rrggbb`, for the foot; `HATCHED` stands for hatching.
@@ -70,7 +72,8 @@ def write_figure(
         figure = _figure(titles, rows, legend, dpi)
         for file in files:
             kind = file.suffix[1:]
-            figure.savefig(file, format=kind, dpi=dpi, metadata=METADATA[kind])
+            with new_file(file) as partial:
+                figure.savefig(partial, format=kind, dpi=dpi, metadata=METADATA[kind])
 
 
 def _figure(

@@ -13,7 +13,7 @@ from rca.config import ConfigError
 from rca.data.index import Index, read_index
 from rca.evaluation import summary
 from rca.evaluation.ranking import evenly, most_changed, spread
-from rca.stages.evaluated import read_image_table, read_metrics
+from rca.stages.numbers import read_image_table, read_metrics
 
 Choice = Literal["typical", "changed"]
 
@@ -146,9 +146,14 @@ def choose(
             raise ConfigError(
                 "the most changed images need two experiments whose images have true masks"
             )
-        return most_changed(before, scores, count), (
-            f"by a rule: the {count} images whose IoU ({title}) differs most between {first.label} "
-            f"and {last.label}, up or down, of {len(scores)} images"
+        images = most_changed(before, scores, count)
+        if not images:
+            raise ConfigError(
+                f"{title}: no image's IoU differs between {first.label} and {last.label}"
+            )
+        return images, (
+            f"by a rule: the {len(images)} images whose IoU ({title}) differs most between "
+            f"{first.label} and {last.label}, up or down, of {len(scores)} images"
         )
     if not scores:
         return evenly(list(tags), count), (

@@ -6,7 +6,6 @@ No stage: it puts finished experiments together, and none depends on what it wri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,7 @@ from rca.data.images import read_image
 from rca.drawing.figure import HATCHED, Row, tile, write_figure
 from rca.drawing.gallery import PHOTOGRAPH
 from rca.drawing.overlays import draw_cam, draw_labels, fit
-from rca.files import new_folder, write_text
+from rca.files import write_text
 from rca.stages.captions import caption
 from rca.stages.experiments import (
     Choice,
@@ -40,17 +39,8 @@ MASKS = {
 }
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A row before it is drawn.
-
-    Attributes:
-        image: its name.
-        name: the class that it is about; None for all.
-    """
-
-    image: str
-    name: str | None
+Drawn = tuple[list[str], list[Row], dict[str, str]]
+Shown = tuple[str, str | None]  # a row before it is drawn: image, and class if it is about one
 
 
 def run(
@@ -86,23 +76,23 @@ def run(
         if split not in (None, named):
             raise ConfigError(f"the images are of {named}, not of {split}; leave --split out")
         split = named
-    with new_folder(out) as folder:
-        for kind in kinds:
-            of = split or SPLITS[kind]
-            tags = shared_images(experiments, of)
-            product = f"cam_seeds_{of}" if kind == "cams" else MASKS[of][1]
-            if images:
-                chosen, how = list(images), "by hand"
-            else:
-                chosen, how = choose(experiments, product, tags, rule, count)
-            shown = _rows(kind, chosen, tags)
-            draw = _draw_cams if kind == "cams" else _draw_masks
-            titles, rows, legend = draw(experiments, shown, of)
-            files = [folder / f"{kind}.{suffix}" for suffix in ("png", "pdf")]
-            write_figure(files, titles, rows, legend, DPI)
-            about = [(row.image, row.name) for row in shown]
-            text = caption(experiments, kind, of, product, titles, about, how)
-            write_text(folder / f"{kind}.txt", text)
+    drawn: list[tuple[Kind, Drawn, str]] = []
+    for kind in kinds:
+        of = split or SPLITS[kind]
+        tags = shared_images(experiments, of)
+        product = f"cam_seeds_{of}" if kind == "cams" else MASKS[of][1]
+        chosen, how = list(images), "by hand"
+        if not images:
+            chosen, how = choose(experiments, product, tags, rule, count)
+        shown = _rows(kind, chosen, tags)
+        draw = _draw_cams if kind == "cams" else _draw_masks
+        titles, rows, legend = draw(experiments, shown, of)
+        text = caption(experiments, kind, of, product, titles, shown, how)
+        drawn.append((kind, (titles, rows, legend), text))
+    # The folder may hold other files of the user's, so it is not replaced as that of a stage is.
+    for kind, figure, text in drawn:
+        write_figure([out / f"{kind}.{suffix}" for suffix in ("png", "pdf")], *figure, DPI)
+        write_text(out / f"{kind}.txt", text)
 
 
 def _rows(kind: Kind, images: Sequence[str], tags: Mapping[str, Sequence[str]]) -> list[Shown]:
@@ -112,14 +102,13 @@ def _rows(kind: Kind, images: Sequence[str], tags: Mapping[str, Sequence[str]]) 
         ConfigError: none of the images has a tag to show a CAM of.
     """
     if kind == "masks":
-        return [Shown(image, None) for image in images]
-    rows = [Shown(image, name) for image in images for name in tags[image]]
+        return [(image, None) for image in images]
+    rows: list[Shown] = [(image, name) for image in images for name in tags[image]]
     if not rows:
         raise ConfigError(f"{', '.join(images)}: have no tags, and so no CAMs; name other images")
     return rows
 
 
-Drawn = tuple[list[str], list[Row], dict[str, str]]
 Reader = Callable[[Shown], np.ndarray | None]
 
 
@@ -132,8 +121,8 @@ def _draw_cams(experiments: Sequence[Experiment], shown: Sequence[Shown], split:
         read = cache(cam_reader(experiment.data, experiment.folder / "infer_cam" / split))
 
         def of_class(row: Shown) -> np.ndarray:
-            known, maps = read(row.image)
-            found = maps[known == classes.index(row.name or "")]
+            known, maps = read(row[0])
+            found = maps[known == classes.index(row[1] or "")]
             return found[0] if len(found) else np.zeros(maps.shape[1:], np.float32)
 
         return of_class
@@ -141,8 +130,8 @@ def _draw_cams(experiments: Sequence[Experiment], shown: Sequence[Shown], split:
     whole = truth_layer(first.data).read
 
     def truth(row: Shown) -> np.ndarray | None:
-        labels = whole(row.image)
-        label = 1 + classes.index(row.name or "")
+        labels = whole(row[0])
+        label = 1 + classes.index(row[1] or "")
         return None if labels is None else np.where(np.isin(labels, (label, IGNORE)), labels, 0)
 
     columns = [
@@ -164,8 +153,7 @@ def _draw_masks(experiments: Sequence[Experiment], shown: Sequence[Shown], split
     ]
     layers.append(truth_layer(first.data))
     columns = [
-        (layer.title, lambda row, layer=layer: layer.read(row.image), layer.draw)
-        for layer in layers
+        (layer.title, lambda row, layer=layer: layer.read(row[0]), layer.draw) for layer in layers
     ]
     titles, rows, seen = _grid(first, shown, columns)
     legend = {
@@ -188,7 +176,7 @@ def _grid(
     pictures: list[list[Image.Image | None]] = []
     seen: set[int] = set()
     for row in shown:
-        photo = fit(read_image(files[row.image]), *tile(DPI))
+        photo = fit(read_image(files[row[0]]), *tile(DPI))
         values = [read(row) for _, read, _ in columns]
         seen.update(
             int(value)
@@ -204,7 +192,7 @@ def _grid(
     titles = [PHOTOGRAPH, *(title for title, _, _ in columns)]
     kept = [place for place in range(len(titles)) if any(row[place] for row in pictures)]
     rows = [
-        Row([line[place] for place in kept], row.name or "", paints.get(row.name or "", "none"))
+        Row([line[place] for place in kept], row[1] or "", paints.get(row[1] or "", "none"))
         for row, line in zip(shown, pictures, strict=True)
     ]
     return [titles[place] for place in kept], rows, seen

@@ -22,7 +22,7 @@ from rca.evaluation.protocol import in_words
 from rca.evaluation.published.tables import beside_the_paper
 from rca.evaluation.ranking import best_and_worst, evenly, extremes, spread
 from rca.files import new_folder, write_text
-from rca.stages.evaluated import read_image_table, read_metrics, read_table, read_text
+from rca.stages.numbers import read_image_table, read_metrics, read_numbers, read_text
 from rca.stages.pictures import TRUTH, cam_layer, colours, label_layer, truth_layer
 
 POSTER_ROWS, POSTER_DPI = 6, 160
@@ -74,7 +74,7 @@ def run(
         images={split: len(gallery.tags) for split, gallery in galleries.items()},
         **_numbers(results, rules.threshold),
         trainings={
-            title: history_charts(_read_numbers(results / folder / "history.csv"))
+            title: history_charts(read_numbers(results / folder / "history.csv"))
             for folder, title in TRAININGS.items()
             if (results / folder).is_dir()
         },
@@ -97,7 +97,7 @@ def _numbers(results: Path, threshold: float) -> dict[str, Any]:
     """The page's variables that come from stage `evaluate`."""
     metrics = read_metrics(results)
     counts = json.loads(read_text(results / "evaluate/confusion.json"))
-    sweep = _read_numbers(results / "evaluate/sweep.csv")
+    sweep = read_numbers(results / "evaluate/sweep.csv")
     shares = summary.confusion_shares(counts.get("network_val", []))
     return {
         "protocol": in_words(metrics["protocol"]),
@@ -199,11 +199,3 @@ def _poster(file: Path, gallery: Gallery, paints: Mapping[str, str]) -> None:
     titles = [title for title in POSTER_COLUMNS if any(title in row for row in rows)]
     pictures = [Row([row.get(title) for title in titles]) for row in rows]
     write_figure([file], titles, pictures, paints, POSTER_DPI)
-
-
-def _read_numbers(path: Path) -> list[dict[str, float | None]]:
-    """A table of numbers; an empty cell is None."""
-    return [
-        {name: float(value) if value else None for name, value in row.items()}
-        for row in read_table(path)
-    ]

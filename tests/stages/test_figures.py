@@ -98,6 +98,13 @@ def test_figures__score_the_class_of_a_row(pair, tmp_path):
     assert (tmp_path / "masks.txt").read_text().startswith("Pseudo-labels after CRF, training")
 
 
+def test_figures__leave_other_files_of_the_folder_alone(pair, tmp_path):
+    (tmp_path / "paper.tex").write_text("mine")
+    figures.run(pair, out=tmp_path, kinds=["masks"])
+    assert (tmp_path / "paper.tex").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def test_figures__same_bytes_every_time(pair, tmp_path):
     for name in ("a", "b"):
         figures.run(pair, out=tmp_path / name)

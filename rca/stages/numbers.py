@@ -1,4 +1,4 @@
-"""What stage `evaluate` wrote, read back by what shows it."""
+"""What stages wrote of numbers, read back by what shows them."""
 
 from __future__ import annotations
 
@@ -45,6 +45,18 @@ def read_table(path: Path) -> list[dict[str, str]]:
         DataError: it is not there.
     """
     return list(csv.DictReader(read_text(path).splitlines()))
+
+
+def read_numbers(path: Path) -> list[dict[str, float | None]]:
+    """The rows of a CSV file of numbers; an empty cell is None.
+
+    Raises:
+        DataError: it is not there.
+    """
+    return [
+        {name: float(value) if value else None for name, value in row.items()}
+        for row in read_table(path)
+    ]
 
 
 def read_text(path: Path) -> str:
