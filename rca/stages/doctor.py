@@ -21,7 +21,7 @@ from rca.data.palette import voc_palette
 from rca.drawing.gallery import Gallery, Layer
 from rca.drawing.overlays import draw_labels
 from rca.drawing.page import render
-from rca.files import new_folder, write_json, write_text
+from rca.files import write_json, write_text
 from rca.stages.index import inspect_all
 
 __all__ = ["as_text", "run"]
@@ -47,9 +47,9 @@ def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) 
     splits = {"train": cfg.train_list, "val": cfg.val_list}
     diagnosis = diagnose(data, splits, partial(inspect_all, processes=processes), cfg.classes)
     if out:
-        with new_folder(out) as folder:
-            write_json(folder / "doctor.json", as_json(diagnosis))
-            write_text(folder / "doctor.html", _page(diagnosis))
+        # Whatever else lies in the user's folder stays.
+        write_json(out / "doctor.json", as_json(diagnosis))
+        write_text(out / "doctor.html", _page(diagnosis))
     return diagnosis
 
 

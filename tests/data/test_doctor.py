@@ -252,6 +252,14 @@ def test_doctor__page_needs_no_other_file_and_shows_leaks_side_by_side(tiny_voc)
     assert "<b>' which" not in text and "&lt;b&gt;" in text
 
 
+def test_doctor__leaves_what_else_is_in_the_folder(tiny_voc):
+    mine = tiny_voc.root.parent / "doctor/mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("kept")
+    doctor(tiny_voc.root)
+    assert mine.read_text() == "kept"
+
+
 def test_doctor__without_a_folder_takes_that_of_params(tiny_voc, tmp_path, monkeypatch):
     root = Path(__file__).parents[2]
     monkeypatch.chdir(tmp_path)
