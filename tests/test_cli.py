@@ -31,10 +31,12 @@ FOLDERS = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """A working folder with the debug preset as params.yaml."""
+    """A working folder with the debug preset as params.yaml, and what a training leaves."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", "configs")
     shutil.copyfile("configs/debug.yaml", "params.yaml")
+    Path("o").mkdir()
+    Path("o/weights.safetensors").touch()
     return tmp_path
 
 
@@ -122,6 +124,16 @@ def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):
     assert seed == 0
 
 
+@pytest.mark.parametrize(("rank", "notes"), [("0", 1), ("1", 0)])
+def test_training__has_its_machine_noted_once(folder, monkeypatch, rank, notes):
+    stand_in(monkeypatch, "train_cam", lambda *_, **__: None)
+    monkeypatch.setenv("RANK", rank)
+
+    rca(monkeypatch, "train-cam --index i --out o")
+
+    assert len(list(folder.glob("state/machines/*.json"))) == notes
+
+
 @pytest.mark.parametrize(("option", "shard"), [("", (1, 1)), ("--shard 2/3", (2, 3))])
 def test_shard__is_handed_to_the_stage(folder, monkeypatch, option, shard):
     calls = []
@@ -145,7 +157,8 @@ def test_track__gets_the_whole_configuration(folder, monkeypatch):
     rca(monkeypatch, "track --results r --out o")
 
     params = config.load(Path("params.yaml"))
-    assert calls == [((params.track, params), {"results": Path("r"), "out": Path("o")})]
+    paths = {"results": Path("r"), "out": Path("o"), "home": Path(".")}
+    assert calls == [((params.track, params), paths)]
 
 
 def test_help__imports_neither_torch_nor_mlflow_nor_dvc():

@@ -9,7 +9,9 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from rca import machine
 from rca.config import Compute, ConfigError
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,12 @@ def launch(compute: Compute) -> None:
     # A warning before the time limit is for the processes that train; it would end the launcher.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     os.execvp(command[0], command)
+
+
+def note_machine(compute: Compute, weights: Path) -> None:
+    """Keep on which machine `weights` were trained, for `track`; of several nodes, the first."""
+    if os.environ.get("RANK", "0") == "0":
+        machine.note(weights, machine.describe(gpus=compute.device != "cpu"), machine.home())
 
 
 def torchrun(compute: Compute, arguments: Sequence[str], job: str | None) -> list[str]:

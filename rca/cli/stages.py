@@ -24,8 +24,9 @@ from rca.cli.app import (
     parameters,
     path,
 )
-from rca.cli.launch import launch
+from rca.cli.launch import launch, note_machine
 from rca.config import TrainSeg
+from rca.machine import home
 from rca.state import STATE, WHOLE
 
 MACHINE = ("compute.device", "compute.threads")
@@ -59,6 +60,7 @@ def train_cam(index: Index, out: Out, state: State = STATE, params: ParamsFile =
         from rca.stages import train_cam as stage
 
         stage.run(cfg.train_cam, cfg.compute, cfg.seed, index=index, out=out, state=state)
+        note_machine(cfg.compute, out / "weights.safetensors")
 
 
 @app.command(rich_help_panel=STAGE)
@@ -150,6 +152,7 @@ def train_seg(
             out=out,
             state=state,
         )
+        note_machine(cfg.compute, out / "weights.safetensors")
 
 
 @app.command(rich_help_panel=STAGE)
@@ -237,4 +240,4 @@ def track(results: Results, out: Out, params: ParamsFile = PARAMS) -> None:
     with parameters(params) as cfg:
         from rca.stages import track as stage
 
-        stage.run(cfg.track, cfg, results=results, out=out)
+        stage.run(cfg.track, cfg, results=results, out=out, home=home())

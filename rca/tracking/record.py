@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +75,6 @@ def read_record(results: Path, params: Params) -> Record:
     )
 
 
-def provenance() -> dict[str, str]:
-    """The commit, as far as git knows one, and the machine's software."""
-    tags = {"torch": version("torch"), "python": platform.python_version()}
-    tags["platform"] = platform.platform()
-    if commit := _git("rev-parse", "HEAD"):
-        tags["git.commit"] = commit
-        tags["git.clean"] = str(not _git("status", "--porcelain", "--untracked-files=no")).lower()
-    return tags
-
-
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -115,11 +102,3 @@ def _curves(path: Path, training: str) -> Iterator[tuple[str, Curve]]:
     for loss in [name for name in rows[0] if name != "epoch"] if rows else []:
         curve = tuple((int(row["epoch"]), float(row[loss])) for row in rows if row[loss])
         yield f"{training}/{loss}", curve
-
-
-def _git(*arguments: str) -> str:
-    try:
-        run = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return run.stdout.strip()

@@ -6,13 +6,13 @@ import fcntl
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rca.config import ConfigError
-from rca.tracking.record import Record, provenance
+from rca.tracking.record import Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,21 +27,45 @@ BATCH = 100  # params a request, MLflow's limit
 SQLITE = "sqlite:///"
 
 
-def save(record: Record, *, uri: str, run_name: str) -> None:
-    """Put `record` into the MLflow store at `uri`.
+def save(
+    record: Record,
+    *,
+    uri: str,
+    run_name: str,
+    home: Path = Path(),
+    made: Mapping[str, str] = {},
+    latest: Mapping[str, str] = {},
+) -> None:
+    """Put `record` into the MLflow store at `uri`, one process after the other.
 
-    A run of the same key is brought up to date and keeps the tags of who made it, and where.
+    A run of the same key is brought up to date instead of doubled.
+
+    Args:
+        record: the run.
+        uri: of the tracking server, or of a database.
+        run_name: shown in MLflow's lists.
+        home: where the relative path of an SQLite database begins.
+        made: tags of how the run was made, kept from when it first was put there.
+        latest: tags that change with every call, as the name does.
 
     Raises:
         ConfigError: MLflow is not installed.
     """
-    with _alone(uri):
+    uri = located(uri, home)
+    with _alone(uri, home):
         client = _connect(uri)
         experiment = _experiment(client, uri)
         run = _find(client, experiment, record.key) or client.create_run(
-            experiment, run_name=run_name, tags={KEY: record.key, **provenance()}
+            experiment, run_name=run_name, tags={KEY: record.key, **made}
         )
-        _fill(client, run, record, run_name)
+        _fill(client, run, record, run_name, latest)
+
+
+def located(uri: str, home: Path) -> str:
+    """`uri`, with a relative path of an SQLite database taken from `home`."""
+    if not uri.startswith(SQLITE):
+        return uri
+    return f"{SQLITE}{home / uri.removeprefix(SQLITE)}"
 
 
 def _connect(uri: str) -> MlflowClient:
@@ -59,14 +83,15 @@ def _connect(uri: str) -> MlflowClient:
 
 
 @contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """One process at a time: several that create the tables of an SQLite store at once fail."""
-    if not uri.startswith(SQLITE):
-        yield
-        return
-    database = Path(uri.removeprefix(SQLITE))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(f"{database.name}.lock").open("w") as lock:
+def _alone(uri: str, home: Path) -> Iterator[None]:
+    """One process at a time: two that look for the same run at once would both create it.
+
+    So would several that create the tables of an SQLite store; and its lock is the store's, whose
+    runs may come from several checkouts.
+    """
+    place = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else home / "state/mlflow"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_name(f"{place.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -89,8 +114,10 @@ def _find(client: MlflowClient, experiment: str, key: str) -> Run | None:
     return runs[0] if runs else None
 
 
-def _fill(client: MlflowClient, run: Run, record: Record, run_name: str) -> None:
-    from mlflow.entities import Metric, Param
+def _fill(
+    client: MlflowClient, run: Run, record: Record, run_name: str, tags: Mapping[str, str]
+) -> None:
+    from mlflow.entities import Metric, Param, RunTag
 
     number = run.info.run_id
     made = run.info.start_time  # the same point at the same time is the same to MLflow
@@ -101,6 +128,7 @@ def _fill(client: MlflowClient, run: Run, record: Record, run_name: str) -> None
         for epoch, value in curve
     ]
     params = [Param(_allowed(key), _short(value)) for key, value in record.params.items()]
+    client.log_batch(number, tags=[RunTag(key, value) for key, value in tags.items()])
     for batch in _batches(params):
         client.log_batch(number, params=batch)
     for batch in _batches(metrics):

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from rca.config import ConfigError, Params
-from rca.tracking.record import provenance, read_record
+from rca.tracking.record import read_record
 
 DOWNLOAD = {"source": "archive", "name": "set", "archive": "set.tar", "sha256": "0" * 64}
 METRICS = {
@@ -104,13 +103,3 @@ def test_key__does_not_care_where_the_run_is_tracked(results):
     elsewhere = params(track={"uri": "sqlite:///other.db", "run_name": "x"})
 
     assert read_record(results, elsewhere).key == read_record(results, params()).key
-
-
-def test_provenance__names_commit_and_torch(tmp_path, monkeypatch):
-    monkeypatch.chdir(Path(__file__).parent)
-    tags = provenance()
-    assert re.match(r"\d+\.\d+", tags["torch"])
-    assert len(tags["git.commit"]) == 40 and tags["git.clean"] in ("true", "false")
-
-    monkeypatch.chdir(tmp_path)
-    assert "git.commit" not in provenance()

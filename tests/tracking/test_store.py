@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -67,7 +68,7 @@ def test_save__writes_parameters_scores_curves_tags_and_files(uri, record, tmp_p
     assert run.data.metrics["miou/network_val"] == 50.0
     assert run.data.metrics["iou/network_val/potted plant _big_"] == 10.0
     assert points(uri, "train_cam/loss") == [(1, 0.9), (2, 0.5)]
-    assert run.data.tags["rca.key"] == record.key and "torch" in run.data.tags
+    assert run.data.tags["rca.key"] == record.key
     client = mlflow.MlflowClient(uri)
     kept = sorted(item.path for item in client.list_artifacts(run.info.run_id))
     assert kept == ["metrics.json", "params.yaml"]
@@ -85,6 +86,29 @@ def test_save__again_changes_nothing_but_the_name(uri, record):
     assert after.info.run_name == "renamed"
     assert after.data.params == before.data.params
     assert points(uri, "train_cam/loss") == [(1, 0.9), (2, 0.5)]
+
+
+def test_save__keeps_how_a_run_was_made_and_renews_the_other_tags(uri, record):
+    for number in ("1", "2"):
+        tags = {"made": {"train_cam.processor": number}, "latest": {"dvc.experiment": number}}
+        store.save(record, uri=uri, run_name="demo", **tags)
+
+    (run,) = runs(uri)
+    assert run.data.tags["train_cam.processor"] == "1"
+    assert run.data.tags["dvc.experiment"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("given", "located"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:////home/mlflow.db"),
+        ("sqlite:////shared/mlflow.db", "sqlite:////shared/mlflow.db"),
+        ("http://server:5000", "http://server:5000"),
+    ],
+)
+def test_located__takes_a_relative_database_from_the_users_checkout(given, located):
+    assert store.located(given, Path("/home")) == located
+    assert store.located(given, Path()) == given
 
 
 def test_save__completes_a_run_that_was_cut_short(uri, record, monkeypatch):
@@ -129,12 +153,14 @@ def test_save__brings_a_deleted_experiment_back(uri, record):
     assert client.get_experiment_by_name("rca").lifecycle_stage == "active"
 
 
-def test_save__lets_one_process_at_a_time_make_the_tables(uri, record, monkeypatch):
-    database = Path(uri.removeprefix("sqlite:///"))
+@pytest.mark.parametrize(
+    ("uri", "lock"), [("sqlite:///runs.db", "runs.db.lock"), ("http://server", "state/mlflow.lock")]
+)
+def test_save__lets_one_process_at_a_time_into_any_store(uri, lock, record, tmp_path, monkeypatch):
     held = []
 
     def connect(_):
-        with Path(f"{database}.lock").open() as other:
+        with (tmp_path / lock).open() as other:
             try:
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -143,9 +169,77 @@ def test_save__lets_one_process_at_a_time_make_the_tables(uri, record, monkeypat
 
     monkeypatch.setattr(store, "_connect", connect)
     with pytest.raises(KeyboardInterrupt):
-        store.save(record, uri=uri, run_name="demo")
+        store.save(record, uri=uri, run_name="demo", home=tmp_path)
 
     assert held == [True]
+
+
+# A process that saves a run; told so, it is killed when it is about to send that many batches.
+SAVER = """
+import os, signal, sys
+from pathlib import Path
+from rca.tracking import store
+from rca.tracking.record import Record
+uri, folder, score, batches = sys.argv[1:]
+record = Record(
+    params={f"key{number}": str(number) for number in range(250)},
+    params_file="seed: 0",
+    metrics={"miou/network_val": float(score)},
+    curves={"train_cam/loss": tuple((epoch, 1 / epoch) for epoch in range(1, 151))},
+    files=(Path(folder, "metrics.json"),),
+)
+if int(batches):
+    from mlflow import MlflowClient
+    send, sent = MlflowClient.log_batch, []
+    def log_batch(*arguments, **items):
+        sent.append(items)
+        if len(sent) == int(batches):
+            os.kill(os.getpid(), signal.SIGKILL)
+        send(*arguments, **items)
+    MlflowClient.log_batch = log_batch
+store.save(record, uri=uri, run_name="demo")
+"""
+
+
+def saver(uri: str, folder: Path, score: int, killed_at: int = 0) -> subprocess.Popen[bytes]:
+    (folder / "metrics.json").write_text("{}")
+    arguments = [uri, str(folder), str(score), str(killed_at)]
+    return subprocess.Popen([sys.executable, "-c", SAVER, *arguments])
+
+
+def is_complete(uri: str, run: mlflow.entities.Run) -> bool:
+    client = mlflow.MlflowClient(uri)
+    curve = client.get_metric_history(run.info.run_id, "train_cam/loss")
+    return (
+        run.info.status == "FINISHED"
+        and len(run.data.params) == 250
+        and [point.step for point in curve] == list(range(1, 151))
+        and {item.path for item in client.list_artifacts(run.info.run_id)}
+        == {"metrics.json", "params.yaml"}
+    )
+
+
+def test_save__by_four_processes_at_once_loses_and_doubles_nothing(tmp_path):
+    new = f"sqlite:///{tmp_path / 'new.db'}"  # they also make its tables
+
+    processes = [saver(new, tmp_path, score) for score in (1, 1, 2, 3)]
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+
+    kept = runs(new)
+    assert sorted(run.data.metrics["miou/network_val"] for run in kept) == [1, 2, 3]
+    assert all(is_complete(new, run) for run in kept)
+
+
+def test_save__of_a_process_that_was_killed_is_completed_by_its_repeat(uri, tmp_path):
+    killed = saver(uri, tmp_path, 1, killed_at=4)  # between two batches of its parameters
+    assert killed.wait() == -signal.SIGKILL
+    (before,) = runs(uri)
+    assert before.info.status == "RUNNING" and 0 < len(before.data.params) < 250
+
+    assert saver(uri, tmp_path, 1).wait() == 0
+
+    (after,) = runs(uri)
+    assert after.info.run_id == before.info.run_id and is_complete(uri, after)
 
 
 def test_save__without_mlflow_says_what_to_install(uri, record, monkeypatch):

@@ -1,0 +1,77 @@
+"""Where a run comes from: code, data, environment, machines, and DVC's experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from rca import machine
+from rca.tracking.record import TRAININGS
+
+LOCK = Path("dvc.lock")
+PACKAGES = Path("uv.lock")
+SCORES = "evaluate/metrics.json"
+
+
+def provenance(results: Path, data: Path, home: Path) -> dict[str, str]:
+    """Tags of the run in `results`; what nobody knows is left out.
+
+    `git.*` and `uv.lock` are of the checkout that tracks the run. `<training>.*` is the machine
+    that trained, from its note; `track.*` the one that tracks.
+
+    Args:
+        results: folder of the experiment.
+        data: folder of the data set, as `dvc.lock` names it.
+        home: where machines are noted.
+    """
+    tags = {f"track.{fact}": value for fact, value in machine.describe(gpus=False).items()}
+    for training in TRAININGS:
+        facts = machine.noted(results / training / "weights.safetensors", home)
+        tags |= {f"{training}.{fact}": value for fact, value in facts.items()}
+    if commit := _git("rev-parse", "HEAD"):
+        tags["git.commit"] = commit
+        tags["git.clean"] = str(not _git("status", "--porcelain", "--untracked-files=no")).lower()
+    if PACKAGES.is_file():
+        tags["uv.lock"] = hashlib.sha256(PACKAGES.read_bytes()).hexdigest()
+    if digest := data_digest(results, data):
+        tags["data.md5"] = digest
+    return tags
+
+
+def data_digest(results: Path, data: Path) -> str | None:
+    """DVC's digest of the folder `data`, images and masks, that the run was scored on.
+
+    None if `dvc.lock` has no entry, or that of another run: one whose scores are other bytes.
+    """
+    scores = results / SCORES
+    if not (LOCK.is_file() and scores.is_file()):
+        return None
+    stages = yaml.safe_load(LOCK.read_text(encoding="utf-8")).get("stages", {})
+    entry = stages.get("evaluate", {})
+    found = hashlib.md5(scores.read_bytes()).hexdigest()
+    if _digests(entry, "outs").get(scores.as_posix()) != found:
+        return None
+    return _digests(entry, "deps").get(data.as_posix())
+
+
+def experiment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Name and baseline of the DVC experiment that this stage is part of, if it is part of one."""
+    names = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
+    return {tag: environment[name] for tag, name in names.items() if environment.get(name)}
+
+
+def _digests(entry: Mapping, kind: str) -> dict[str, str]:
+    return {item["path"]: item["md5"] for item in entry.get(kind, []) if "md5" in item}
+
+
+def _git(*arguments: str) -> str:
+    try:
+        run = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return run.stdout.strip()
