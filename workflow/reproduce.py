@@ -5,7 +5,7 @@ python workflow/reproduce.py index train_cam  only these stages and what they ne
 python workflow/reproduce.py --record         make what comes out the lock
 
 The lock is DVC's, with the machine it was made on. Another processor may round floats another way:
-there, where no recorded input explains a difference, a second run is held against the first.
+there the commit that brought the lock is run as well, and what it gives is held against instead.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from rca.files import write_text
+from rca.machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "workflow" / "locks"
@@ -30,19 +31,20 @@ UNREPEATABLE = {"check", "track"}  # no artefact, and the number of a run in MLf
 Stages = dict[str, dict[str, Any]]  # as dvc.lock has them, in the order of the pipeline
 
 
-def run_clone(preset: str, targets: list[str]) -> Stages:
-    """The lock that `dvc repro` leaves in a clone of the last commit."""
+def run_clone(preset: str, targets: list[str], commit: str = "HEAD") -> Stages:
+    """The lock that `dvc repro` leaves in a clone of `commit`."""
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         clone = Path(folder) / "clone"
         git = ["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)]
         subprocess.run(git, check=True)
+        subprocess.run(["git", "-C", str(clone), "checkout", "--quiet", commit], check=True)
         lock = clone / "dvc.lock"
         lock.unlink(missing_ok=True)  # so that each stage runs
         (clone / "params.yaml").write_bytes((clone / "configs" / f"{preset}.yaml").read_bytes())
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(clone),
+            "PYTHONPATH": str(clone),  # commits before dvc.yaml said so ran what is installed
             "DVC_SITE_CACHE_DIR": str(Path(folder) / "site"),
         }
         repro = [sys.executable, "-m", "dvc", "repro", "--quiet", *targets]
@@ -55,11 +57,8 @@ def machine() -> dict[str, str]:
     """What, beside code and parameters, decides how floats are rounded."""
     import torch
 
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": models[0] if models else "unknown",
+        "processor": processor(),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": str(torch.__version__),
     }
@@ -117,22 +116,22 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     return flat
 
 
-def explain(wanted: Stages, found: Stages) -> tuple[str, bool]:
-    """The first stage that differs, in words, and whether an input of it explains that."""
-    names = differing(wanted, found)
-    first = names[0]
+def explain(wanted: Stages, found: Stages) -> str:
+    """The first stage that differs, how, and what of its inputs does."""
+    first, *others = differing(wanted, found)
     old, new = wanted.get(first, {}), found[first]
-    reasons = list(causes(old, new))
-    lines = [f"{first} is the first stage that differs from the lock:"]
+    lines = [f"{first} is the first stage that differs:"]
     lines += [f"  {effect}" for effect in effects(old, new)]
-    if reasons:
-        lines += ["what went into it and is not as in the lock:"]
+    if reasons := list(causes(old, new)):
+        lines += ["what went into it and was otherwise before:"]
         lines += [f"  {reason}" for reason in reasons]
     else:
-        lines += ["its code, parameters and inputs are those of the lock"]
-    if names[1:]:
-        lines += [f"after it differ: {', '.join(names[1:])}"]
-    return "\n".join(lines), bool(reasons)
+        lines += ["its code, parameters and inputs are the same: it does not repeat itself"]
+    if others:
+        lines += [f"after it differ: {', '.join(others)}"]
+    if reasons:
+        lines += ["if that is meant: make reproduce RECORD=1, and commit the lock"]
+    return "\n".join(lines)
 
 
 def compare(lock: Path, preset: str, targets: list[str]) -> int:
@@ -143,18 +142,23 @@ def compare(lock: Path, preset: str, targets: list[str]) -> int:
     if not differing(wanted, found):
         print(f"{len(found)} stages give the bytes of {lock.name}")
         return 0
-    text, explained = explain(wanted, found)
-    print(text)
-    if explained or recorded["machine"] == here:
-        print("If that is meant: make reproduce RECORD=1, and commit the lock.")
-        return 1
-    print(f"The lock is of another machine: {recorded['machine']}; this one: {here}.")
-    print("Holding a second run against the first one instead.")
-    if differing(found, run_clone(preset, targets)):
-        print("They differ: a stage does not repeat itself.")
-        return 1
-    print(f"{len(found)} stages repeat themselves on this machine")
-    return 0
+    if recorded["machine"] != here:
+        print(f"The lock is of another machine: {recorded['machine']}; this one: {here}.")
+        commit = last_change(lock)
+        print(f"Holding it against what its commit, {commit[:8]}, gives on this one.")
+        wanted = run_clone(preset, targets, commit)
+        if not differing(wanted, found):
+            print(f"{len(found)} stages give the same bytes")
+            return 0
+    print(explain(wanted, found))
+    return 1
+
+
+def last_change(file: Path) -> str:
+    """The commit that last changed `file`."""
+    command = ["git", "log", "-1", "--format=%H", "--", file.name]
+    run = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, check=True)
+    return run.stdout.strip()
 
 
 def main() -> int:
