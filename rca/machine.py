@@ -18,15 +18,6 @@ from rca.files import write_json
 NOTES = Path("state/machines")
 
 
-def home() -> Path:
-    """The checkout that the user works in, where what outlives a run is kept.
-
-    `dvc exp run --temp` and the workers of `dvc queue` run the stages in folders that they remove,
-    and say in `DVC_ROOT` where the repository is.
-    """
-    return Path(os.environ.get("DVC_ROOT", "."))
-
-
 def processor() -> str:
     """The model of the CPU, as the system calls it."""
     info = Path("/proc/cpuinfo")

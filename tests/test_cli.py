@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from rca import cli, config
+from rca.cli.app import home
 from rca.config import ConfigError
 from rca.data.images import DataError
 
@@ -122,6 +123,13 @@ def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):
     ((section, _, seed), keywords), *_ = calls
     assert section.supervisions == ["truth"] and keywords["supervision"] == "truth"
     assert seed == 0
+
+
+def test_home__is_the_repository_that_queued_the_experiment(monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert home() == Path(".")
+    monkeypatch.setenv("DVC_ROOT", "/repository")
+    assert home() == Path("/repository")
 
 
 @pytest.mark.parametrize(("rank", "notes"), [("0", 1), ("1", 0)])

@@ -41,10 +41,3 @@ def test_describe__names_gpus_where_they_may_be_used(monkeypatch):
     facts = machine.describe(gpus=False)
     assert "gpus" not in facts and torch.__version__.startswith(facts["torch"])
     assert facts["processor"] and int(facts["cores"]) > 0 and float(facts["memory"].split()[0]) > 0
-
-
-def test_home__is_the_repository_that_queued_the_experiment(monkeypatch):
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    assert machine.home() == Path(".")
-    monkeypatch.setenv("DVC_ROOT", "/repository")
-    assert machine.home() == Path("/repository")

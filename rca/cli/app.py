@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,15 @@ ShardOption = Annotated[
 ]
 State = Annotated[Path, typer.Option(help="Where a killed run is resumed from.")]
 Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
+
+
+def home() -> Path:
+    """The checkout that the user works in, where what outlives a run is kept.
+
+    `dvc exp run --temp` and the workers of `dvc queue` run the stages in folders that they remove,
+    and say in `DVC_ROOT` where the repository is.
+    """
+    return Path(os.environ.get("DVC_ROOT", "."))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rca import machine
+from rca.cli.app import home
 from rca.config import Compute, ConfigError
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def launch(compute: Compute) -> None:
 def note_machine(compute: Compute, weights: Path) -> None:
     """Keep on which machine `weights` were trained, for `track`; of several nodes, the first."""
     if os.environ.get("RANK", "0") == "0":
-        machine.note(weights, machine.describe(gpus=compute.device != "cpu"), machine.home())
+        machine.note(weights, machine.describe(gpus=compute.device != "cpu"), home())
 
 
 def torchrun(compute: Compute, arguments: Sequence[str], job: str | None) -> list[str]:

@@ -21,12 +21,12 @@ from rca.cli.app import (
     State,
     Weights,
     app,
+    home,
     parameters,
     path,
 )
 from rca.cli.launch import launch, note_machine
 from rca.config import TrainSeg
-from rca.machine import home
 from rca.state import STATE, WHOLE
 
 MACHINE = ("compute.device", "compute.threads")
