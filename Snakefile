@@ -13,6 +13,7 @@
 # A stage with shards has a second rule, whose jobs do a share of its images each; the stage itself
 # then finds them done and puts them together.
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -57,6 +58,17 @@ rule all:
         "every stage is done"
 
 
+def interpreter(stage):
+    """What runs Python in a job: this very one, or for a heavy stage that of the site's image."""
+    if stage["local"] or "container" not in config:
+        return shlex.quote(sys.executable)
+    gpu = ["--nv"] if {"gpu", "gres"} & set(stage["resources"]) else []
+    return shlex.join(["apptainer", "exec", *gpu, config["container"], "python"])
+
+
+if "container" in config and any(stage["resources"].get("nodes", 1) > 1 for stage in stages):
+    sys.exit("snakemake: compute.nodes above 1 calls srun, which the container has not: leave one out")
+
 for stage in stages:
 
     rule:
@@ -76,10 +88,10 @@ for stage in stages:
         resources:
             **at_site(stage["resources"]),
         params:
-            python=sys.executable,
+            python=interpreter(stage),
             stage=stage["name"],
         shell:
-            "{params.python:q} -m dvc --wait-for-lock repro --quiet --single-item {params.stage}"
+            "{params.python} -m dvc --wait-for-lock repro --quiet --single-item {params.stage}"
             " 2>&1 | tee {log} && touch {output}"
 
     if stage["shards"] > 1:
@@ -99,10 +111,10 @@ for stage in stages:
             resources:
                 **at_site(stage["resources"]),
             params:
-                python=sys.executable,
+                python=interpreter(stage),
                 script=Path(workflow.basedir) / "workflow/shard.py",
                 stage=stage["name"],
                 shards=stage["shards"],
             shell:
-                "{params.python:q} {params.script:q} {params.stage} {wildcards.number}/{params.shards}"
+                "{params.python} {params.script:q} {params.stage} {wildcards.number}/{params.shards}"
                 " 2>&1 | tee {log} && touch {output}"

@@ -273,6 +273,42 @@ def test_training__on_two_nodes_is_one_job_with_a_torchrun_on_each(cluster, tmp_
     assert first[1:] == second[1:] == ["0", "3", "train-cam"]
 
 
+def contained(run: Run) -> Path:
+    """Have `run` use an image; its stand-in for Apptainer notes how it is called, in this file."""
+    profile = run.root / "slurm/config.yaml"
+    text = profile.read_text()
+    assert "# - container=envs/rca.sif" in text
+    profile.write_text(text.replace("# - container=envs/rca.sif", "- container=site.sif"))
+    program, calls = run.root / "bin/apptainer", run.root / "apptainer.log"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >> {calls}\nuntil [ "$1" = site.sif ]; do shift; done\nshift\n"$@"\n'
+    )
+    program.chmod(0o755)
+    run.environment["PATH"] = f"{program.parent}:{run.environment['PATH']}"
+    return calls
+
+
+def test_container__is_where_heavy_stages_run(cluster, tmp_path):
+    run = Run(tmp_path / "contained", cluster, PIPELINE, gpu=1, steps=1)
+    calls = contained(run)
+    run.start()
+
+    assert run.finish() == 0, run.text()
+    (call,) = calls.read_text().splitlines()  # `score` is none
+    assert call.startswith("exec --nv site.sif python -m dvc ") and call.endswith(" train")
+    assert (run.root / "out").read_text() == result(1)
+
+
+def test_container__of_a_training_on_several_nodes_is_refused(cluster, tmp_path):
+    run = Run(tmp_path / "spread", cluster, SPREAD, gpu=1, nodes=2)
+    contained(run)
+    run.start("-n")
+
+    assert run.finish() == 1
+    assert "compute.nodes above 1 calls srun" in run.text()
+
+
 @pytest.mark.parametrize(("disturb", "states", "options"), DISTURBANCES)
 def test_disturbed_run__ends_as_an_undisturbed_one(runs, disturb, states, options):
     run = runs[disturb.__name__]
