@@ -9,8 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+
+from rca.machine import noted
 
 pytestmark = pytest.mark.pipeline
 
@@ -37,6 +40,7 @@ def root(tmp_path_factory) -> Path:
     params["train_cam"]["attention"] |= {"accumulate": True, "drop": True}
     params["train_seg"]["head"] = "large_fov"  # it has dropout
     params["infer_cam"]["shard_size"] = 1
+    params["infer_seg"] |= {"size": 200, "crf": True}  # slow enough to be killed between two
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     run(root, "download --out data/sample")
     run(root, "index --data data/sample --out index")
@@ -100,17 +104,53 @@ def test_training__killed_again_and_again_writes_the_same_bytes(root, stage):
     assert not list(root.glob(f"state/{stage}/*"))
 
 
-def test_infer_cam__killed_writes_the_same_bytes(root):
-    assert (root / "whole/train_cam").is_dir(), "the trainings are tested first"
-    weights = "--weights whole/train_cam/weights.safetensors"
-    command = f"infer-cam --index index {weights} --attention whole/train_cam/attention.safetensors"
-    run(root, f"{command} --out whole/infer_cam --state other")
+@pytest.mark.parametrize(
+    ("stage", "arguments", "piece", "message"),
+    [
+        (
+            "infer_cam",
+            "--weights whole/train_cam/weights.safetensors"
+            " --attention whole/train_cam/attention.safetensors",
+            "train/*-00003.*",
+            "train/cams-00003.safetensors was done before",
+        ),
+        (
+            "infer_seg",
+            "--weights whole/train_seg/weights.safetensors",
+            "*.png",
+            "of 8 images were done before",
+        ),
+    ],
+)
+def test_inference__killed_writes_the_same_bytes(root, stage, arguments, piece, message):
+    assert (root / "whole/train_seg").is_dir(), "the trainings are tested first"
+    command = f"{stage.replace('_', '-')} --index index {arguments}"
+    run(root, f"{command} --out whole/{stage} --state other")
 
-    status, _ = killed(
-        root, f"{command} --out infer_cam", signal.SIGKILL, "state/infer_cam/*/train/*-00003.*"
+    status, _ = killed(root, f"{command} --out {stage}", signal.SIGKILL, f"state/{stage}/*/{piece}")
+    assert status == -signal.SIGKILL and not (root / stage).exists()
+    log = run(root, f"{command} --out {stage}")
+
+    assert message in log
+    assert contents(root / stage) == contents(root / "whole" / stage)
+
+
+def test_torchrun__by_hand_trains_with_a_process_each(root):
+    arguments = "train-cam --index index --out by_hand"
+    torchrun = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "rca", *arguments.split()],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
-    assert status == -signal.SIGKILL and not (root / "infer_cam").exists()
-    log = run(root, f"{command} --out infer_cam")
 
-    assert "train/cams-00003.safetensors was done before" in log
-    assert contents(root / "infer_cam") == contents(root / "whole/infer_cam")
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        np.loadtxt(root / folder / "history.csv", delimiter=",", skiprows=1)
+        for folder in ("whole/train_cam", "by_hand")
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-3)
+    assert noted(root / "by_hand/weights.safetensors", root)["processor"]

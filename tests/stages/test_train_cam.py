@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -246,3 +247,18 @@ def test_refit_prototypes__random_ones_stay_where_they_are(index):
         cam_training.refit_prototypes(parts, cfg, epoch, seeds)
         drawn.append(parts.network.prototypes.clone())
     assert torch.equal(*drawn) and drawn[0].abs().min() > 0
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_run__compiled_has_the_losses_of_the_network_as_it_is(index, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    cfg = configured({"epochs": 2})  # contrast and aggregation begin in the second
+    for name, compiled in (("plain", False), ("compiled", True)):
+        run(cfg, index, tmp_path / name, compile=compiled)
+
+    plain, compiled = (
+        np.loadtxt(tmp_path / name / "history.csv", delimiter=",", skiprows=1)
+        for name in ("plain", "compiled")
+    )
+    assert list((tmp_path / "cache").rglob("*.so")), "nothing was compiled"
+    np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=2e-6)
