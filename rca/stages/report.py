@@ -29,10 +29,12 @@ POSTER_ROWS, POSTER_DPI = 6, 160
 POSTER_COLUMNS = (PHOTOGRAPH, "CAM", "Prediction", TRUTH)
 RANKING = {"val": "network_val", "train": "crf_train"}
 CLASS_SIDE = 240  # pixels: there are many of these pictures
+# A folder of this network may be left of an earlier run; its scores are of this one.
+SUPERVISED, TRUTH_TRAINING = "fully_supervised_val", "train_seg/truth"
 TRAININGS = {
     "train_cam": "Classification network",
     "train_seg/pseudo": "Segmentation network",
-    "train_seg/truth": "Segmentation network, true masks",
+    TRUTH_TRAINING: "Segmentation network, true masks",
 }
 
 Table = Sequence[Mapping[str, str]]
@@ -76,7 +78,7 @@ def run(
         trainings={
             title: history_charts(read_numbers(results / folder / "history.csv"))
             for folder, title in TRAININGS.items()
-            if (results / folder).is_dir()
+            if folder != TRUTH_TRAINING or SUPERVISED in scores
         },
         galleries={
             "val": _panels(galleries["val"], "val", cfg.panels),
@@ -121,11 +123,9 @@ def _galleries(
     records = {record.image: record for record in data.records}
     predictions = results / "infer_seg"
     networks = [label_layer(data, predictions / "pseudo", "Prediction", "network_val", "infer-seg")]
-    if (predictions / "truth").is_dir():
-        name = "fully_supervised_val"
-        networks.append(
-            label_layer(data, predictions / "truth", "Trained on truth", name, "infer-seg")
-        )
+    if SUPERVISED in scores:
+        folder = predictions / "truth"
+        networks.append(label_layer(data, folder, "Trained on truth", SUPERVISED, "infer-seg"))
     made = [
         label_layer(data, results / folder, title, f"{folder}_train", folder.replace("_", "-"))
         for folder, title in (("pseudo_labels", "Pseudo-label"), ("crf", "After CRF"))

@@ -46,10 +46,11 @@ class Page(HTMLParser):
 
 
 def run(results: Path, out: str = "report", evaluated: bool = True, **arguments) -> Path:
+    params = arguments.pop("params", PARAMS)
     if evaluated:
         evaluate.run(
-            PARAMS.evaluate,
-            PARAMS,
+            params.evaluate,
+            params,
             index=results / "index",
             cams=results / "infer_cam",
             pseudo_labels=results / "pseudo_labels",
@@ -188,6 +189,14 @@ def test_run__without_the_network_trained_on_truth(tmp_path):
     page = Page(run(write_results(tmp_path, truth_network=False)) / "report.html")
     assert "Trained on truth, v" not in page.pictures
     assert "Ratio of the two" not in page.words
+
+
+def test_run__leaves_out_a_network_on_truth_that_an_earlier_run_left(tmp_path):
+    training = PARAMS.train_seg.model_copy(update={"supervisions": ["pseudo"]})
+    out = run(write_results(tmp_path), params=PARAMS.model_copy(update={"train_seg": training}))
+    page = Page(out / "report.html")
+    assert "Trained on truth, v" not in page.pictures
+    assert "Segmentation network, true masks" not in page.words
 
 
 def test_run__before_evaluate_is_refused(tmp_path):
