@@ -121,6 +121,7 @@ def test_training__killed_again_and_again_writes_the_same_bytes(root, stage):
             "of 8 images were done before",
         ),
     ],
+    ids=["infer_cam", "infer_seg"],
 )
 def test_inference__killed_writes_the_same_bytes(root, stage, arguments, piece, message):
     assert (root / "whole/train_seg").is_dir(), "the trainings are tested first"
