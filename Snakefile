@@ -20,9 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
+from dvc_lock import mend
 from rca.config import ConfigError, load
 from stages import MARKS, plan, read_plan, shard_marks
 
+MARKS.mkdir(parents=True, exist_ok=True)
+mend(MARKS / ".mending")
 if workflow.is_main_process:
     import slurm_plugin  # a job has no use for it, and should start quickly
 

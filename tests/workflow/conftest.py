@@ -40,6 +40,12 @@ def slurm_plugin():
 
 
 @pytest.fixture
+def dvc_lock():
+    """workflow/dvc_lock.py."""
+    return load("dvc_lock")
+
+
+@pytest.fixture
 def shard():
     """workflow/shard.py."""
     return load("shard")
