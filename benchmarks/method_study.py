@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,17 +75,16 @@ def prepare(data: Path, work: Path, base: Params, every: int) -> None:
             stage.run(cfg, data=work / "data", out=work / "index" / name)
 
 
-def measure(work: Path, task: tuple[Params, Sequence[str]]) -> list[str]:
+def measure(work: Path, task: Mapping[str, Params]) -> list[str]:
     """Train once, then score each variant of that training; the files written.
 
     Args:
         work: of `prepare`.
-        task: parameters of any of the variants, which have the same training and seed; and the
-            names of the variants.
+        task: variants with their parameters, all of the same training and seed.
     """
     from rca.stages import train_cam
 
-    params, variants = task
+    params = next(iter(task.values()))
     seed, trained = params.seed, work / "trained" / f"{params.train_cam.digest()}-{params.seed}"
     if not (trained / "seconds.json").exists():
         begun = time.perf_counter()
@@ -99,7 +98,7 @@ def measure(work: Path, task: tuple[Params, Sequence[str]]) -> list[str]:
         )
         write_json(trained / "seconds.json", {"train_cam": time.perf_counter() - begun})
     seconds = json.loads((trained / "seconds.json").read_text(encoding="utf-8"))
-    return [str(_score(work, trained, name, params, seconds)) for name in variants]
+    return [str(_score(work, trained, name, task[name], seconds)) for name in task]
 
 
 def _score(
@@ -108,7 +107,6 @@ def _score(
     from rca.stages import crf, infer_cam, pseudo_labels
 
     path = _result(work, variant, params.seed)
-    params = overridden(params, EVERYTHING[variant].changes)
     folder = path.with_suffix("")
     index = work / "index" / "scored"
     stages = {
@@ -215,9 +213,9 @@ def _names(lists: Path, name: str) -> list[str]:
 
 def _tasks(
     work: Path, base: Params, variants: Sequence[str], seeds: Sequence[int]
-) -> list[tuple[Params, list[str]]]:
+) -> list[dict[str, Params]]:
     """What is left to measure, by training; a result of other parameters is measured again."""
-    tasks: dict[tuple[int, str], tuple[Params, list[str]]] = {}
+    tasks: dict[tuple[int, str], dict[str, Params]] = {}
     for seed in seeds:
         for name in variants:
             params = overridden(base, {**EVERYTHING[name].changes, "seed": seed})
@@ -226,7 +224,7 @@ def _tasks(
                 known = json.loads(path.read_text(encoding="utf-8"))["params"]
                 if known == measured(params):
                     continue
-            tasks.setdefault((seed, params.train_cam.digest()), (params, []))[1].append(name)
+            tasks.setdefault((seed, params.train_cam.digest()), {})[name] = params
     return list(tasks.values())
 
 
@@ -256,7 +254,7 @@ def main() -> None:
         base = overridden(load(BASE), {key: yaml.safe_load(text) for key, text in changes.items()})
         prepare(options.data, options.work, base, options.every)
         tasks = _tasks(options.work, base, options.variants, options.seeds)
-        named = ((f"{task[1]}, seed {task[0].seed}", task) for task in tasks)
+        named = ((", ".join(task), task) for task in tasks)
         for files in ordered_map(partial(measure, options.work), named, options.jobs):
             print(*files, sep="\n", flush=True)
         write_json(options.out, summary(read_runs(options.work / "runs"), base, options.every))

@@ -77,15 +77,22 @@ def test_prepare__lists_the_scored_images_and_refuses_other_data(tmp_path, monke
 def test_tasks__skip_what_is_measured_with_the_same_parameters(tmp_path):
     names = ["baseline", "oaa", "rca"]
     everything = method_study._tasks(tmp_path, BASE, names, [0])
-    assert [variants for _, variants in everything] == [["baseline", "oaa"], ["rca"]]
+    assert [list(task) for task in everything] == [["baseline", "oaa"], ["rca"]]
     params = overridden(BASE, {**VARIANTS["oaa"].changes, "seed": 0})
     path = tmp_path / "runs/oaa-0.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"params": method_record.measured(params)}))
     left = method_study._tasks(tmp_path, BASE, names, [0])
-    assert [variants for _, variants in left] == [["baseline"], ["rca"]]
+    assert [list(task) for task in left] == [["baseline"], ["rca"]]
     other = overridden(BASE, {"crf.iterations": 3})
     assert len(method_study._tasks(tmp_path, other, ["oaa"], [0])) == 1
+
+
+def test_tasks__give_each_variant_of_a_training_its_own_parameters(tmp_path):
+    (task,) = method_study._tasks(tmp_path, BASE, ["rca_oaa", "rca_480"], [0])
+    assert task["rca_oaa"].infer_cam.training_maps == "accumulated"
+    assert task["rca_480"].infer_cam.training_maps == "network"
+    assert task["rca_480"].infer_cam.size == 480
 
 
 def test_summarised__pairs_the_seeds():
