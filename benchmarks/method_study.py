@@ -42,6 +42,11 @@ from rca.labels.scores import upsample_cams
 
 BASE = Path("configs/voc12_animals.yaml")
 STUDY = Path("docs/study.md")
+TABLES = (  # page, mark in it, rows
+    (README, f"{RECORD}", VARIANTS),
+    (STUDY, f"{RECORD}#variants", VARIANTS),
+    (STUDY, f"{RECORD}#trials", TRIALS),
+)
 VOC = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
     "person pottedplant sheep sofa train tvmonitor"
@@ -263,11 +268,7 @@ def main() -> None:
 
 
 def _render(content: dict[str, Any]) -> None:
-    for page, mark, names in (
-        (README, RECORD.as_posix(), VARIANTS),
-        (STUDY, f"{RECORD}#variants", VARIANTS),
-        (STUDY, f"{RECORD}#trials", TRIALS),
-    ):
+    for page, mark, names in TABLES:
         text = page.read_text(encoding="utf-8")
         write_text(page, place_table(text, mark, table(content, names)))
 

@@ -4,6 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+from benchmarks import method_record, method_study
 from benchmarks.records import place_table
 from tools import record_demo
 
@@ -15,6 +18,16 @@ def test_readme__table_is_the_recorded_one():
     table = record_demo.table(content)
     assert table in README
     assert place_table(README, record_demo.RECORD, table) == README
+
+
+@pytest.mark.parametrize(
+    ("page", "mark", "rows"), method_study.TABLES, ids=["readme", "variants", "trials"]
+)
+def test_study__tables_are_the_recorded_ones(page, mark, rows):
+    content = json.loads(method_record.RECORD.read_text(encoding="utf-8"))
+    text, table = page.read_text(encoding="utf-8"), method_record.table(content, rows)
+    assert f"<!-- table: {mark} -->\n{table}" in text
+    assert place_table(text, mark, table) == text
 
 
 def test_readme__links_exist():
