@@ -199,7 +199,7 @@ def _runs_training(process: Path, root: Path) -> bool:
 
 
 def out_of_time(run: Run) -> None:
-    """Its limit ends the job, half a minute from now at the least."""
+    """Its limit ends the job, 30 to 90 s from now; Slurm looks every 30 s or later."""
     run.until(2)
     job = run.jobs()[-1].id
     minutes, seconds = run.cluster.client("squeue", "-h", "-j", job, "-O", "TimeUsed").split(":")
@@ -228,7 +228,7 @@ DISTURBANCES: list[tuple[Callable[[Run], None], list[str], dict]] = [
     (
         out_of_time,
         ["TIMEOUT", "COMPLETED"],
-        {"slurm_extra": f"{FIRST} --signal=USR1@15", "steps": 120},
+        {"slurm_extra": f"{FIRST} --signal=USR1@15", "steps": 180},
     ),
     (node_lost, ["NODE_FAIL", "COMPLETED"], {"slurm_extra": ""}),
     (controller_restarted, ["COMPLETED"], {}),
