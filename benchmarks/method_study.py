@@ -259,7 +259,9 @@ def main() -> None:
         base = overridden(load(BASE), {key: yaml.safe_load(text) for key, text in changes.items()})
         prepare(options.data, options.work, base, options.every)
         tasks = _tasks(options.work, base, options.variants, options.seeds)
-        named = ((", ".join(task), task) for task in tasks)
+        named = (
+            (f"{', '.join(task)}, seed {next(iter(task.values())).seed}", task) for task in tasks
+        )
         for files in ordered_map(partial(measure, options.work), named, options.jobs):
             print(*files, sep="\n", flush=True)
         write_json(options.out, summary(read_runs(options.work / "runs"), base, options.every))

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_results import tiny_params, write_results
+from tiny_results import evaluate_results, tiny_params, write_results
 
 from rca.data.images import DataError, write_label_map
 from rca.data.palette import voc_palette
 from rca.evaluation.console import evaluators_text
-from rca.stages import evaluate
 from rca.stages.counting import count_folder
 
 # IoU of background, cat, dog; None where a class is in neither truth nor prediction.
@@ -32,18 +31,7 @@ COVERAGE = {"pseudo_labels_train": 8 / 9, "crf_train": 8 / 9}
 
 
 def run(results: Path, policy: str = "strict", out: str = "evaluate", **evaluated) -> Path:
-    made_by = tiny_params(policy, **evaluated)
-    evaluate.run(
-        made_by.evaluate,
-        made_by,
-        index=results / "index",
-        cams=results / "infer_cam",
-        pseudo_labels=results / "pseudo_labels",
-        crf=results / "crf",
-        predictions=results / "infer_seg",
-        out=results / out,
-    )
-    return results / out
+    return evaluate_results(results, tiny_params(policy, **evaluated), out)
 
 
 def metrics(folder: Path) -> dict:

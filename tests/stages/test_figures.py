@@ -9,28 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_results import tiny_params, write_results
+from tiny_results import evaluate_results, tiny_params, write_results
 
 from rca import cli
 from rca.data.images import write_label_map
 from rca.data.index import read_index, write_index
 from rca.data.palette import voc_palette
-from rca.stages import evaluate, figures
+from rca.stages import figures
 
 PARAMS = tiny_params()
 
 
 def evaluated(results: Path) -> Path:
-    evaluate.run(
-        PARAMS.evaluate,
-        PARAMS,
-        index=results / "index",
-        cams=results / "infer_cam",
-        pseudo_labels=results / "pseudo_labels",
-        crf=results / "crf",
-        predictions=results / "infer_seg",
-        out=results / "evaluate",
-    )
+    evaluate_results(results, PARAMS)
     return results
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_results import CLASSES, tiny_params, write_results
+from tiny_results import CLASSES, evaluate_results, tiny_params, write_results
 
 from rca.config import PseudoLabels, Report
 from rca.data.images import DataError
 from rca.evaluation.evaluators import EVALUATORS
 from rca.evaluation.products import PRODUCTS
 from rca.evaluation.published.tables import VOC_CLASSES
-from rca.stages import evaluate, report
+from rca.stages import report
 
 RULES = PseudoLabels(threshold=0.25)
 PARAMS = tiny_params()
@@ -48,16 +48,7 @@ class Page(HTMLParser):
 def run(results: Path, out: str = "report", evaluated: bool = True, **arguments) -> Path:
     params = arguments.pop("params", PARAMS)
     if evaluated:
-        evaluate.run(
-            params.evaluate,
-            params,
-            index=results / "index",
-            cams=results / "infer_cam",
-            pseudo_labels=results / "pseudo_labels",
-            crf=results / "crf",
-            predictions=results / "infer_seg",
-            out=results / "evaluate",
-        )
+        evaluate_results(results, params)
     cfg = arguments.pop("cfg", Report())
     index, out = results / "index", results / out
     report.run(cfg, RULES, index=index, results=results, out=out, **arguments)

@@ -16,6 +16,7 @@ from rca.data.cam_store import CamShard
 from rca.data.images import write_label_map
 from rca.data.index import Index, Record, write_index
 from rca.data.palette import voc_palette
+from rca.stages import evaluate
 
 CLASSES = ("cat", "dog")
 TAGS = {"a": ("cat",), "b": ("dog",), "v": ("cat", "dog")}
@@ -98,3 +99,18 @@ def write_results(
         (results / stage).mkdir(parents=True)
         (results / stage / "history.csv").write_text(HISTORY)
     return results
+
+
+def evaluate_results(results: Path, params: Params, out: str = "evaluate") -> Path:
+    """Score the tiny results, as the stage does; returns its folder."""
+    evaluate.run(
+        params.evaluate,
+        params,
+        index=results / "index",
+        cams=results / "infer_cam",
+        pseudo_labels=results / "pseudo_labels",
+        crf=results / "crf",
+        predictions=results / "infer_seg",
+        out=results / out,
+    )
+    return results / out
