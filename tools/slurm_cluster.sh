@@ -27,9 +27,10 @@ say() { echo "slurm_cluster: $*" >&2; }
 node_names() { seq -f n%g 1 "$nodes"; }
 has_accounting() { [ "$accounting" = 2 ]; }
 
-# Process id of a daemon, if it runs.
-pid() { local p; p=$(cat "$folder/run/$1.pid" 2>/dev/null) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null && echo "$p"; }
+# A killed daemon stays as a zombie where process 1 does not bury it, as in many containers.
 gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
+# Process id of a daemon, if it runs.
+pid() { local p; p=$(cat "$folder/run/$1.pid" 2>/dev/null) && [ -n "$p" ] && ! gone "$p" && echo "$p"; }
 
 wait_for() { # SECONDS COMMAND...
   local seconds=$1; shift
@@ -97,12 +98,12 @@ SlurmdSpoolDir=$folder/spool/%n
 SlurmdPidFile=$folder/run/slurmd.%n.pid
 SlurmdLogFile=$folder/log/slurmd.%n.log
 SlurmdParameters=config_overrides
-SlurmdTimeout=20
 ReturnToService=2
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
 KillWait=10
+MinJobAge=86400
 SchedulerParameters=bf_interval=2,sched_interval=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -209,12 +210,13 @@ down() {
   for name in slurmctld slurmdbd mariadb munged; do stop "$name"; done
 }
 
-# Its jobs' processes die with it.
+# Its jobs' processes die with it. By itself Slurm would notice after SlurmdTimeout, five minutes.
 kill_node() {
   local jobs job p
   jobs=$(squeue -h -w "$1" -o %A)
   kill -9 "$(pid "slurmd.$1")"
   for job in $jobs; do for p in $(steps "$job."); do kill_tree "$p"; done; done
+  scontrol update NodeName="$1" State=DOWN Reason="lost power"
 }
 
 case ${1:-} in
