@@ -6,9 +6,10 @@
 #   snakemake --cores all --profile slurm -n    what Slurm would be asked for
 #
 # dvc.yaml is the only description: each of its stages becomes a rule here, and each job is a
-# `dvc repro` of that one stage. So DVC alone decides, by content, what is stale, and keeps the books;
-# Snakemake orders the stages, runs them side by side and reserves what they need. The output of a
-# rule is a mark, `.snakemake/stages/<stage>`, that stands while DVC finds the stage fresh.
+# `dvc repro` of that one stage, by workflow/run_stage.py. So DVC alone decides, by content, what is
+# stale, and keeps the books; Snakemake orders the stages, runs them side by side and reserves what
+# they need. The output of a rule is a mark, `.snakemake/stages/<stage>`, that stands while DVC finds
+# the stage fresh.
 #
 # A stage with shards has a second rule, whose jobs do a share of its images each; the stage itself
 # then finds them done and puts them together.
@@ -20,12 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from dvc_lock import mend
 from rca.config import ConfigError, load
 from stages import MARKS, plan, read_plan, shard_marks
 
-MARKS.mkdir(parents=True, exist_ok=True)
-mend(MARKS / ".mending")
 if workflow.is_main_process:
     import slurm_plugin  # a job has no use for it, and should start quickly
 
@@ -43,9 +41,13 @@ if "SLURM_JOB_ID" in os.environ:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+def has_gpu(resources):
+    return not {"gpu", "gres"}.isdisjoint(resources)
+
+
 def at_site(resources):
     """Resources of a job, with the site's partition for GPUs."""
-    if "gpu_partition" in config and {"gpu", "gres"} & set(resources):
+    if "gpu_partition" in config and has_gpu(resources):
         return {**resources, "slurm_partition": config["gpu_partition"]}
     return resources
 
@@ -65,7 +67,7 @@ def interpreter(stage):
     """What runs Python in a job: this very one, or for a heavy stage that of the site's image."""
     if stage["local"] or "container" not in config:
         return shlex.quote(sys.executable)
-    gpu = ["--nv"] if {"gpu", "gres"} & set(stage["resources"]) else []
+    gpu = ["--nv"] if has_gpu(stage["resources"]) else []
     return shlex.join(["apptainer", "exec", *gpu, config["container"], "python"])
 
 
@@ -92,9 +94,10 @@ for stage in stages:
             **at_site(stage["resources"]),
         params:
             python=interpreter(stage),
+            script=Path(workflow.basedir) / "workflow/run_stage.py",
             stage=stage["name"],
         shell:
-            "{params.python} -m dvc --wait-for-lock repro --quiet --single-item {params.stage}"
+            "{params.python} {params.script:q} {params.stage}"
             " 2>&1 | tee {log} && touch {output}"
 
     if stage["shards"] > 1:

@@ -1,57 +1,55 @@
-"""A dvc.lock that can be read, whenever DVC was killed."""
+"""DVC's lock files, whole again when DVC was killed as it wrote one.
+
+DVC writes them in place. Killed just then, as by the loss of a node, it leaves half a file, and
+from there on refuses to do anything.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
-from rca.files import write_text
-
-LOCK = Path("dvc.lock")
+LOCK = Path("dvc.lock")  # what was run, on what, and what came out
 BROKEN = Path("dvc.lock.broken")
+RWLOCK = Path(".dvc/tmp/rwlock")  # who reads or writes what just now
+GUARD = Path(".dvc/tmp/mending")
 
 
-def mend(guard: Path, patience: float = 10) -> None:
-    """Put the committed `dvc.lock`, or none, in the place of one that DVC did not finish writing.
+def mend(patience: float = 10) -> None:
+    """Put something whole in the place of lock files that DVC did not finish writing.
 
-    DVC writes it in place: killed just then, as by the loss of a node, it leaves half a file, and
-    from there on refuses to do anything. What it had noted since the commit stands in its run cache
-    as well, from which `dvc repro` takes such a stage's outputs without running it.
+    For `dvc.lock` that is the committed one, or none. What DVC had noted since the commit stands in
+    its run cache as well, from which `dvc repro` takes such a stage's outputs without running it.
 
     Args:
-        guard: file to lock, against others that mend.
         patience: seconds that another DVC may take for writing.
     """
+    GUARD.parent.mkdir(parents=True, exist_ok=True)
+    _mend(_lock_is_whole, _take_committed_lock, patience)
+    _mend(_rwlock_is_whole, RWLOCK.unlink, patience)
+
+
+def _mend(is_whole: Callable[[], bool], replace: Callable[[], None], patience: float) -> None:
     until = time.monotonic() + patience
-    while not _whole():
+    while not is_whole():
         if time.monotonic() > until:
-            break
-        time.sleep(0.2)
-    else:
-        return
-    with guard.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if _whole():
+            with GUARD.open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not is_whole():
+                    replace()
             return
-        LOCK.replace(BROKEN)
-        committed = subprocess.run(
-            ["git", "show", f"HEAD:./{LOCK}"], capture_output=True, text=True, check=False
-        )
-        if committed.returncode == 0:
-            write_text(LOCK, committed.stdout)
-    print(
-        f"{LOCK} was half written, by a DVC that was killed: it is {BROKEN} now, and "
-        f"{'the committed one' if committed.returncode == 0 else 'none'} took its place",
-        file=sys.stderr,
-    )
+        time.sleep(0.2)
 
 
-def _whole() -> bool:
+def _lock_is_whole() -> bool:
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
@@ -60,5 +58,32 @@ def _whole() -> bool:
     except FileNotFoundError:
         return True
     except (Invalid, yaml.YAMLError):
+        return False
+    return True
+
+
+def _take_committed_lock() -> None:
+    BROKEN.write_bytes(LOCK.read_bytes())
+    show = ["git", "show", f"HEAD:./{LOCK}"]
+    committed = subprocess.run(show, capture_output=True, check=False)
+    if committed.returncode == 0:
+        partial = LOCK.with_suffix(".partial")
+        partial.write_bytes(committed.stdout)
+        os.replace(partial, LOCK)
+    else:
+        LOCK.unlink()
+    print(
+        f"{LOCK} was half written, by a DVC that was killed: it is {BROKEN} now, and "
+        f"{'the committed one' if committed.returncode == 0 else 'none'} took its place",
+        file=sys.stderr,
+    )
+
+
+def _rwlock_is_whole() -> bool:
+    try:
+        json.loads(RWLOCK.read_bytes())
+    except FileNotFoundError:
+        return True
+    except ValueError:
         return False
     return True

@@ -13,11 +13,13 @@ from dvc.repo import Repo
 from dvc.stage import Stage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
+from dvc_locks import mend
 
 
 def main() -> int:
     """Run the shard, unless there is nothing to do."""
     name, share = sys.argv[1:]
+    mend()
     repo = Repo(".", _wait_for_lock=True)
     with repo.lock:
         stage = repo.stage.load_one(name=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,12 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from rca.config import ConfigError
 
 _ask = plugin.query_job_status
+_ask_min_job_age = plugin.get_min_job_age
+_submit = plugin.Executor.run_job
 _states: dict[str, str] = {}  # of every job, as of the last answer
+_min_job_age: int | None = (
+    None  # seconds that Slurm remembers a finished job, as of the last answer
+)
 
 
 async def _job_states(command: str, logger: Any) -> tuple[dict[str, str], float]:
@@ -38,6 +44,36 @@ async def _job_states(command: str, logger: Any) -> tuple[dict[str, str], float]
             _states[job] = "FAILED"
     _states.update({job: state.split()[0] for job, state in answer.items() if state})
     return dict(_states), seconds
+
+
+def _last_min_job_age() -> int | None:
+    """As plugin 2.8.0 asks for it, which takes no answer for a Slurm that forgets at once.
+
+    It then turns to sacct, which may not know yet of a job that runs.
+    """
+    global _min_job_age
+    _min_job_age = _ask_min_job_age() or _min_job_age
+    return _min_job_age
+
+
+def _submit_when_slurm_answers(self: plugin.Executor, job: Any) -> None:
+    """Submit a job to any node, as soon as a controller is there.
+
+    Plugin 2.8.0 counts a controller that is away as a failure of the job, all repeats of which are
+    spent in a second. And it shuts a node that failed once out for ever, where Slurm takes it back
+    once it is repaired: a job that needs just this one would never start.
+    """
+    if not _controller_answers():
+        self.logger.warning(f"Slurm does not answer; {job.name} is submitted as soon as it does.")
+        while not _controller_answers():
+            time.sleep(5)
+    named_by_user = self.workflow.executor_settings.exclude_failed_nodes or ""
+    self._failed_nodes.intersection_update(map(str.strip, named_by_user.split(",")))
+    _submit(self, job)
+
+
+def _controller_answers() -> bool:
+    return subprocess.run(["scontrol", "ping"], capture_output=True, check=False).returncode == 0
 
 
 def prepare(local: Collection[str]) -> None:
@@ -63,6 +99,8 @@ def prepare(local: Collection[str]) -> None:
             f"scancel {' '.join(jobs)}"
         )
     plugin.query_job_status = _job_states
+    plugin.get_min_job_age = _last_min_job_age
+    plugin.Executor.run_job = _submit_when_slurm_answers
 
 
 def leftovers(folder: Path) -> list[str]:

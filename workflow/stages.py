@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
+from dvc_locks import mend
+
 from rca.config import ConfigError, Params
 
 HOME = Path(".snakemake")
@@ -45,6 +47,7 @@ def plan(params: Params) -> list[Stage]:
     MARKS.mkdir(parents=True, exist_ok=True)
     if not _alone():
         return read_plan()
+    mend()
     stages, stale = _ask_dvc(params)
     for stage in stages:
         for mark in (MARKS / stage["name"], *shard_marks(stage)):

@@ -1,4 +1,4 @@
-"""What the tests of the engines share: the modules of workflow/, and a Slurm cluster."""
+"""What the tests of the engines share: modules of workflow/ that keep a state; a Slurm cluster."""
 
 from __future__ import annotations
 
@@ -37,18 +37,6 @@ def stages():
 def slurm_plugin():
     """workflow/slurm_plugin.py, fresh: it keeps what Slurm said."""
     return load("slurm_plugin")
-
-
-@pytest.fixture
-def dvc_lock():
-    """workflow/dvc_lock.py."""
-    return load("dvc_lock")
-
-
-@pytest.fixture
-def shard():
-    """workflow/shard.py."""
-    return load("shard")
 
 
 def load(name: str) -> ModuleType:

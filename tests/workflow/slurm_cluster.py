@@ -6,16 +6,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 3600  # seconds, for a busy machine
+PATIENCE = 600  # seconds; all that is waited for takes some 100 at most
 
 
 class Cluster:
     """A cluster in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SLURM")},
             "SLURM_CLUSTER": str(folder),
@@ -30,11 +32,24 @@ class Cluster:
         )
 
     def client(self, *command: str) -> str:
-        """What a client of Slurm says; asked again while the controller is away."""
+        """What a client of Slurm says."""
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def wait_until(self, holds: Callable[[], bool], log: Path) -> None:
+        """Wait; say what the cluster and `log` say if it takes too long."""
         end = time.monotonic() + PATIENCE
-        while True:
-            done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
-            if done.returncode == 0:
-                return done.stdout
-            assert time.monotonic() < end, done.stderr
-            time.sleep(1)
+        while not holds():
+            assert time.monotonic() < end, f"{self.status()}\n{log}:\n{log.read_text()}"
+            time.sleep(0.2)
+
+    def status(self) -> str:
+        said = [
+            subprocess.run(command, env=self.environment, capture_output=True, text=True)
+            for command in (
+                [ROOT / "tools/slurm_cluster.sh", "status"],
+                ["tail", "-n", "50", self.folder / "log/slurmctld.log"],
+            )
+        ]
+        return "\n".join(done.stdout + done.stderr for done in said)

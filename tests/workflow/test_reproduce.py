@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,17 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import reproduce
 import yaml
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def reproduce():
-    spec = importlib.util.spec_from_file_location("reproduce", ROOT / "workflow/reproduce.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def stage(out: str, *, code: str = "c0", source: str = "s0", **params) -> dict:
@@ -32,7 +24,7 @@ def stage(out: str, *, code: str = "c0", source: str = "s0", **params) -> dict:
     }
 
 
-def test_differing__takes_outputs_alone_in_the_order_of_the_pipeline(reproduce):
+def test_differing__takes_outputs_alone_in_the_order_of_the_pipeline():
     wanted = {"a": stage("1"), "b": stage("2"), "c": stage("3")}
     found = {"a": stage("1", code="c1"), "c": stage("9"), "b": stage("8"), "d": stage("4")}
 
@@ -40,7 +32,7 @@ def test_differing__takes_outputs_alone_in_the_order_of_the_pipeline(reproduce):
     assert reproduce.differing(wanted, {"a": stage("1")}) == []  # not all stages were asked for
 
 
-def test_explain__names_parameter_code_and_what_follows(reproduce):
+def test_explain__names_parameter_code_and_what_follows():
     wanted = {"a": stage("1", seed=0, view={"size": 8}), "b": stage("2", source="1")}
     found = {
         "a": stage("7", code="c1", seed=1, view={"size": 9}),
@@ -59,7 +51,7 @@ def test_explain__names_parameter_code_and_what_follows(reproduce):
     ]
 
 
-def test_explain__says_where_nothing_explains_it(reproduce):
+def test_explain__says_where_nothing_explains_it():
     assert "it does not repeat itself" in reproduce.explain({"a": stage("1")}, {"a": stage("2")})
 
 
@@ -74,12 +66,12 @@ def test_explain__says_where_nothing_explains_it(reproduce):
     ],
 )
 def test_compare__on_another_machine_runs_the_locks_commit_too(
-    reproduce, monkeypatch, tmp_path, capsys, recorded, at_lock, status, message
+    monkeypatch, tmp_path, capsys, recorded, at_lock, status, message
 ):
     runs = {"HEAD": {"a": stage("2", code="c1")}, "commit": {"a": at_lock}}
-    monkeypatch.setattr(reproduce, "run_clone", lambda preset, targets, commit="HEAD": runs[commit])
-    monkeypatch.setattr(reproduce, "machine", lambda: {"processor": "this"})
-    monkeypatch.setattr(reproduce, "last_change", lambda _: "commit")
+    monkeypatch.setattr("reproduce.run_clone", lambda preset, targets, commit="HEAD": runs[commit])
+    monkeypatch.setattr("reproduce.machine", lambda: {"processor": "this"})
+    monkeypatch.setattr("reproduce.last_change", lambda _: "commit")
     lock = tmp_path / "debug.lock"
     lock.write_text(yaml.safe_dump({"machine": recorded, "stages": {"a": stage("1")}}))
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import shard
 from dvc.repo import Repo
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
@@ -27,7 +28,7 @@ INFER = 'case "$*" in *--shard*) echo "$*" >>shares;; *) cat load - <<END >infer
 
 
 @pytest.fixture
-def share(shard, tmp_path, monkeypatch):
+def share(tmp_path, monkeypatch):
     """Run a shard; what the stage's command was called with, if at all."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".site"))
@@ -94,7 +95,7 @@ def test_shard__rests_not_if_the_result_left_the_cache(share):
     assert share() == "1 --shard 2/3"
 
 
-def test_shard__fails_with_its_command(shard, share, monkeypatch):
+def test_shard__fails_with_its_command(share, monkeypatch):
     Path("infer.sh").write_text("exit 3\n")
     monkeypatch.setattr("sys.argv", ["shard.py", "infer", "1/3"])
 

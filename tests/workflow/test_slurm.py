@@ -1,8 +1,8 @@
 """Jobs on a real Slurm cluster: who waits for whom, and what becomes of a job that dies.
 
-Every run is a pipeline of its own with a training of some seconds that keeps its state, as the real
-ones do. All runs go on at once; the tests read what they left. On a machine without Slurm:
-`tools/slurm_cluster.sh install`.
+Every run is a pipeline of its own with a training that keeps its state, as the real ones do, and
+waits at one step to be disturbed: nothing depends on how fast the machine is. All runs go on at
+once; the tests read what they left. On a machine without Slurm: `tools/slurm_cluster.sh install`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from dvc.repo import Repo
-from slurm_cluster import PATIENCE, Cluster
+from slurm_cluster import Cluster
 
 pytestmark = [
     pytest.mark.pipeline,
@@ -35,17 +34,19 @@ SNAKEMAKE = [
     str(Path(sys.executable).parent / "snakemake"),
     *("--cores", "2", "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2"),
 ]
-STEPS = 8
+STEPS, HELD = 6, 2
 # Each step depends on all before it: what was lost or done twice would show.
 TRAINING = """
 import hashlib, pathlib, signal, sys, time
-steps, out = int(sys.argv[1]), pathlib.Path(sys.argv[2])
+steps, held, out = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
 state, log = pathlib.Path("state"), open("training.log", "a", buffering=1)
 signal.signal(signal.SIGUSR1, lambda *_: log.write("warned\\n"))
-done = state.read_text().split() if state.exists() else ["0", ""]
+first = not state.exists()
+done = ["0", ""] if first else state.read_text().split()
 for step in range(int(done[0]), steps):
     log.write(f"step {step}\\n")
-    time.sleep(1)
+    while first and step == held and not pathlib.Path("let_go").exists():
+        time.sleep(0.1)
     digest = hashlib.sha256(f"{done[-1]}{step}".encode()).hexdigest()
     done = [str(step + 1), digest]
     part = state.with_suffix(".part")
@@ -56,7 +57,7 @@ out.write_text(done[-1])
 PIPELINE = """
 stages:
   train:
-    cmd: exec {python} training.py {steps} out
+    cmd: exec {python} training.py {steps} {held} out
     deps: [training.py]
     outs: [out]
     meta: {{slurm: {slurm}}}
@@ -76,6 +77,18 @@ stages:
       params: [seed]
       outs: ["${{item}}"]
       meta: {{slurm: {slurm}}}
+"""
+# A stage that runs where Snakemake does, as long as the test wants, and then a job.
+AFTERWARDS = """
+stages:
+  small:
+    cmd: "echo begun > begun; until test -e let_go; do sleep 0.1; done; echo small > small"
+    outs: [small]
+  large:
+    cmd: wc -c < small > large
+    deps: [small]
+    outs: [large]
+    meta: {{slurm: {slurm}}}
 """
 # The command that `rca train-cam` becomes on two nodes, with a stand-in for `rca` behind it.
 SPREAD = """
@@ -107,9 +120,9 @@ dist.destroy_process_group()
 FIRST = "--nodelist=n1"  # jobs that do not say so run on n2, which will be lost
 
 
-def result(steps: int) -> str:
+def result() -> str:
     digest = ""
-    for step in range(steps):
+    for step in range(STEPS):
         digest = hashlib.sha256(f"{digest}{step}".encode()).hexdigest()
     return digest
 
@@ -124,42 +137,49 @@ class Run:
             shutil.copyfile(ROOT / name, root / name)
         shutil.copytree(ROOT / "workflow", root / "workflow")
         (root / "training.py").write_text(TRAINING)
-        steps = slurm.pop("steps", STEPS)
         slurm = {"mem_mb": 900, "runtime": 30, "slurm_extra": FIRST, **slurm}
         text = ", ".join(f"{key}: {value}" for key, value in slurm.items())
-        pipeline = pipeline.format(python=sys.executable, steps=steps, slurm=f"{{{text}}}")
+        pipeline = pipeline.format(
+            python=sys.executable, steps=STEPS, held=HELD, slurm=f"{{{text}}}"
+        )
         (root / "dvc.yaml").write_text(pipeline)
         subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
         self.environment = {**cluster.environment, "DVC_SITE_CACHE_DIR": str(root / ".site")}
         self.process: subprocess.Popen[str] | None = None
 
+    @property
+    def log(self) -> Path:
+        return self.root / "snakemake.log"
+
     def start(self, *options: str) -> None:
-        log = (self.root / "snakemake.log").open("w")
-        self.process = subprocess.Popen(
-            [*SNAKEMAKE, *options],
-            cwd=self.root,
-            env=self.environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*SNAKEMAKE, *options],
+                cwd=self.root,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def finish(self) -> int:
-        return self.process.wait(timeout=PATIENCE)
+        self.cluster.wait_until(lambda: self.process.poll() is not None, self.log)
+        return self.process.returncode
 
     def text(self) -> str:
-        return (self.root / "snakemake.log").read_text()
+        return self.log.read_text()
 
     def training_log(self) -> str:
         file = self.root / "training.log"
         return file.read_text() if file.exists() else ""
 
-    def until(self, step: int) -> None:
-        """Wait until the training is at `step`."""
-        end = time.monotonic() + PATIENCE
-        while f"step {step}\n" not in self.training_log():
-            assert self.process.poll() is None and time.monotonic() < end, self.text()
-            time.sleep(0.2)
+    def until_held(self) -> None:
+        """Wait until the training waits for what disturbs it."""
+        self.cluster.wait_until(lambda: f"step {HELD}\n" in self.training_log(), self.log)
+
+    def let_go(self) -> None:
+        """Have the training not wait, or no longer; a repeat does not in any case."""
+        (self.root / "let_go").touch()
 
     def jobs(self) -> list[SimpleNamespace]:
         """The Slurm jobs of this run, in the order of their submission."""
@@ -175,13 +195,18 @@ class Run:
         )
 
 
+def controller_restarted(run: Run) -> None:
+    run.cluster.do("kill-controller")
+    run.let_go()
+    time.sleep(5)
+    run.cluster.do("start-controller")
+
+
 def cancelled(run: Run) -> None:
-    run.until(2)
     run.cluster.client("scancel", run.jobs()[-1].id)
 
 
 def killed(run: Run) -> None:
-    run.until(2)
     (training,) = [
         int(process.name)
         for process in Path("/proc").iterdir()
@@ -198,40 +223,28 @@ def _runs_training(process: Path, root: Path) -> bool:
         return False
 
 
+def node_lost(run: Run) -> None:
+    node = run.jobs()[-1].node
+    assert node == "n2"
+    run.cluster.do("kill-node", node)
+
+
 def out_of_time(run: Run) -> None:
     """Its limit ends the job, 30 to 90 s from now; Slurm looks every 30 s or later."""
-    run.until(2)
     job = run.jobs()[-1].id
     minutes, seconds = run.cluster.client("squeue", "-h", "-j", job, "-O", "TimeUsed").split(":")
     limit = (60 * int(minutes) + int(seconds) + 30) // 60 + 1
     run.cluster.client("scontrol", "update", f"JobId={job}", f"TimeLimit={limit}")
 
 
-def node_lost(run: Run) -> None:
-    run.until(2)
-    node = run.jobs()[-1].node
-    assert node == "n2"
-    run.cluster.do("kill-node", node)
-
-
-def controller_restarted(run: Run) -> None:
-    run.until(2)
-    run.cluster.do("kill-controller")
-    time.sleep(5)
-    run.cluster.do("start-controller")
-
-
-# How a run is disturbed, the states its training's jobs end in, and how its job differs.
+# How a run is disturbed, in this order, the states its training's jobs end in, and how its job
+# differs. Without a controller no other run could be disturbed: it is back before the next.
 DISTURBANCES: list[tuple[Callable[[Run], None], list[str], dict]] = [
+    (controller_restarted, ["COMPLETED"], {}),
+    (out_of_time, ["TIMEOUT", "COMPLETED"], {"slurm_extra": f"{FIRST} --signal=USR1@15"}),
     (cancelled, ["CANCELLED", "COMPLETED"], {}),
     (killed, ["FAILED", "COMPLETED"], {}),
-    (
-        out_of_time,
-        ["TIMEOUT", "COMPLETED"],
-        {"slurm_extra": f"{FIRST} --signal=USR1@15", "steps": 180},
-    ),
     (node_lost, ["NODE_FAIL", "COMPLETED"], {"slurm_extra": ""}),
-    (controller_restarted, ["COMPLETED"], {}),
 ]
 
 
@@ -249,8 +262,11 @@ def runs(cluster, tmp_path_factory) -> Iterator[dict[str, Run]]:
     try:
         for run in runs.values():
             run.start()
-        with ThreadPoolExecutor(len(runs)) as pool:
-            list(pool.map(lambda case: case[0](runs[case[0].__name__]), DISTURBANCES))
+        disturbed = [(runs[disturb.__name__], disturb) for disturb, *_ in DISTURBANCES]
+        for run, _ in disturbed:
+            run.until_held()
+        for run, disturb in disturbed:
+            disturb(run)
         for run in runs.values():
             run.status = run.finish()
         yield runs
@@ -273,6 +289,20 @@ def test_training__on_two_nodes_is_one_job_with_a_torchrun_on_each(cluster, tmp_
     assert first[1:] == second[1:] == ["0", "3", "train-cam"]
 
 
+def test_job__that_is_due_while_the_controller_is_away_waits_for_it(cluster, tmp_path):
+    run = Run(tmp_path / "afterwards", cluster, AFTERWARDS)
+    run.start()
+    cluster.wait_until((run.root / "begun").exists, run.log)
+    cluster.do("kill-controller")
+    (run.root / "let_go").touch()
+    cluster.wait_until(lambda: "Slurm does not answer; large" in run.text(), run.log)
+    cluster.do("start-controller")
+
+    assert run.finish() == 0, run.text()
+    assert [job.state for job in run.jobs()] == ["COMPLETED"]
+    assert (run.root / "large").read_text().strip() == "6"
+
+
 def contained(run: Run) -> Path:
     """Have `run` use an image; its stand-in for Apptainer notes how it is called, in this file."""
     profile = run.root / "slurm/config.yaml"
@@ -290,14 +320,15 @@ def contained(run: Run) -> Path:
 
 
 def test_container__is_where_heavy_stages_run(cluster, tmp_path):
-    run = Run(tmp_path / "contained", cluster, PIPELINE, gpu=1, steps=1)
+    run = Run(tmp_path / "contained", cluster, PIPELINE, gpu=1)
     calls = contained(run)
+    run.let_go()
     run.start()
 
     assert run.finish() == 0, run.text()
     (call,) = calls.read_text().splitlines()  # `score` is none
-    assert call.startswith("exec --nv site.sif python -m dvc ") and call.endswith(" train")
-    assert (run.root / "out").read_text() == result(1)
+    assert re.fullmatch(r"exec --nv site.sif python \S+/workflow/run_stage.py train", call)
+    assert (run.root / "out").read_text() == result()
 
 
 def test_container__of_a_training_on_several_nodes_is_refused(cluster, tmp_path):
@@ -309,13 +340,15 @@ def test_container__of_a_training_on_several_nodes_is_refused(cluster, tmp_path)
     assert "compute.nodes above 1 calls srun" in run.text()
 
 
-@pytest.mark.parametrize(("disturb", "states", "options"), DISTURBANCES)
-def test_disturbed_run__ends_as_an_undisturbed_one(runs, disturb, states, options):
-    run = runs[disturb.__name__]
+@pytest.mark.parametrize(
+    ("name", "states"), [(disturb.__name__, states) for disturb, states, _ in DISTURBANCES]
+)
+def test_disturbed_run__ends_as_an_undisturbed_one(runs, name, states):
+    run = runs[name]
 
     assert run.status == 0, run.text()
     assert [job.state for job in run.jobs()] == states
-    assert (run.root / "out").read_text() == result(options.get("steps", STEPS))
+    assert (run.root / "out").read_text() == result()
     assert (run.root / "score").read_text().strip() == "64"
 
 

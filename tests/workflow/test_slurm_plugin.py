@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,6 +39,58 @@ def test_states__a_job_that_slurm_has_forgotten_has_failed(states):
     states({"1": "RUNNING", "2": "COMPLETED"})
 
     assert states({}) == {"1": "FAILED", "2": "COMPLETED"}
+
+
+def test_min_job_age__without_an_answer_is_as_before(slurm_plugin, monkeypatch):
+    said = iter([None, 300, None])
+    monkeypatch.setattr(slurm_plugin, "_ask_min_job_age", lambda: next(said))
+
+    assert [slurm_plugin._last_min_job_age() for _ in range(3)] == [None, 300, 300]
+
+
+@pytest.fixture
+def submission(slurm_plugin, monkeypatch):
+    """Submits a job; returns what Snakemake heard, and the nodes shut out.
+
+    Takes whether the controller answers, each time it is asked, the nodes that failed so far, and
+    those that the user shuts out.
+    """
+
+    def submission(answers: list[bool], failed: set[str], named: str | None):
+        heard = []
+        executor = SimpleNamespace(
+            _failed_nodes=failed,
+            workflow=SimpleNamespace(executor_settings=SimpleNamespace(exclude_failed_nodes=named)),
+            logger=SimpleNamespace(warning=heard.append),
+        )
+        answers = iter(answers)
+        monkeypatch.setattr(slurm_plugin, "_controller_answers", lambda: next(answers))
+        monkeypatch.setattr(slurm_plugin.time, "sleep", lambda _: None)
+        monkeypatch.setattr(
+            slurm_plugin, "_submit", lambda executor, job: heard.append(f"submitted {job.name}")
+        )
+        slurm_plugin._submit_when_slurm_answers(executor, SimpleNamespace(name="train"))
+        return heard, executor._failed_nodes
+
+    return submission
+
+
+def test_submission__is_at_once_where_slurm_answers(submission):
+    assert submission([True], set(), None) == (["submitted train"], set())
+
+
+def test_submission__waits_for_slurm_and_says_so_once(submission):
+    heard, _ = submission([False, False, False, True], set(), None)
+
+    assert heard == [
+        "Slurm does not answer; train is submitted as soon as it does.",
+        "submitted train",
+    ]
+
+
+def test_submission__shuts_out_the_users_nodes_and_no_other(submission):
+    assert submission([True], {"n1", "n2"}, None)[1] == set()
+    assert submission([True], {"n1", "n2", "n3"}, "n3, n1")[1] == {"n1", "n3"}
 
 
 def test_leftovers__are_snakemakes_jobs_of_this_folder(slurm_plugin, tmp_path, monkeypatch):

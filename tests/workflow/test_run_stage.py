@@ -1,0 +1,87 @@
+"""A stage's job says what went wrong, and is not stopped by what a killed DVC left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from dvc.repo import Repo
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
+
+RUN_STAGE = Path(__file__).parents[2] / "workflow/run_stage.py"
+PIPELINE = """
+stages:
+  write: {cmd: echo written | tee out, outs: [out]}
+  fail: {cmd: echo alas; exit 3}
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a stage; exit status, and what was said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".site"))
+    subprocess.run(["git", "init", "--quiet", "."], check=True)
+    Repo.init(".").close()
+    Path("dvc.yaml").write_text(PIPELINE)
+
+    def run(stage: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, RUN_STAGE, stage],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_run_stage__says_what_its_command_says_and_no_more(run):
+    assert run("write") == (0, "written\n")
+    assert run("write") == (0, "")
+
+
+def test_run_stage__says_why_it_failed(run):
+    assert run("fail") == (
+        1,
+        "alas\nDVC: failed to reproduce 'fail': failed to run: echo alas; exit 3, exited with 3\n",
+    )
+
+
+def test_run_stage__takes_what_a_dead_process_holds_that_nobody_buried(run):
+    with subprocess.Popen(["true"]) as dead:
+        while psutil.Process(dead.pid).status() != psutil.STATUS_ZOMBIE:
+            pass
+        holder = {"pid": dead.pid, "cmd": "write"}
+        table = Path(".dvc/tmp/rwlock")
+        table.write_text(json.dumps({"write": {str(Path("out").absolute()): holder}, "read": {}}))
+        status, said = run("write")
+
+    assert status == 0, said
+    assert "had been killed" in said and said.endswith("written\n")
+
+
+def test_run_stage__does_not_take_what_another_holds(run):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        holder = {"pid": other.pid, "cmd": "write"}
+        table = Path(".dvc/tmp/rwlock")
+        table.write_text(json.dumps({"write": {str(Path("out").absolute()): holder}, "read": {}}))
+        status, said = run("write")
+        other.kill()
+
+    assert status == 1 and f"is busy, it is being blocked by:\n  (PID {other.pid})" in said
+
+
+def test_run_stage__goes_on_after_lock_files_were_half_written(run):
+    Path(".dvc/tmp/rwlock").write_text("")
+    Path("dvc.lock").write_text("schema: '2.")
+    status, said = run("write")
+
+    assert status == 0, said
+    assert "written\n" in said and Path("dvc.lock.broken").exists()
