@@ -23,6 +23,7 @@ import yaml
 
 from rca.files import write_text
 from rca.machine import processor
+from rca.nested import flat
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "workflow" / "locks"
@@ -96,7 +97,10 @@ def _in_words(item: dict[str, Any]) -> str:
 
 def causes(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
     """What went into the stage that the lock has otherwise, a line each."""
-    before, now = _flat(wanted.get("params", {})), _flat(found.get("params", {}))
+    before, now = (
+        {key.removeprefix("params.yaml."): value for key, value in flat(stage.get("params", {}))}
+        for stage in (wanted, found)
+    )
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key):
             yield f"parameter {key}: {before.get(key)} → {now.get(key)}"
@@ -104,16 +108,6 @@ def causes(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
     for path in sorted({*old, *new}):
         if old.get(path) != new.get(path):
             yield f"{'code' if path.endswith('.py') else 'input'} {path}"
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {key: value}
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        # The first level is the file.
-        flat |= _flat(inner, f"{key}.{name}" if key else "" if name == "params.yaml" else name)
-    return flat
 
 
 def explain(wanted: Stages, found: Stages) -> str:

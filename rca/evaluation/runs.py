@@ -10,6 +10,7 @@ from typing import Any
 
 from rca.config import ConfigError
 from rca.evaluation.protocol import UNSTATED
+from rca.nested import flat
 
 Metrics = Mapping[str, Any]
 
@@ -71,12 +72,3 @@ def differing(protocols: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, tup
         values = tuple(keys.get(key, UNSTATED) for keys in known)
         if len({json.dumps(value) for value in values}) > 1:
             yield key, values
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys with their values."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from rca.config import ConfigError, Params
+from rca.nested import flat
 
 Curve = tuple[tuple[int, float], ...]
 TRAININGS = ("train_cam", "train_seg/pseudo", "train_seg/truth")
@@ -63,7 +64,11 @@ def read_record(results: Path, params: Params) -> Record:
         raise ConfigError(f"{path}: no such file; run `rca evaluate` first") from None
     values = params.model_dump(mode="json")
     return Record(
-        params=dict(_flat({key: value for key, value in values.items() if key != "track"})),
+        params={
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in flat(values)
+            if not key.startswith("track.")
+        },
         params_file=yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
         metrics=dict(_metrics(metrics)),
         curves={
@@ -73,14 +78,6 @@ def read_record(results: Path, params: Params) -> Record:
         },
         files=tuple(results / name for name in FILES if (results / name).is_file()),
     )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
