@@ -16,6 +16,8 @@ from rca.tracking.record import TRAININGS
 LOCK = Path("dvc.lock")
 PACKAGES = Path("uv.lock")
 SCORES = "evaluate/metrics.json"
+# A run writes the one itself, and holds the other: neither makes its code unknown.
+NO_CODE = (":!dvc.lock", ":!params.yaml")
 
 
 def provenance(results: Path, data: Path, home: Path) -> dict[str, str]:
@@ -35,7 +37,8 @@ def provenance(results: Path, data: Path, home: Path) -> dict[str, str]:
         tags |= {f"{training}.{fact}": value for fact, value in facts.items()}
     if commit := _git("rev-parse", "HEAD"):
         tags["git.commit"] = commit
-        tags["git.clean"] = str(not _git("status", "--porcelain", "--untracked-files=no")).lower()
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *NO_CODE)
+        tags["git.clean"] = str(not changed).lower()
     if PACKAGES.is_file():
         tags["uv.lock"] = hashlib.sha256(PACKAGES.read_bytes()).hexdigest()
     if digest := data_digest(results, data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,26 @@ def test_provenance__names_commit_and_packages_of_the_checkout(monkeypatch):
     tags = provenance(RESULTS, DATA, Path("home"))
 
     assert digest == hashlib.sha256(b"locked").hexdigest()
-    assert len(tags["git.commit"]) == 40 and tags["git.clean"] in ("true", "false")
+    assert len(tags["git.commit"]) == 40
+
+
+def test_provenance__is_clean_where_the_code_is_as_committed():
+    for name in ("code.py", "params.yaml", "dvc.lock"):
+        Path(name).touch()
+    subprocess.run(["git", "init", "--quiet", "."], check=True)
+    subprocess.run(["git", "add", "."], check=True)
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", *who, "commit", "--quiet", "--message", "all"], check=True)
+
+    def clean() -> str:
+        return provenance(RESULTS, DATA, Path("home"))["git.clean"]
+
+    Path("params.yaml").write_text("seed: 1")
+    Path("dvc.lock").write_text("stages: {}")
+    Path("untracked").touch()
+    assert clean() == "true"
+    Path("code.py").write_text("pass")
+    assert clean() == "false"
 
 
 def test_experiment__is_dvcs():
