@@ -18,7 +18,7 @@ from rca.machine import noted
 pytestmark = pytest.mark.pipeline
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 3600  # seconds, for a busy machine
+PATIENCE = 600  # seconds; a training takes some 10
 RCA = [sys.executable, "-c", "from rca.cli import main; main()"]
 TRAININGS = {
     "train_cam": "train-cam --index index",

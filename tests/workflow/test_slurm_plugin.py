@@ -48,6 +48,26 @@ def test_min_job_age__without_an_answer_is_as_before(slurm_plugin, monkeypatch):
     assert [slurm_plugin._last_min_job_age() for _ in range(3)] == [None, 300, 300]
 
 
+@pytest.mark.parametrize(("planned", "kept"), [(20, 20), (180, 30)])
+def test_check__finds_what_the_plugin_does_and_asks_again_soon(
+    slurm_plugin, monkeypatch, planned, kept
+):
+    async def check(executor, jobs):
+        executor.next_seconds_between_status_checks = planned
+        for job in jobs[1:]:
+            yield job
+
+    async def checked():
+        return [job async for job in slurm_plugin._check_steadily(executor, ["done", "runs"])]
+
+    monkeypatch.setattr(slurm_plugin, "_check", check)
+    settings = SimpleNamespace(init_seconds_before_status_checks=10)
+    executor = SimpleNamespace(workflow=SimpleNamespace(executor_settings=settings))
+
+    assert asyncio.run(checked()) == ["runs"]
+    assert executor.next_seconds_between_status_checks == kept
+
+
 @pytest.fixture
 def submission(slurm_plugin, monkeypatch):
     """Submits a job; returns what Snakemake heard, and the nodes shut out.
