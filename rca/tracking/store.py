@@ -137,7 +137,8 @@ def _fill(
         client.log_artifact(number, str(file))
     client.log_text(number, record.params_file, "params.yaml")
     client.update_run(number, name=run_name)
-    client.set_terminated(number, "FINISHED")
+    if run.info.status != "FINISHED":  # a repeat does not make it longer
+        client.set_terminated(number, "FINISHED")
 
 
 def _allowed(name: str) -> str:

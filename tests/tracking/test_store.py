@@ -84,6 +84,7 @@ def test_save__again_changes_nothing_but_the_name(uri, record):
     (after,) = runs(uri)
     assert after.info.run_id == before.info.run_id
     assert after.info.run_name == "renamed"
+    assert after.info.end_time == before.info.end_time
     assert after.data.params == before.data.params
     assert points(uri, "train_cam/loss") == [(1, 0.9), (2, 0.5)]
 
