@@ -91,6 +91,13 @@ TRIALS = {
     "rca_480": Variant("RCA at 480 px", LARGER, "baseline_480"),
     "baseline_8": Variant("Plain CAM, 8 epochs", {**PLAIN, **LONGER}, None),
     "rca_8": Variant("RCA, 8 epochs", LONGER, "baseline_8"),
+    "rsc_8": Variant("+ RSC, 8 epochs", {"train_cam.rsa.enabled": False, **LONGER}, "baseline_8"),
+    "rsa_8": Variant("+ RSA, 8 epochs", {"train_cam.rsc.enabled": False, **LONGER}, "baseline_8"),
+    "random_prototypes_8": Variant(
+        "RCA, random prototypes, 8 epochs",
+        {"train_cam.rsa.prototype_rule": "noise", **LONGER},
+        "baseline_8",
+    ),
 }
 
 EVERYTHING = {**VARIANTS, **TRIALS}
