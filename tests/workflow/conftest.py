@@ -1,14 +1,16 @@
-"""What the tests of the engines share: modules of workflow/ that keep a state; a Slurm cluster."""
+"""What the tests of the engines share: a repository, workflow/'s stateful modules, a cluster."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from dvc.repo import Repo
 from slurm_cluster import Cluster
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
@@ -22,6 +24,16 @@ def cluster(tmp_path_factory):
     cluster.do("up")
     yield cluster
     cluster.do("clean")
+
+
+@pytest.fixture
+def dvc_folder(tmp_path, monkeypatch) -> Path:
+    """An empty repository of git and DVC, which is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".site"))
+    subprocess.run(["git", "init", "--quiet", "."], check=True)
+    Repo.init(".").close()
+    return tmp_path
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,17 +42,13 @@ ALL = {"first", "second@x", "second@y", "third", "alone"}
 
 
 @pytest.fixture(autouse=True)
-def repo(tmp_path, monkeypatch) -> Path:
+def repo(dvc_folder) -> Path:
     """A folder with a DVC pipeline that has run."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".site"))
-    subprocess.run(["git", "init", "--quiet", "."], check=True)
-    Repo.init(".").close()
     Path("dvc.yaml").write_text(PIPELINE)
     Path("params.yaml").write_text("a: 1\nb: 1\n")
     with Repo(".") as dvc:
         dvc.reproduce()
-    return tmp_path
+    return dvc_folder
 
 
 def marked(stages) -> set[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from dvc.repo import Repo
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
@@ -22,12 +21,8 @@ stages:
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(dvc_folder):
     """Run a stage; exit status, and what was said."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".site"))
-    subprocess.run(["git", "init", "--quiet", "."], check=True)
-    Repo.init(".").close()
     Path("dvc.yaml").write_text(PIPELINE)
 
     def run(stage: str) -> tuple[int, str]:
@@ -40,6 +35,12 @@ def run(tmp_path, monkeypatch):
         return done.returncode, done.stdout
 
     return run
+
+
+def hold_output(pid: int) -> None:
+    """As DVC notes that a process writes the output."""
+    table = {"write": {str(Path("out").absolute()): {"pid": pid, "cmd": "write"}}, "read": {}}
+    Path(".dvc/tmp/rwlock").write_text(json.dumps(table))
 
 
 def test_run_stage__says_what_its_command_says_and_no_more(run):
@@ -58,9 +59,7 @@ def test_run_stage__takes_what_a_dead_process_holds_that_nobody_buried(run):
     with subprocess.Popen(["true"]) as dead:
         while psutil.Process(dead.pid).status() != psutil.STATUS_ZOMBIE:
             pass
-        holder = {"pid": dead.pid, "cmd": "write"}
-        table = Path(".dvc/tmp/rwlock")
-        table.write_text(json.dumps({"write": {str(Path("out").absolute()): holder}, "read": {}}))
+        hold_output(dead.pid)
         status, said = run("write")
 
     assert status == 0, said
@@ -69,9 +68,7 @@ def test_run_stage__takes_what_a_dead_process_holds_that_nobody_buried(run):
 
 def test_run_stage__does_not_take_what_another_holds(run):
     with subprocess.Popen(["sleep", "60"]) as other:
-        holder = {"pid": other.pid, "cmd": "write"}
-        table = Path(".dvc/tmp/rwlock")
-        table.write_text(json.dumps({"write": {str(Path("out").absolute()): holder}, "read": {}}))
+        hold_output(other.pid)
         status, said = run("write")
         other.kill()
 

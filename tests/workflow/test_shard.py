@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,8 @@ INFER = 'case "$*" in *--shard*) echo "$*" >>shares;; *) cat load - <<END >infer
 
 
 @pytest.fixture
-def share(tmp_path, monkeypatch):
+def share(dvc_folder, monkeypatch):
     """Run a shard; what the stage's command was called with, if at all."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".site"))
-    subprocess.run(["git", "init", "--quiet", "."], check=True)
-    Repo.init(".").close()
     for name, text in {
         "dvc.yaml": PIPELINE,
         "params.yaml": "size: 1\n",
