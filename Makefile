@@ -38,14 +38,15 @@ clean:  ## Remove what runs made: data unpacked, results, caches; archives and M
 	@find data -mindepth 1 -maxdepth 1 -type d ! -name embedded ! -name archives -exec rm -r {} +
 	@rm -rf results logs state dvc_plots .snakemake .dvc/cache .dvc/tmp
 
-# The locked environment, made once, and again when the lock changes.
+# The locked environment, made once, and again when the lock changes. With byte code: where the
+# environment forbids Python to write it, every process would compile the libraries again.
 $(ENVIRONMENT): pyproject.toml uv.lock | .venv/bin/uv
 	@command -v "$${CXX:-g++}" >/dev/null \
 		|| { echo "make: no g++; the CRF is compiled: apt-get install g++, or the like" >&2; exit 1; }
 	@.venv/bin/python -c 'import os, sysconfig; \
 		raise SystemExit(not os.path.isfile(sysconfig.get_path("include") + "/Python.h"))' \
 		|| { echo "make: no Python.h; the CRF is compiled: apt-get install python3-dev" >&2; exit 1; }
-	uv sync --quiet --frozen --all-extras
+	uv sync --quiet --frozen --all-extras --compile-bytecode
 	@touch $@
 
 .venv/bin/uv:

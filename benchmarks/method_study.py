@@ -4,8 +4,8 @@
     python -m benchmarks.method_study --render                   only the tables in the texts
 
 FOLDER is a VOC-like folder, as data/embedded/README.md describes; without `classes.txt` its mask
-values are VOC's. The base is configs/voc12_animals.yaml; method_variants.py says what each
-variant changes of it.
+values are VOC's. The base is benchmarks/method_base.yaml; method_variants.py says what each variant
+changes of it.
 A variant whose training is another's shares its weights. Killed, it goes on where it was.
 
 Every image of the training list trains. Every n-th, by name, is scored (`--every`): its CAM seeds,
@@ -40,7 +40,7 @@ from rca.files import new_folder, write_json, write_text
 from rca.labels.pool import ordered_map
 from rca.labels.scores import upsample_cams
 
-BASE = Path("configs/voc12_animals.yaml")
+BASE = Path("benchmarks/method_base.yaml")
 STUDY = Path("docs/study.md")
 TABLES = (  # page, mark in it, rows
     (README, f"{RECORD}", VARIANTS),
@@ -124,13 +124,13 @@ def _score(
             state=work / "state",
         ),
         "pseudo_labels": partial(
-            pseudo_labels.run, params.pseudo_labels, cams=folder / "infer_cam"
+            pseudo_labels.run, params.pseudo_labels, maps=folder / "infer_cam"
         ),
         "crf": partial(
             crf.run,
             params.crf,
             params.pseudo_labels,
-            cams=folder / "infer_cam",
+            maps=folder / "infer_cam",
             labels=folder / "pseudo_labels",
             state=work / "state",
         ),

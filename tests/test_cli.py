@@ -24,9 +24,10 @@ FOLDERS = {
     "weights": "--weights w",
     "attention": "--attention a",
     "cams": "--cams c",
+    "maps": "--maps m",
     "labels": "--labels l",
     "results": "--results r",
-    "evaluated": "--pseudo-labels p --crf f --predictions s",
+    "evaluated": "--readout m --pseudo-labels p --crf f --predictions s",
 }
 
 
@@ -68,12 +69,18 @@ def rca(monkeypatch, arguments: str) -> int:
             ["infer_cam", "compute"],
             {"index": "i", "weights": "w", "attention": "a"},
         ),
-        ("pseudo-labels", ["index", "cams"], ["pseudo_labels"], {"index": "i", "cams": "c"}),
+        (
+            "readout",
+            ["index", "weights", "cams"],
+            ["readout", "compute", "seed"],
+            {"index": "i", "weights": "w", "cams": "c"},
+        ),
+        ("pseudo-labels", ["index", "maps"], ["pseudo_labels"], {"index": "i", "maps": "m"}),
         (
             "crf",
-            ["index", "cams", "labels"],
+            ["index", "maps", "labels"],
             ["crf", "pseudo_labels"],
-            {"index": "i", "cams": "c", "labels": "l"},
+            {"index": "i", "maps": "m", "labels": "l"},
         ),
         (
             "infer-seg",
@@ -85,7 +92,14 @@ def rca(monkeypatch, arguments: str) -> int:
             "evaluate",
             ["index", "cams", "evaluated"],
             ["evaluate", None],
-            {"index": "i", "cams": "c", "pseudo_labels": "p", "crf": "f", "predictions": "s"},
+            {
+                "index": "i",
+                "cams": "c",
+                "readout": "m",
+                "pseudo_labels": "p",
+                "crf": "f",
+                "predictions": "s",
+            },
         ),
         (
             "report",
@@ -147,14 +161,14 @@ def test_shard__is_handed_to_the_stage(folder, monkeypatch, option, shard):
     calls = []
     stand_in(monkeypatch, "crf", lambda *cfg, **keywords: calls.append(keywords))
 
-    rca(monkeypatch, f"crf --index i --cams c --labels l --out o {option}")
+    rca(monkeypatch, f"crf --index i --maps m --labels l --out o {option}")
 
     assert calls[0]["shard"] == shard
 
 
 @pytest.mark.parametrize("wrong", ["3/2", "0/2", "2", "a/b"])
 def test_shard__that_is_none_is_refused(folder, monkeypatch, capsys, wrong):
-    assert rca(monkeypatch, f"crf --index i --cams c --labels l --out o --shard {wrong}") == 2
+    assert rca(monkeypatch, f"crf --index i --maps m --labels l --out o --shard {wrong}") == 2
     assert "no share such as 2/4" in capsys.readouterr().err
 
 

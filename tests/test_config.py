@@ -72,6 +72,11 @@ def test_load__the_rest_has_defaults(tmp_path):
         ({"train_seg": {"supervisions": ["truth"]}}, "must hold 'pseudo'"),
         ({"train_cam": {"attention": {"drop": True}}}, "train_cam.attention: .*set `accumulate`"),
         ({"infer_cam": {"training_maps": "accumulated"}}, "needs train_cam.attention.accumulate"),
+        ({"readout": {"method": "prototypes"}}, "prototypes does not go with .*: threshold; "),
+        ({"pseudo_labels": {"background": "posterior"}}, "cams does not go with .*: posterior; "),
+        ({"readout": {"blocks": [3, 3]}}, "readout: .*names a block twice"),
+        ({"readout": {"blocks": []}}, "readout.blocks: "),
+        ({"readout": {"saliency_trust": 1}}, "readout.saliency_trust: .*less than 1"),
     ],
 )
 def test_load__wrong_key_or_value(tmp_path, changes, line):
@@ -79,6 +84,17 @@ def test_load__wrong_key_or_value(tmp_path, changes, line):
 
     (only,) = refusal(tmp_path, **changes)
     assert re.search(line, only), only
+
+
+@pytest.mark.parametrize("background", ["posterior", "threshold", "power", "saliency"])
+@pytest.mark.parametrize("method", ["prototypes", "cams"])
+def test_load__prototypes_and_posterior_go_together(tmp_path, method, background):
+    changes = {"readout": {"method": method}, "pseudo_labels": {"background": background}}
+    if (method == "prototypes") == (background == "posterior"):
+        assert loaded(tmp_path, **changes).readout.method == method
+    else:
+        (line,) = refusal(tmp_path, **changes)
+        assert f"readout.method: {method}" in line and f"background: {background}" in line
 
 
 def test_check_supply__maps_that_the_source_does_not_bring(tmp_path):

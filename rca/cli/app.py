@@ -49,6 +49,7 @@ Data = Annotated[Path, path("Folder of the data set, from `download`.")]
 Index = Annotated[Path, path("Folder of the index, from `index`.")]
 Weights = Annotated[Path, path("Trained network, a safetensors file.")]
 Cams = Annotated[Path, path("Folder of the CAMs, from `infer-cam`.")]
+Maps = Annotated[Path, path("Folder of the class maps, from `readout`.")]
 Labels = Annotated[Path, path("Folder of label maps.")]
 ShardOption = Annotated[
     Shard,

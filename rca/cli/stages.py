@@ -14,6 +14,7 @@ from rca.cli.app import (
     Data,
     Index,
     Labels,
+    Maps,
     Out,
     ParamsFile,
     Results,
@@ -90,18 +91,45 @@ def infer_cam(
 
 
 @app.command(rich_help_panel=STAGE)
-def pseudo_labels(index: Index, cams: Cams, out: Out, params: ParamsFile = PARAMS) -> None:
-    """Turn the CAMs of the training images into label maps."""
+def readout(
+    index: Index,
+    weights: Weights,
+    cams: Cams,
+    out: Out,
+    state: State = STATE,
+    shard: ShardOption = WHOLE,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Read class maps from prototypes of the classes and the background."""
+    with parameters(params, "seed", *MACHINE, "readout") as cfg:
+        from rca.stages import readout as stage
+
+        stage.run(
+            cfg.readout,
+            cfg.compute,
+            cfg.seed,
+            index=index,
+            weights=weights,
+            cams=cams,
+            out=out,
+            state=state,
+            shard=shard,
+        )
+
+
+@app.command(rich_help_panel=STAGE)
+def pseudo_labels(index: Index, maps: Maps, out: Out, params: ParamsFile = PARAMS) -> None:
+    """Turn the class maps of the training images into label maps."""
     with parameters(params, "pseudo_labels") as cfg:
         from rca.stages import pseudo_labels as stage
 
-        stage.run(cfg.pseudo_labels, index=index, cams=cams, out=out)
+        stage.run(cfg.pseudo_labels, index=index, maps=maps, out=out)
 
 
 @app.command(rich_help_panel=STAGE)
 def crf(
     index: Index,
-    cams: Cams,
+    maps: Maps,
     labels: Labels,
     out: Out,
     state: State = STATE,
@@ -116,7 +144,7 @@ def crf(
             cfg.crf,
             cfg.pseudo_labels,
             index=index,
-            cams=cams,
+            maps=maps,
             labels=labels,
             out=out,
             state=state,
@@ -184,6 +212,7 @@ def infer_seg(
 def evaluate(
     index: Index,
     cams: Cams,
+    readout: Maps,
     pseudo_labels: Annotated[Path, path("Folder of the label maps, from `pseudo-labels`.")],
     crf: Annotated[Path, path("Folder of the refined label maps, from `crf`.")],
     predictions: Annotated[Path, path("Folder of the predicted masks, from `infer-seg`.")],
@@ -196,6 +225,7 @@ def evaluate(
         "seed",
         "index",
         "infer_cam",
+        "readout",
         "pseudo_labels",
         "crf",
         "infer_seg",
@@ -211,6 +241,7 @@ def evaluate(
             cfg,
             index=index,
             cams=cams,
+            readout=readout,
             pseudo_labels=pseudo_labels,
             crf=crf,
             predictions=predictions,

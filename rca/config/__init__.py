@@ -10,6 +10,7 @@ from rca.config.download import ArchiveSource, Coco14Source, Download, FolderSou
 from rca.config.labels import Crf, PseudoLabels
 from rca.config.method import Aggregation, Attention, Contrast, Memory
 from rca.config.params import Params, check_supply, json_schema, load
+from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
 from rca.config.segmentation import InferSeg, TrainSeg
@@ -37,6 +38,7 @@ __all__ = [
     "Optimiser",
     "Params",
     "PseudoLabels",
+    "Readout",
     "Report",
     "Section",
     "Track",

@@ -12,10 +12,11 @@ from rca.config.section import Count, Fraction, Positive, Section
 class PseudoLabels(Section):
     """Stage `pseudo_labels`, and the rules that `crf` applies again after refinement."""
 
-    background: Literal["threshold", "power", "saliency"] = Field(
+    background: Literal["posterior", "threshold", "power", "saliency"] = Field(
         "threshold",
-        description="Background score: the constant `threshold`; (1 - max CAM)^`power`; or "
-        "1 - saliency map (a cue beyond tags).",
+        description="Background score. With `readout.method: prototypes`, its `posterior`. With "
+        "CAMs: the constant `threshold`; (1 - max CAM)^`power`; or 1 - saliency map (a cue beyond "
+        "tags).",
     )
     threshold: Fraction = Field(0.25, description="Background score, with `threshold`.")
     power: Positive = Field(4.0, description="Exponent, with `power` (released code: 4).")

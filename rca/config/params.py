@@ -12,6 +12,7 @@ from rca.config.cam import InferCam, TrainCam
 from rca.config.data import IndexSection
 from rca.config.download import Download
 from rca.config.labels import Crf, PseudoLabels
+from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import ConfigError, Section
 from rca.config.segmentation import InferSeg, TrainSeg
@@ -30,6 +31,7 @@ class Params(Section):
     index: IndexSection = IndexSection()
     train_cam: TrainCam = TrainCam()
     infer_cam: InferCam = InferCam()
+    readout: Readout = Readout()
     pseudo_labels: PseudoLabels = PseudoLabels()
     crf: Crf = Crf()
     train_seg: TrainSeg = TrainSeg()
@@ -50,6 +52,17 @@ class Params(Section):
         if accumulated and not self.train_cam.attention.accumulate:
             raise ValueError(
                 "infer_cam.training_maps: accumulated needs train_cam.attention.accumulate: true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_read_what_is_written(self) -> Params:
+        posteriors = self.readout.method == "prototypes"
+        if posteriors != (self.pseudo_labels.background == "posterior"):
+            raise ValueError(
+                f"readout.method: {self.readout.method} does not go with pseudo_labels.background: "
+                f"{self.pseudo_labels.background}; `prototypes` goes with `posterior`, and `cams` "
+                "with each of the others"
             )
         return self
 

@@ -29,6 +29,11 @@ class Evaluate(Section):
         description="For the protocol: the split whose true masks were looked at when "
         "`pseudo_labels.threshold` was chosen. The pipeline itself never chooses by masks.",
     )
+    readout_chosen_on: str = Field(
+        "no masks",
+        description="For the protocol: the split whose true masks were looked at when the settings "
+        "of `readout` were chosen.",
+    )
     pretrained_on: str = Field(
         "ImageNet-1k classification",
         description="For the protocol: what the backbones' weights were trained on, which a file "

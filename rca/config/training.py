@@ -43,8 +43,8 @@ class Compute(Section):
     nodes: Count = Field(1, description="Nodes of a training; above 1 only in a Slurm job.")
     shards: Count = Field(
         1,
-        description="Jobs among which Snakemake shares the images of `infer_cam`, `crf` and "
-        "`infer_seg`; the results are the same.",
+        description="Jobs among which Snakemake shares the images of `infer_cam`, "
+        "`readout`, `crf` and `infer_seg`; the results are the same.",
     )
 
 

@@ -28,7 +28,8 @@ class CamShard:
     def add(self, image: str, classes: np.ndarray, cams: np.ndarray) -> None:
         """Keep `cams`, (N, h, w) with values from 0 to 1, of `classes`, (N,)."""
         top = np.iinfo(self.dtype).max
-        self.tensors[f"{image}.cams"] = np.rint(cams * top).astype(self.dtype)
+        # In C order: safetensors writes memory as it lies, and a view's axes would be mixed up.
+        self.tensors[f"{image}.cams"] = np.rint(cams * top).astype(self.dtype, order="C")
         self.tensors[f"{image}.classes"] = classes.astype(np.uint8)
 
     def write(self, path: Path) -> None:

@@ -88,7 +88,19 @@ class LeakError(RuntimeError):
     """Training asked for what it must not see; a mistake in the code, not in the data."""
 
 
-class TrainingIndex(Index):
+class MasklessIndex(Index):
+    """The index without masks, for what reads images of both splits and learns from tags."""
+
+    def truth(self, record: Record) -> np.ndarray:
+        """Nothing: there are no masks here.
+
+        Raises:
+            LeakError: always.
+        """
+        raise LeakError(f"learning from tags must not see the mask of {record.image}")
+
+
+class TrainingIndex(MasklessIndex):
     """The index as training sees it: training images without masks, and nothing of validation."""
 
     def split(self, name: str) -> list[Record]:
@@ -101,14 +113,6 @@ class TrainingIndex(Index):
             raise LeakError(f"training must not see images of {name}")
         return super().split(name)
 
-    def truth(self, record: Record) -> np.ndarray:
-        """Nothing: there are no masks here.
-
-        Raises:
-            LeakError: always.
-        """
-        raise LeakError(f"training from tags must not see the mask of {record.image}")
-
 
 def read_training_index(folder: Path) -> TrainingIndex:
     """Read what `write_index` wrote, but for the masks and the images of validation.
@@ -119,6 +123,17 @@ def read_training_index(folder: Path) -> TrainingIndex:
     whole = read_index(folder)
     records = tuple(replace(record, mask=None) for record in whole.split("train"))
     return TrainingIndex(**{**vars(whole), "records": records})
+
+
+def read_maskless_index(folder: Path) -> MasklessIndex:
+    """Read what `write_index` wrote, but for the masks.
+
+    Raises:
+        DataError: the folder holds no index.
+    """
+    whole = read_index(folder)
+    records = tuple(replace(record, mask=None) for record in whole.records)
+    return MasklessIndex(**{**vars(whole), "records": records})
 
 
 def write_index(folder: Path, index: Index) -> None:
@@ -179,6 +194,11 @@ def read_index(folder: Path) -> Index:
         records=tuple(_record(row, root) for row in rows),
         source=common["source"],
     )
+
+
+def in_pieces(records: Sequence[Record], size: int) -> list[Sequence[Record]]:
+    """Records in pieces of `size`, the last one of what is left."""
+    return [records[start : start + size] for start in range(0, len(records), size)]
 
 
 def left_to_label(folder: Path, records: Sequence[Record]) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Label maps and CAMs drawn over their photograph.
+"""Label maps, CAMs and single pixels drawn over their photograph.
 
 Everything is drawn at twice the shown size and then reduced, so that contours come out smooth.
 """
@@ -9,7 +9,7 @@ import base64
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from rca.config import IGNORE
 
@@ -17,6 +17,8 @@ OVERSAMPLING = 2
 FILL = 0.6  # opacity of a class's colour
 GREY, PALE = 0.5, 0.15  # shares of grey and of white in the photograph below it
 CONTOUR = 3  # pixels to each side, at the size drawn
+CROP = 1 / 3  # side of the square around a single pixel, of the photograph's short side
+RINGS = ((11, 6, "black"), (10, 4, "white"))  # radius and width, at the size drawn, and colour
 HEAT = np.array(  # nine steps of matplotlib's `inferno`
     [
         (0, 0, 4), (33, 12, 74), (87, 16, 110), (138, 34, 106), (188, 55, 84),
@@ -67,6 +69,31 @@ def draw_cam(photo: Image.Image, scores: np.ndarray, threshold: float) -> Image.
     canvas = _mix(grey, _heat_table()[levels], opacity)
     canvas[_edges(scores > threshold, 1)] = 255
     return _reduce(canvas)
+
+
+def draw_spot(photo: Image.Image, x: float, y: float, side: int) -> Image.Image:
+    """A square of the photograph with one of its pixels ringed, in the middle if there is room.
+
+    Args:
+        photo: RGB, of any size.
+        x: of the pixel, as a share of the width.
+        y: of the pixel, as a share of the height.
+        side: pixels of the picture's side.
+    """
+    reach = max(min(photo.size) * CROP, 1)
+    spot = (x * photo.width, y * photo.height)
+    left, top = (
+        min(max(place - reach / 2, 0), size - reach)
+        for place, size in zip(spot, photo.size, strict=True)
+    )
+    large = side * OVERSAMPLING
+    box = (left, top, left + reach, top + reach)
+    picture = photo.resize((large, large), Image.Resampling.LANCZOS, box=box)
+    centre = ((spot[0] - left) / reach * large, (spot[1] - top) / reach * large)
+    draw = ImageDraw.Draw(picture)
+    for radius, width, colour in RINGS:
+        draw.circle(centre, radius, outline=colour, width=width)
+    return picture.reduce(OVERSAMPLING)
 
 
 def data_uri(image: Image.Image, quality: int = 80) -> str:

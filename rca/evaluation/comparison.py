@@ -76,7 +76,11 @@ def _from_tags(product: Product, runs: Sequence[Runs]) -> bool:
 
 
 def _from_saliency(product: Product, runs: Sequence[Runs]) -> bool:
-    used = any(run.protocol.get("pseudo_label_background") == "saliency" for run in runs)
+    used = any(
+        run.protocol.get("pseudo_label_background") == "saliency"
+        or run.protocol.get("readout.saliency")
+        for run in runs
+    )
     return used and _from_tags(product, runs)
 
 
@@ -123,6 +127,12 @@ RULES: tuple[tuple[str, str, Touches], ...] = (
     ("data.saliency_sha256", "other saliency maps are another signal", _from_saliency),
     ("data", "where the data came from; the images and masks are compared by themselves", _none),
     ("threshold_chosen_on", "a threshold chosen by true masks learns from pixels", _from_tags),
+    (
+        "readout.settings_chosen_on",
+        "settings chosen by true masks learn from pixels",
+        _from_tags,
+    ),
+    ("readout", METHOD, _none),
     ("signals", "learnt from other signals", _learnt),
     ("pretrained", "other initial weights; what they learnt from is among the signals", _none),
     ("segmentation_inference.scales", "more scales at inference add points", _networks),

@@ -58,6 +58,7 @@ def protocol(
         "threshold_chosen_by": "fixed in params.yaml",
         "threshold_chosen_on": cfg.threshold_chosen_on,
         "threshold_sweep": "for analysis only, not used to choose",
+        "readout": _readout(params),
         "pseudo_label_background": rules.background,
         "crf": _crf(params),
         "cam_inference": params.infer_cam.model_dump(mode="json", exclude={"bits", "shard_size"}),
@@ -78,10 +79,23 @@ def in_words(protocol: Mapping[str, Any]) -> str:
         f"{protocol['ignored_truth']} never count, and "
         f"{_POLICIES[protocol['ignored_predictions']]}. CAM seeds take a background score of "
         f"{protocol['threshold']:g}, {protocol['threshold_chosen_by']}, chosen on "
-        f"{protocol['threshold_chosen_on']}. The network is asked at "
+        f"{protocol['threshold_chosen_on']}. {readout_in_words(protocol.get('readout', {}))}"
+        "The network is asked at "
         f"{inference_in_words(protocol['segmentation_inference'])}. "
         f"Tags: {protocol['data']['tags']}. Signals used: {', '.join(protocol['signals'])}. "
         f"Intervals: {protocol['intervals']}."
+    )
+
+
+def readout_in_words(readout: Mapping[str, Any]) -> str:
+    """How maps were read from prototypes, as a sentence; nothing where they were not."""
+    if readout.get("method") != "prototypes":
+        return ""
+    return (
+        f"The prototype readout has {readout['background_prototypes']} prototypes of the "
+        f"background (weight {readout['background_weight']:g}) and {readout['prototypes']} of each "
+        f"class, at temperature {readout['temperature']:g}, after {readout['rounds']} rounds; its "
+        f"settings were chosen on {readout['settings_chosen_on']}. "
     )
 
 
@@ -100,6 +114,13 @@ def _image_set(name: str, images: Iterable[str]) -> dict[str, Any]:
     names = sorted(images)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
     return {"list": name, "images": len(names), "digest": digest}
+
+
+def _readout(params: Params) -> dict[str, Any]:
+    if params.readout.method == "cams":
+        return {"method": "cams", "settings_chosen_on": "no masks"}
+    settings = params.readout.model_dump(mode="json", exclude={"memory_mb", "shard_size"})
+    return {**settings, "settings_chosen_on": params.evaluate.readout_chosen_on}
 
 
 def _crf(params: Params) -> dict[str, Any]:
@@ -124,6 +145,6 @@ def _signals(params: Params) -> list[str]:
     signals = ["image tags"]
     if any(start != "none" for start in _pretrained(params).values()):
         signals.append(f"backbone pretrained on {params.evaluate.pretrained_on}")
-    if params.pseudo_labels.background == "saliency":
+    if params.pseudo_labels.background == "saliency" or _readout(params).get("saliency"):
         signals.append("saliency maps")
     return signals

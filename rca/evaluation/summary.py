@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rca.evaluation.evaluators import EVALUATORS
-from rca.evaluation.products import PRODUCTS
+from rca.evaluation.products import PRODUCTS, improved_on
 
 TITLES = {product.name: product.title for product in PRODUCTS}
 
@@ -14,14 +14,15 @@ TITLES = {product.name: product.title for product in PRODUCTS}
 def stage_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a product: its numbers, and its gain in points over the product it improves on."""
     miou = metrics["miou"]
+    before = {product.name: improved_on(product, miou) for product in PRODUCTS}
     return [
         {
             "title": product.title,
             "name": product.name,
             **metrics["products"][product.name],
             "tags": product.uses_tags,
-            "gain": _difference(miou[product.name], miou.get(product.previous)),
-            "over": TITLES.get(product.previous),
+            "gain": _difference(miou[product.name], miou.get(before[product.name])),
+            "over": TITLES.get(before[product.name]),
         }
         for product in PRODUCTS
         if product.name in metrics["products"]

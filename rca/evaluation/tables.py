@@ -16,7 +16,7 @@ from rca.evaluation.boundary import boundary_iou
 from rca.evaluation.confusion import Policy, mean_present
 from rca.evaluation.counts import Counts
 from rca.evaluation.evaluators import verdicts
-from rca.evaluation.products import Product
+from rca.evaluation.products import Product, improved_on
 
 CLASS_MEASURES = (
     "iou", "iou_low", "iou_high", "precision", "recall",
@@ -100,7 +100,7 @@ def metrics(results: Mapping[Product, Scores], names: Sequence[str]) -> dict[str
             "split": product.split,
             "images": len(scores.counts.images),
             **scores.row(names),
-            "gain_interval": _gain_interval(scores, known.get(product.previous or "")),
+            "gain_interval": _gain_interval(scores, known.get(improved_on(product, known) or "")),
         }
         for product, scores in results.items()
     }

@@ -1,7 +1,8 @@
-"""From CAMs to scores: what each pixel says for the background and for every class of its image.
+"""From class maps to scores: what each pixel says for the background and for each class present.
 
-A class scores its CAM, upsampled to the image; the background scores a constant, what the CAMs
-leave over, or what a saliency map calls dull. Letters: N classes present, H × W the image.
+A class scores its map, a CAM or a posterior, upsampled to the image. The background scores what the
+posteriors leave; with CAMs a constant, what they leave, or what a saliency map calls dull. Letters:
+N classes present, H × W the image.
 """
 
 from __future__ import annotations
@@ -39,13 +40,15 @@ def background_score(
     """Score of the background as `rules.background` defines it, float32 (H, W).
 
     Args:
-        cams: (N, H, W) from 0 to 1, N may be 0.
+        cams: CAMs or posteriors, (N, H, W) from 0 to 1, N may be 0.
         rules: which score, and its constant or exponent.
         saliency: (H, W) from 0 to 1; only read for `saliency`.
 
     Raises:
         ValueError: `saliency` is asked for and there is no map.
     """
+    if rules.background == "posterior":
+        return rest_background(cams)
     if rules.background == "threshold":
         return np.full(cams.shape[1:], rules.threshold, dtype=np.float32)
     if rules.background == "power":
@@ -60,6 +63,12 @@ def class_scores(
 ) -> np.ndarray:
     """Scores (N + 1, H, W), the background first, then the classes in the order of `cams`."""
     return np.concatenate([background_score(cams, rules, saliency)[None], cams])
+
+
+def rest_background(posteriors: np.ndarray) -> np.ndarray:
+    """`1 - Σ_l p_l`, float32 (H, W): the background's posterior, given those of the classes."""
+    # Rounding and upsampling may take the sum a little over 1.
+    return np.maximum(1 - posteriors.sum(axis=0, dtype=np.float32), 0)
 
 
 def power_background(cams: np.ndarray, power: float) -> np.ndarray:
@@ -77,8 +86,11 @@ def crf_scores(cams: np.ndarray, rules: PseudoLabels) -> np.ndarray:
     are smoothed away. So the background here is always `(1 - max_l cam_l)^power`. With `threshold`,
     the power is the one that meets the CAM at the threshold: the best labels are those of
     `class_scores`, and the surer the farther a CAM is from the threshold. With `saliency`, the map
-    has no part in the CRF, as in the released code.
+    has no part in the CRF, as in the released code. Posteriors need none of this: they go to the
+    CRF as they are.
     """
+    if rules.background == "posterior":
+        return class_scores(cams, rules)
     power = rules.power
     if rules.background == "threshold":
         power = matching_power(rules.threshold)

@@ -1,4 +1,7 @@
-"""Prototypes Q: the K-means centroids of each class's memory, all classes at once."""
+"""Prototypes Q: the K-means centroids of each class's memory, all classes at once.
+
+`spherical_kmeans` is the same for directions: points of length 1, compared by their cosine.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rca.method.numerics import full_precision
+from rca.method.numerics import full_precision, unit
 
 Source = Literal["noise", "rows"]
 
@@ -67,6 +70,61 @@ def fit_prototypes(
     return prototypes, valid
 
 
+@full_precision
+@torch.no_grad()
+def spherical_kmeans(
+    points: Tensor,
+    k: int,
+    generator: torch.Generator,
+    start: Tensor | None = None,
+    restarts: int = 4,
+    iterations: int = 50,
+) -> Tensor:
+    """Mean directions of K clusters, by cosine similarity.
+
+    Lloyd's algorithm from several greedy k-means++ seeds and from `start`; of the results the one
+    with the highest mean similarity of the points to their nearest direction is taken, so the
+    result is never worse than `start`. This is hard EM for a mixture of von Mises-Fisher
+    distributions of one concentration (Banerjee et al., JMLR 2005).
+
+    Args:
+        points: (N, D), each of length 1.
+        k: number of clusters K; with fewer points, as many as there are.
+        generator: source of the seeds.
+        start: (K', D), directions to begin one more run at; ignored unless K' is K.
+        restarts: number of runs from fresh seeds.
+        iterations: rounds of a run at most; it ends as soon as no point changes its cluster.
+
+    Returns:
+        (min(K, N), D), each of length 1.
+    """
+    k = min(k, len(points))
+    every = points.new_ones(1, len(points), dtype=torch.bool)
+    starts = [_greedy_seeds(points[None], every, k, generator)[0] for _ in range(restarts)]
+    if start is not None and start.shape == starts[0].shape:
+        starts.append(start.to(points))
+    runs = [_spherical_lloyd(points, seeds, iterations) for seeds in starts]
+    return max(runs, key=lambda run: run[1])[0]
+
+
+def _spherical_lloyd(points: Tensor, directions: Tensor, iterations: int) -> tuple[Tensor, float]:
+    """Directions (K, D) once no point changes its own, and the mean similarity to the nearest."""
+    cells = None
+    for _ in range(iterations):
+        similarity, nearest = (points @ directions.T).max(dim=1)
+        if cells is not None and torch.equal(nearest, cells):
+            break
+        cells = nearest
+        member = torch.nn.functional.one_hot(cells, len(directions)).to(points.dtype)
+        directions = unit(member.T @ points)
+        empty = (member.sum(dim=0) == 0).nonzero()[:, 0]
+        if len(empty):  # each takes one of the points that are least like their own
+            directions[empty] = points[similarity.argsort(stable=True)[: len(empty)]]
+    return directions, float((points @ directions.T).amax(dim=1).mean())
+
+
+@full_precision
+@torch.no_grad()
 def random_prototypes(
     memory: Tensor, filled: Tensor, k: int, generator: torch.Generator, source: Source = "noise"
 ) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,8 @@ from rca.evaluation import sweep
 from rca.evaluation.counts import Counts, Rules
 from rca.evaluation.products import Product
 from rca.labels.pool import available_cores, ordered_map
-from rca.labels.scores import upsample_cams
+from rca.labels.rules import best_label
+from rca.labels.scores import rest_background, upsample_cams
 from rca.progress import progress
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,13 @@ SWEPT = "cam_seeds_train"
 
 @dataclass(frozen=True)
 class Source:
-    """Where the label maps of a product come from: `maps`, `cams`, or nothing but `background`."""
+    """Where the label maps of a product come from.
 
-    kind: Literal["maps", "cams", "background"]
+    `maps` are label maps, `cams` are cut at the threshold, of `posteriors` the highest counts, and
+    `background` needs no file.
+    """
+
+    kind: Literal["maps", "cams", "posteriors", "background"]
     folder: Path
 
 
@@ -47,11 +52,11 @@ class Chunk:
 
     @cached_property
     def stores(self) -> dict[str, CamStore]:
-        """The CAM stores of those sources that are CAMs."""
+        """The stores of those sources that are CAMs or posteriors."""
         return {
             name: CamStore(source.folder)
             for name, source in self.sources.items()
-            if source.kind == "cams"
+            if source.kind in ("cams", "posteriors")
         }
 
     def labels(self, name: str, record: Record) -> tuple[Path, np.ndarray]:
@@ -62,11 +67,15 @@ class Chunk:
         if source.kind == "maps":
             path = source.folder / f"{record.image}.png"
             return path, read_mask(path)
-        classes, cams = self.cams(name, record)
-        return self.stores[name].files[record.image], sweep.seeds(classes, cams, self.threshold)
+        classes, maps = self.cams(name, record)
+        if source.kind == "cams":
+            labels = sweep.seeds(classes, maps, self.threshold)
+        else:
+            labels = best_label(np.concatenate([rest_background(maps)[None], maps]), classes)
+        return self.stores[name].files[record.image], labels
 
     def cams(self, name: str, record: Record) -> tuple[np.ndarray, np.ndarray]:
-        """Classes and CAMs of an image at its size."""
+        """Classes of an image and their CAMs or posteriors at its size."""
         classes, cams = self.stores[name].read(record.image)
         return classes, upsample_cams(cams, record.height, record.width)
 

@@ -1,4 +1,4 @@
-"""Stage `crf`: label maps refined by a dense CRF over the CAMs' scores."""
+"""Stage `crf`: label maps refined by a dense CRF over the scores of the class maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rca.labels.pool import ordered_map
 from rca.labels.rules import label_map
 from rca.labels.scores import background_score, crf_scores
 from rca.progress import progress
-from rca.stages.pseudo_labels import Evidence, read_evidence, read_saliency, training_records
+from rca.stages.pseudo_labels import Evidence, read_evidence, saliency_of, training_records
 from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
 
 
@@ -28,7 +28,7 @@ def run(
     rules: PseudoLabels,
     *,
     index: Path,
-    cams: Path,
+    maps: Path,
     labels: Path,
     out: Path,
     state: Path = STATE,
@@ -40,14 +40,14 @@ def run(
         cfg: the CRF; `method: none` copies `labels`.
         rules: background score of the CRF's input, and the rules for its posteriors.
         index: folder of stage `index`.
-        cams: folder of stage `infer_cam`.
+        maps: folder of stage `readout`.
         labels: folder of stage `pseudo_labels`.
         out: the folder to make; whole or absent.
         state: where unfinished work is kept.
         shard: do these of the images alone, and leave them in `state`.
 
     Raises:
-        DataError: an image, a CAM or a saliency map is missing or does not fit.
+        DataError: an image, a class map or a saliency map is missing or does not fit.
         ConfigError: `pydensecrf` is not installed.
         WorkerError: a worker process was killed.
     """
@@ -58,9 +58,9 @@ def run(
             with new_folder(out) as folder:
                 _copy(records, labels, folder)
         return
-    store = CamStore(cams / "train")
+    store = CamStore(maps / "train")
     values = {"crf": cfg.model_dump(exclude={"processes"}), "rules": rules.model_dump()}
-    done = state_folder(state, "crf", out, values=values, files=_files(records, rules, index, cams))
+    done = state_folder(state, "crf", out, values=values, files=_files(records, rules, index, maps))
     names = [f"{record.image}.png" for record in records]
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))
@@ -74,10 +74,10 @@ def run(
             pass
 
 
-def _files(records: list[Record], rules: PseudoLabels, index: Path, cams: Path) -> Iterator[Path]:
+def _files(records: list[Record], rules: PseudoLabels, index: Path, maps: Path) -> Iterator[Path]:
     """What is read for the CRF."""
     yield from index.iterdir()
-    yield from (cams / "train").iterdir()
+    yield from (maps / "train").iterdir()
     for record in records:
         yield record.file
         if rules.background == "saliency":
@@ -91,12 +91,12 @@ def refine(evidence: Evidence, image: np.ndarray, cfg: Crf, rules: PseudoLabels)
     With `background: saliency`, 1 - saliency takes the place of the background's posterior, as in
     the released code.
     """
-    cams = evidence.cams_at_image_size()
-    saliency = read_saliency(evidence.record, rules)
-    scores = dense_crf(image, crf_scores(cams, rules), cfg)
+    maps = evidence.maps_at_image_size()
+    saliency = saliency_of(evidence.record, rules)
+    scores = dense_crf(image, crf_scores(maps, rules), cfg)
     if saliency is not None:
-        scores[0] = background_score(cams, rules, saliency)
-    return label_map(scores, evidence.classes, rules, cams=cams, saliency=saliency)
+        scores[0] = background_score(maps, rules, saliency)
+    return label_map(scores, evidence.classes, rules, cams=maps, saliency=saliency)
 
 
 def _refine_and_write(

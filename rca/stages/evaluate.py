@@ -26,6 +26,7 @@ def run(
     *,
     index: Path,
     cams: Path,
+    readout: Path,
     pseudo_labels: Path,
     crf: Path,
     predictions: Path,
@@ -42,6 +43,7 @@ def run(
         params: the configuration that made the products; it goes into the protocol.
         index: folder of the index.
         cams: folder of the CAM stores `train` and `val`.
+        readout: folder of the stores of posteriors; scored with `readout.method: prototypes`.
         pseudo_labels: folder of the label maps of training images.
         crf: folder of the refined label maps.
         predictions: folder with `pseudo` and maybe `truth`, the networks' masks.
@@ -60,6 +62,9 @@ def run(
         "cam_seeds_val": Source("cams", cams / "val"),
         "network_val": Source("maps", predictions / "pseudo"),
     }
+    if params.readout.method == "prototypes":
+        for split in ("train", "val"):
+            sources[f"readout_{split}"] = Source("posteriors", readout / split)
     if "truth" in params.train_seg.supervisions and (predictions / "truth").is_dir():
         sources["fully_supervised_val"] = Source("maps", predictions / "truth")
     masked = {split: with_masks(data, split) for split in ("train", "val")}

@@ -8,7 +8,7 @@ network itself finds in them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 from rca.config import Compute, ConfigError, InferCam, TrainCam
 from rca.data.cam_store import CamShard, CamStore, is_shard
 from rca.data.images import read_image
-from rca.data.index import Index, Record, read_index
+from rca.data.index import Index, Record, in_pieces, read_index
 from rca.data.views import normalised
 from rca.method.cams import image_scores, normalise_cams
 from rca.models.cam_network import CamNetwork
@@ -85,7 +85,7 @@ def run(
     files_of_store = {
         f"{split}/cams-{number:05d}.safetensors": records
         for split in ("train", "val")
-        for number, records in enumerate(_pieces(data.split(split), cfg.shard_size))
+        for number, records in enumerate(in_pieces(data.split(split), cfg.shard_size))
     }
     with resumable_folder(out, done, list(files_of_store), shard) as folder:
         for name, records in shard.pick(list(files_of_store.items())):
@@ -97,11 +97,6 @@ def run(
                 maps = training_maps if record.split == "train" else of_network
                 file.add(record.image, *maps(record))
             file.write(folder / name)
-
-
-def _pieces(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
-    for start in range(0, len(records), size):
-        yield records[start : start + size]
 
 
 def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[Record], Maps]:

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from rca.data.cam_store import CamStore
-from rca.data.images import DataError, read_mask
+from rca.data.images import DataError, read_image, read_mask
 from rca.data.index import Index
-from rca.drawing.gallery import Layer
+from rca.drawing.gallery import Gallery, Layer
 from rca.drawing.overlays import draw_cam, draw_labels
-from rca.labels.scores import upsample_cams
+from rca.labels.scores import rest_background, upsample_cams
+from rca.stages.prototype_pictures import has_prototypes
 
 TRUTH = "Truth"
+# A folder of this network may be left of an earlier run; its scores are of this one.
+SUPERVISED = "fully_supervised_val"
+
+
+def galleries(
+    data: Index, results: Path, threshold: float, scores: Mapping[str, Mapping[str, float]]
+) -> dict[str, Gallery]:
+    """The images of each split, with what is shown of them."""
+    records = {record.image: record for record in data.records}
+    predictions = results / "infer_seg"
+    networks = [label_layer(data, predictions / "pseudo", "Prediction", "network_val", "infer-seg")]
+    if SUPERVISED in scores:
+        folder = predictions / "truth"
+        networks.append(label_layer(data, folder, "Trained on truth", SUPERVISED, "infer-seg"))
+    made = [
+        label_layer(data, results / folder, title, f"{folder}_train", folder.replace("_", "-"))
+        for folder, title in (("pseudo_labels", "Pseudo-label"), ("crf", "After CRF"))
+    ]
+    return {
+        split: Gallery(
+            tags={record.image: record.tags for record in data.split(split)},
+            photo=lambda image: read_image(records[image].file),
+            layers=[*_maps(data, results, split, threshold), *layers, truth_layer(data)],
+            scores=scores,
+        )
+        for split, layers in (("val", networks), ("train", made))
+    }
+
+
+def _maps(data: Index, results: Path, split: str, threshold: float) -> list[Layer]:
+    """The CAMs, and the posteriors where there are any."""
+    cams = cam_layer(data, results / "infer_cam" / split, f"cam_seeds_{split}", threshold)
+    readout = results / "readout"
+    if not has_prototypes(readout):
+        return [cams]
+    return [cams, readout_layer(data, readout / split, f"readout_{split}")]
 
 
 def cam_layer(data: Index, folder: Path, product: str, threshold: float) -> Layer:
@@ -23,6 +60,18 @@ def cam_layer(data: Index, folder: Path, product: str, threshold: float) -> Laye
     read = cam_reader(data, folder)
     draw = partial(draw_cam, threshold=threshold)
     return Layer("CAM", product, lambda image: read(image)[1].max(axis=0, initial=0), draw)
+
+
+def readout_layer(data: Index, folder: Path, product: str) -> Layer:
+    """How probable each pixel's best class is beside the background, from the posteriors there."""
+    read = cam_reader(data, folder)
+
+    def lead(image: str) -> np.ndarray:
+        posteriors = read(image)[1]
+        best = posteriors.max(axis=0, initial=0)
+        return best / (best + rest_background(posteriors))
+
+    return Layer("Readout", product, lead, partial(draw_cam, threshold=0.5))
 
 
 def cam_reader(data: Index, folder: Path) -> Callable[[str], tuple[np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Stage `pseudo_labels`: from the CAMs of the training images to label maps."""
+"""Stage `pseudo_labels`: from the class maps of the training images to label maps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from rca.config import PseudoLabels
 from rca.data.cam_store import CamStore
-from rca.data.images import DataError, read_mask, write_label_map
+from rca.data.images import DataError, write_label_map
 from rca.data.index import Index, Record, read_training_index
+from rca.data.saliency import read_saliency, require_saliency
 from rca.files import new_folder
 from rca.labels.rules import label_map
 from rca.labels.scores import class_scores, upsample_cams
@@ -19,24 +20,27 @@ from rca.progress import progress
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one image: its classes, (N,) 0-based, and their CAMs, (N, h, w)."""
+    """What is known of one image: its classes, (N,) 0-based, and their maps, (N, h, w).
+
+    The maps are CAMs or, with `background: posterior`, posteriors.
+    """
 
     record: Record
     classes: np.ndarray
-    cams: np.ndarray
+    maps: np.ndarray
 
-    def cams_at_image_size(self) -> np.ndarray:
-        """CAMs, float32 (N, H, W)."""
-        return upsample_cams(self.cams, self.record.height, self.record.width)
+    def maps_at_image_size(self) -> np.ndarray:
+        """Maps, float32 (N, H, W)."""
+        return upsample_cams(self.maps, self.record.height, self.record.width)
 
 
-def run(cfg: PseudoLabels, *, index: Path, cams: Path, out: Path) -> None:
+def run(cfg: PseudoLabels, *, index: Path, maps: Path, out: Path) -> None:
     """Write one label map per training image to `out`.
 
     Args:
         cfg: background score and rules.
         index: folder of stage `index`.
-        cams: folder of stage `infer_cam`.
+        maps: folder of stage `readout`.
         out: the folder to make; whole or absent.
 
     Raises:
@@ -44,20 +48,20 @@ def run(cfg: PseudoLabels, *, index: Path, cams: Path, out: Path) -> None:
     """
     dataset = read_training_index(index)
     records = training_records(dataset, cfg)
-    store = CamStore(cams / "train")
+    store = CamStore(maps / "train")
     with new_folder(out) as folder:
         for record in progress(records, len(records), "label maps"):
             evidence = read_evidence(store, record, dataset.classes)
-            labels = label_from_cams(evidence, cfg)
+            labels = label_from_maps(evidence, cfg)
             write_label_map(folder / f"{record.image}.png", labels, dataset.palette)
 
 
-def label_from_cams(evidence: Evidence, rules: PseudoLabels) -> np.ndarray:
-    """The rules applied to the CAMs' scores, uint8 (H, W)."""
-    cams = evidence.cams_at_image_size()
-    saliency = read_saliency(evidence.record, rules)
-    scores = class_scores(cams, rules, saliency)
-    return label_map(scores, evidence.classes, rules, cams=cams, saliency=saliency)
+def label_from_maps(evidence: Evidence, rules: PseudoLabels) -> np.ndarray:
+    """The rules applied to the scores of the maps, uint8 (H, W)."""
+    maps = evidence.maps_at_image_size()
+    saliency = saliency_of(evidence.record, rules)
+    scores = class_scores(maps, rules, saliency)
+    return label_map(scores, evidence.classes, rules, cams=maps, saliency=saliency)
 
 
 def training_records(dataset: Index, rules: PseudoLabels) -> list[Record]:
@@ -68,44 +72,30 @@ def training_records(dataset: Index, rules: PseudoLabels) -> list[Record]:
     """
     records = dataset.split("train")
     if rules.background == "saliency":
-        without = [record.image for record in records if record.saliency is None]
-        if without:
-            raise DataError(
-                f"{len(without)} of {len(records)} training images have no saliency map "
-                f"({', '.join(without[:3])}{', …' if len(without) > 3 else ''}); "
-                "add them to the data set, or set pseudo_labels.background: threshold"
-            )
+        require_saliency(records, "pseudo_labels.background: threshold")
     return records
 
 
 def read_evidence(store: CamStore, record: Record, names: tuple[str, ...]) -> Evidence:
-    """The CAMs of `record`, which must be those of its tags.
+    """The maps of `record`, which must be those of its tags.
 
     Raises:
-        DataError: a tag has no CAM, or a CAM no tag.
+        DataError: a tag has no map, or a map no tag.
     """
-    classes, cams = store.read(record.image)
+    classes, maps = store.read(record.image)
     stored = {names[label] if label < len(names) else f"class {label}" for label in classes}
     if stored != set(record.tags):
         raise DataError(
-            f"{record.image}: tags are {sorted(record.tags)} but the CAM store holds "
-            f"{sorted(stored)}; run `rca infer-cam` again"
+            f"{record.image}: tags are {sorted(record.tags)} but the store of maps holds "
+            f"{sorted(stored)}; run `rca infer-cam` and `rca readout` again"
         )
-    return Evidence(record, classes, cams)
+    return Evidence(record, classes, maps)
 
 
-def read_saliency(record: Record, rules: PseudoLabels) -> np.ndarray | None:
+def saliency_of(record: Record, rules: PseudoLabels) -> np.ndarray | None:
     """Saliency from 0 to 1, float32 (H, W); None where `rules` do without.
 
     Raises:
         DataError: the map cannot be read or differs from the image in size.
     """
-    if rules.background != "saliency" or record.saliency is None:
-        return None
-    saliency = read_mask(record.saliency)
-    if saliency.shape != (record.height, record.width):
-        raise DataError(
-            f"{record.saliency}: {saliency.shape[1]} × {saliency.shape[0]} pixels, the image has "
-            f"{record.width} × {record.height}; resize the map"
-        )
-    return saliency.astype(np.float32) / 255
+    return read_saliency(record) if rules.background == "saliency" else None

@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from rca.config import PseudoLabels, Report
-from rca.data.images import read_image
-from rca.data.index import Index, read_index
+from rca.data.index import read_index
 from rca.drawing.charts import history_charts, sweep_chart
 from rca.drawing.figure import Row, tile, write_figure
 from rca.drawing.gallery import PHOTOGRAPH, Gallery
@@ -23,14 +22,14 @@ from rca.evaluation.published.tables import beside_the_paper
 from rca.evaluation.ranking import best_and_worst, evenly, extremes, spread
 from rca.files import new_folder, write_text
 from rca.stages.numbers import read_image_table, read_metrics, read_numbers, read_text
-from rca.stages.pictures import TRUTH, cam_layer, colours, label_layer, truth_layer
+from rca.stages.pictures import SUPERVISED, TRUTH, colours, galleries
+from rca.stages.prototype_pictures import prototype_crops
 
 POSTER_ROWS, POSTER_DPI = 6, 160
 POSTER_COLUMNS = (PHOTOGRAPH, "CAM", "Prediction", TRUTH)
 RANKING = {"val": "network_val", "train": "crf_train"}
 CLASS_SIDE = 240  # pixels: there are many of these pictures
-# A folder of this network may be left of an earlier run; its scores are of this one.
-SUPERVISED, TRUTH_TRAINING = "fully_supervised_val", "train_seg/truth"
+TRUTH_TRAINING = "train_seg/truth"
 TRAININGS = {
     "train_cam": "Classification network",
     "train_seg/pseudo": "Segmentation network",
@@ -68,31 +67,32 @@ def run(
     table = read_image_table(results, data.classes)
     scores = summary.image_scores(table)
     paints = colours(data)
-    galleries = _galleries(data, results, rules.threshold, scores)
+    of_split = galleries(data, results, rules.threshold, scores)
     shown = parameters or {"pseudo_labels": rules.model_dump(), "report": cfg.model_dump()}
     page = render(
         experiment=results.name,
         colours=paints,
-        images={split: len(gallery.tags) for split, gallery in galleries.items()},
+        images={split: len(gallery.tags) for split, gallery in of_split.items()},
         **_numbers(results, rules.threshold),
         trainings={
             title: history_charts(read_numbers(results / folder / "history.csv"))
             for folder, title in TRAININGS.items()
             if folder != TRUTH_TRAINING or SUPERVISED in scores
         },
+        prototypes=prototype_crops(data, results / "readout"),
         galleries={
-            "val": _panels(galleries["val"], "val", cfg.panels),
-            "train": _panels(galleries["train"], "train", cfg.training_panels),
+            "val": _panels(of_split["val"], "val", cfg.panels),
+            "train": _panels(of_split["train"], "train", cfg.training_panels),
         },
         classes={
             split: _class_panels(gallery, split, paints, table, cfg.class_panels)
-            for split, gallery in galleries.items()
+            for split, gallery in of_split.items()
         },
         parameters=yaml.safe_dump(dict(shown), sort_keys=False, allow_unicode=True),
     )
     with new_folder(out) as folder:
         write_text(folder / "report.html", page)
-        _poster(folder / "panels.png", galleries["val"], paints)
+        _poster(folder / "panels.png", of_split["val"], paints)
 
 
 def _numbers(results: Path, threshold: float) -> dict[str, Any]:
@@ -113,35 +113,6 @@ def _numbers(results: Path, threshold: float) -> dict[str, Any]:
         "threshold": threshold,
         "best_threshold": summary.best_threshold(sweep),
         "sweep": sweep_chart(sweep, threshold) if sweep else "",
-    }
-
-
-def _galleries(
-    data: Index, results: Path, threshold: float, scores: Mapping[str, Mapping[str, float]]
-) -> dict[str, Gallery]:
-    """The images of each split, with what is shown of them."""
-    records = {record.image: record for record in data.records}
-    predictions = results / "infer_seg"
-    networks = [label_layer(data, predictions / "pseudo", "Prediction", "network_val", "infer-seg")]
-    if SUPERVISED in scores:
-        folder = predictions / "truth"
-        networks.append(label_layer(data, folder, "Trained on truth", SUPERVISED, "infer-seg"))
-    made = [
-        label_layer(data, results / folder, title, f"{folder}_train", folder.replace("_", "-"))
-        for folder, title in (("pseudo_labels", "Pseudo-label"), ("crf", "After CRF"))
-    ]
-    cams = {
-        split: cam_layer(data, results / "infer_cam" / split, f"cam_seeds_{split}", threshold)
-        for split in ("val", "train")
-    }
-    return {
-        split: Gallery(
-            tags={record.image: record.tags for record in data.split(split)},
-            photo=lambda image: read_image(records[image].file),
-            layers=[cams[split], *layers, truth_layer(data)],
-            scores=scores,
-        )
-        for split, layers in (("val", networks), ("train", made))
     }
 
 

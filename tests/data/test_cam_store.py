@@ -32,6 +32,13 @@ def test_round_trip__within_half_a_step(tmp_path, bits):
     assert 0 < error <= 0.5 / STEPS[bits] + 1e-7
 
 
+def test_round_trip__of_a_view_with_its_axes_moved(tmp_path):
+    last = np.random.default_rng(0).random((9, 7, 3), dtype=np.float32)
+    cams = np.moveaxis(last, -1, 0)
+    _, read = written(tmp_path, 16, a=([0, 1, 2], cams)).read("a")
+    np.testing.assert_allclose(read, cams, atol=1e-5)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_round_trip__stored_values_are_exact(tmp_path, bits):
     steps = STEPS[bits]

@@ -63,6 +63,9 @@ def touched(*runs: dict) -> set[str]:
         ("signals", ["image tags", "saliency maps"], LEARNT),
         ("data.tags", "difficult left out", LEARNT - {"fully_supervised_val"}),
         ("threshold_chosen_on", "val", LEARNT - {"fully_supervised_val"}),
+        ("readout.settings_chosen_on", "val", LEARNT - {"fully_supervised_val"}),
+        ("readout.method", "prototypes", set()),
+        ("pseudo_label_background", "posterior", set()),
         ("segmentation_inference.crf", True, NETWORKS),
         ("segmentation_inference.scales", [1.0], NETWORKS),
         ("cam_inference.flip", False, {"cam_seeds_train", "cam_seeds_val"}),
@@ -95,6 +98,13 @@ def test_compare__the_crf_matters_to_networks_that_use_it():
 def test_compare__the_saliency_maps_matter_to_what_uses_them():
     for background, products in (("threshold", set()), ("saliency", LEARNT)):
         runs = [changed("pseudo_label_background", background) for _ in range(2)]
+        runs[1]["protocol"]["data"]["saliency_sha256"] = "ab"
+        assert touched(*runs) == products - {"fully_supervised_val"}
+
+
+def test_compare__the_saliency_maps_matter_to_a_readout_that_uses_them():
+    for used, products in ((False, set()), (True, LEARNT)):
+        runs = [changed("readout.saliency", used) for _ in range(2)]
         runs[1]["protocol"]["data"]["saliency_sha256"] = "ab"
         assert touched(*runs) == products - {"fully_supervised_val"}
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rca.config import Params
-from rca.evaluation.products import PRODUCTS
+from rca.evaluation.products import PRODUCTS, improved_on
 from rca.evaluation.protocol import in_words, protocol
 
 GIVEN = {
@@ -16,6 +16,11 @@ GIVEN = {
     "source": {"tags": "annotation XML, difficult objects left out"},
     "images": {"train": ["b", "a"], "val": ["v"]},
     "products": PRODUCTS,
+}
+PROTOTYPES = {
+    "readout": {"method": "prototypes", "background_weight": 2.5, "rounds": 3},
+    "pseudo_labels": {"background": "posterior"},
+    "evaluate": {"readout_chosen_on": "val"},
 }
 
 
@@ -33,7 +38,7 @@ def test_protocol__is_json_and_says_where_tags_are_seen():
     assert content["classes"] == ["background", "cat", "dog"]
     assert content["threshold"] == 0.3
     seen = [name for name, used in content["tags_at_inference"].items() if used]
-    assert seen == ["cam_seeds_train", "pseudo_labels_train", "crf_train"]
+    assert seen == ["cam_seeds_train", "readout_train", "pseudo_labels_train", "crf_train"]
 
 
 def test_protocol__lists_the_signals_that_were_used():
@@ -70,6 +75,34 @@ def test_protocol__crf_counts_only_where_it_is_used():
     assert "processes" not in made()["crf"]
 
 
+def test_protocol__readout_counts_only_where_it_is_used():
+    cams = made(readout={"prototypes": 9}, evaluate={"readout_chosen_on": "val"})
+    assert cams["readout"] == {"method": "cams", "settings_chosen_on": "no masks"}
+    content = json.loads(json.dumps(made(**PROTOTYPES)))
+    assert content["readout"]["background_weight"] == 2.5
+    assert content["readout"]["settings_chosen_on"] == "val"
+    assert content["pseudo_label_background"] == "posterior"
+    assert not {"memory_mb", "shard_size"} & set(content["readout"])
+
+
+@pytest.mark.parametrize("method", ["prototypes", "cams"])
+def test_protocol__saliency_of_the_readout_is_a_signal_where_it_is_used(method):
+    given = {**PROTOTYPES, "readout": {"method": "prototypes", "saliency": True}}
+    if method == "cams":
+        given = {"readout": {"method": "cams", "saliency": True}}
+    assert ("saliency maps" in made(**given)["signals"]) == (method == "prototypes")
+
+
+def test_in_words__tells_how_maps_were_read_from_prototypes():
+    text = in_words(made(**PROTOTYPES))
+    assert "24 prototypes of the background (weight 2.5) and 4 of each class" in text
+    assert "at temperature 0.07, after 3 rounds; its settings were chosen on val. The net" in text
+    assert "prototype" not in in_words(made())
+    old = made()
+    del old["readout"]  # a result from before there was a readout
+    assert in_words(old) == in_words(made())
+
+
 @pytest.mark.parametrize(
     ("policy", "words"),
     [("strict", "a miss"), ("background", "as background"), ("excluded", "left out, and coverage")],
@@ -89,3 +122,22 @@ def test_products__improve_on_earlier_ones_of_the_same_split():
         if product.previous:
             assert known[product.previous].split == product.split
         known[product.name] = product
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out", "before"),
+    [
+        ("pseudo_labels_train", set(), "readout_train"),
+        ("pseudo_labels_train", {"readout_train"}, "cam_seeds_train"),
+        ("crf_train", {"readout_train", "pseudo_labels_train"}, "cam_seeds_train"),
+        ("readout_train", {"cam_seeds_train"}, None),
+        ("network_val", {"readout_val"}, "cam_seeds_val"),
+        ("network_val", {"readout_val", "cam_seeds_val"}, "all_background_val"),
+        ("network_val", {"readout_val", "cam_seeds_val", "all_background_val"}, None),
+        ("cam_seeds_train", set(), None),
+    ],
+)
+def test_improved_on__is_the_nearest_before_that_is_scored(name, left_out, before):
+    (product,) = (product for product in PRODUCTS if product.name == name)
+    scored = {product.name for product in PRODUCTS} - left_out
+    assert improved_on(product, scored) == before

@@ -35,6 +35,22 @@ def test_stage_rows__gain_is_over_the_step_before_on_the_same_split():
     ]
 
 
+def test_stage_rows__gain_is_over_the_readout_where_there_is_one():
+    products = {
+        "cam_seeds_train": product("train", 40.0),
+        "readout_train": product("train", 47.0),
+        "pseudo_labels_train": product("train", 46.0),
+    }
+    rows = stage_rows(
+        {"products": products, "miou": {name: row["miou"] for name, row in products.items()}}
+    )
+    assert [(row["title"], row["gain"], row["over"]) for row in rows] == [
+        ("CAM seeds", None, None),
+        ("Prototype readout", 7.0, "CAM seeds"),
+        ("Pseudo-labels", -1.0, "Prototype readout"),
+    ]
+
+
 def test_confusion_shares__are_percent_of_each_true_class():
     shares = confusion_shares([[6, 2, 2], [0, 0, 0]])
     assert shares == [[60.0, 20.0, 20.0], [None, None, None]]

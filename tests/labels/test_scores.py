@@ -12,6 +12,7 @@ from rca.labels.scores import (
     crf_scores,
     matching_power,
     power_background,
+    rest_background,
     upsample_cams,
 )
 
@@ -95,6 +96,37 @@ def test_power_background__is_all_background_without_classes():
 def test_power_background__cam_rounded_over_one_is_no_nan():
     above = np.nextafter(np.ones((1, 1, 1), np.float32), np.float32(2))
     assert power_background(above, 4.8) == 0
+
+
+def random_posteriors(classes: int, height: int, width: int) -> np.ndarray:
+    """Of the classes, which leave something to the background."""
+    whole = np.random.default_rng(0).dirichlet(np.ones(classes + 1), (height, width))
+    return np.moveaxis(whole, -1, 0)[1:].astype(np.float32)
+
+
+def test_background_score__posterior_is_what_the_classes_leave():
+    posteriors = random_posteriors(3, 4, 5)
+    score = background_score(posteriors, PseudoLabels(background="posterior"))
+    assert score.dtype == np.float32
+    for y in range(4):
+        for x in range(5):
+            expected = 1 - sum(float(posterior[y, x]) for posterior in posteriors)
+            assert score[y, x] == pytest.approx(expected, abs=1e-6)
+
+
+def test_rest_background__is_all_without_classes_and_never_below_0():
+    assert (rest_background(np.zeros((0, 2, 3), np.float32)) == 1).all()
+    assert rest_background(np.full((2, 1, 1), 0.500004, np.float32)) == 0
+
+
+def test_crf_scores__posteriors_go_as_they_are():
+    posteriors = random_posteriors(2, 4, 5)
+    rules = PseudoLabels(background="posterior")
+    scores = crf_scores(posteriors, rules)
+    assert (scores[1:] == posteriors).all()
+    assert (scores[0] == rest_background(posteriors)).all()
+    np.testing.assert_allclose(scores.sum(axis=0), 1, atol=1e-6)
+    assert (scores == class_scores(posteriors, rules)).all()
 
 
 def test_class_scores__background_first_then_the_cams():

@@ -32,7 +32,7 @@ def shard(data, out, shard, cfg=SERIAL, rules=RULES, labels=None):
         cfg,
         rules,
         index=data.index,
-        cams=data.cams,
+        maps=data.cams,
         labels=labels or data.root / "pseudo_labels",
         out=out,
         state=data.root / "state",
@@ -41,7 +41,7 @@ def shard(data, out, shard, cfg=SERIAL, rules=RULES, labels=None):
 
 
 def test_run__snaps_to_the_edges_of_the_image(data, tmp_path):
-    pseudo_labels.run(RULES, index=data.index, cams=data.cams, out=tmp_path / "before")
+    pseudo_labels.run(RULES, index=data.index, maps=data.cams, out=tmp_path / "before")
     before = read_mask(tmp_path / "before" / "one.png")
     after = run(data, tmp_path / "after")["one"]
     truth = np.zeros_like(before)
@@ -95,7 +95,7 @@ def test_run__image_of_another_size_is_an_error(data, tmp_path):
 
 
 def test_run__none_copies_the_labels(data, tmp_path):
-    pseudo_labels.run(RULES, index=data.index, cams=data.cams, out=tmp_path / "before")
+    pseudo_labels.run(RULES, index=data.index, maps=data.cams, out=tmp_path / "before")
     run(data, tmp_path / "after", Crf(method="none"), labels=tmp_path / "before")
     assert contents(tmp_path / "after") == contents(tmp_path / "before")
 

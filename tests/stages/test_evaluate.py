@@ -6,12 +6,14 @@ import csv
 import json
 import logging
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_results import evaluate_results, tiny_params, write_results
 
+from rca.data.cam_store import CamShard
 from rca.data.images import DataError, write_label_map
 from rca.data.palette import voc_palette
 from rca.evaluation.console import evaluators_text
@@ -28,6 +30,18 @@ STRICT = {
     "fully_supervised_val": [1, None, 1],
 }
 COVERAGE = {"pseudo_labels_train": 8 / 9, "crf_train": 8 / 9}
+
+
+# The best of the posteriors and of what they leave: in `a` one cat pixel is lost and the pixel
+# whose CAM of 0.3 was over the threshold is right; in `v` as READ says.
+READOUT = {
+    "readout_train": [5 / 6, 3 / 4, None],
+    "readout_val": [1, 0, 2 / 3],
+}
+READ = [
+    [[0.3, 0.1], [0.45, 0.2]],  # cat
+    [[0.3, 0.9], [0.35, 0.8]],  # dog; the background has 0.4, 0, 0.2 and 0
+]  # 0, dog, cat (it is a dog) and dog
 
 
 def run(results: Path, policy: str = "strict", out: str = "evaluate", **evaluated) -> Path:
@@ -86,6 +100,32 @@ def test_run__other_measures_by_hand(tmp_path):
     assert low <= labels["miou"] <= high
     low, high = labels["gain_interval"]
     assert low <= labels["miou"] - mean(STRICT["cam_seeds_train"]) <= high
+
+
+def test_run__posteriors_are_scored_by_the_best_with_the_rest_as_background(tmp_path):
+    results = write_results(tmp_path)
+    store = CamShard(16)
+    store.add("v", np.array([0, 1]), np.array(READ))
+    store.write(results / "readout/val/cams-00000.safetensors")
+    content = metrics(run(results, readout="prototypes"))
+    assert sorted(content["products"]) == sorted({**STRICT, **READOUT})
+    for name, shares in {**STRICT, **READOUT}.items():
+        product = content["products"][name]
+        assert list(product["iou"].values()) == [percent(share) for share in shares], name
+        assert product["miou"] == content["miou"][name] == mean(shares)
+        assert product["coverage"] == percent(COVERAGE.get(name, 1))
+    for name, before in (("pseudo_labels_train", "readout_train"), ("network_val", "readout_val")):
+        low, high = content["products"][name]["gain_interval"]
+        assert low <= content["miou"][name] - content["miou"][before] <= high
+    assert content["protocol"]["readout"]["method"] == "prototypes"
+
+
+def test_run__with_the_cams_as_they_are_has_no_readout(tmp_path):
+    results = write_results(tmp_path)
+    shutil.rmtree(results / "readout")
+    content = metrics(run(results))
+    assert list(content["products"]) == list(STRICT)
+    assert content["protocol"]["readout"]["method"] == "cams"
 
 
 def test_run__miou_alone_for_dvc(tmp_path):

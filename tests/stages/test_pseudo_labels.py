@@ -20,7 +20,7 @@ def data(tmp_path) -> LabelData:
 
 
 def run(data, out, rules=None):
-    pseudo_labels.run(rules or PseudoLabels(), index=data.index, cams=data.cams, out=out)
+    pseudo_labels.run(rules or PseudoLabels(), index=data.index, maps=data.cams, out=out)
     return {path.stem: read_mask(path) for path in out.iterdir()}
 
 
@@ -76,7 +76,7 @@ def test_run__saliency_of_another_size_is_an_error(data, tmp_path):
 def test_run__tag_without_cam_is_an_error_and_leaves_nothing(data, tmp_path):
     data.stored["three"] = [0]
     data.write()
-    message = r"^three: tags are \['cat', 'dog'\] but the CAM store holds \['cat'\]"
+    message = r"^three: tags are \['cat', 'dog'\] but the store of maps holds \['cat'\]"
     with pytest.raises(DataError, match=message):
         run(data, tmp_path / "out" / "pseudo_labels")
     assert list((tmp_path / "out").iterdir()) == []

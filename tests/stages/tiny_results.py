@@ -41,13 +41,15 @@ MAPS = {
 HISTORY = "epoch,loss,classification\n1,2.5,1.5\n2,1.25,0.75\n3,1.0,0.5\n"
 
 
-def tiny_params(policy: str = "strict", **evaluated) -> Params:
+def tiny_params(policy: str = "strict", readout: str = "cams", **evaluated) -> Params:
     """Those of the tiny results; both networks belong to the run."""
+    background = "posterior" if readout == "prototypes" else "threshold"
     return Params.model_validate(
         {
             "experiment": "tiny",
             "download": {"source": "archive", "name": "d", "archive": "a.tar", "sha256": "0" * 64},
-            "pseudo_labels": {"threshold": 0.25},
+            "readout": {"method": readout},
+            "pseudo_labels": {"threshold": 0.25, "background": background},
             "train_seg": {"supervisions": ["pseudo", "truth"]},
             "evaluate": {
                 "ignored_predictions": policy, "processes": 1, "resamples": 50, **evaluated,
@@ -91,7 +93,8 @@ def write_results(
             if record.split == split:
                 present = np.array([CLASSES.index(tag) for tag in record.tags])
                 shard.add(record.image, present, np.array(CAMS[record.image]))
-        shard.write(results / f"infer_cam/{split}/cams-00000.safetensors")
+        for stage in ("infer_cam", "readout"):
+            shard.write(results / f"{stage}/{split}/cams-00000.safetensors")
     for name, labels in MAPS.items():
         if truth_network or "truth" not in name:
             write_label_map(results / f"{name}.png", np.array(labels, np.uint8), voc_palette())
@@ -108,6 +111,7 @@ def evaluate_results(results: Path, params: Params, out: str = "evaluate") -> Pa
         params,
         index=results / "index",
         cams=results / "infer_cam",
+        readout=results / "readout",
         pseudo_labels=results / "pseudo_labels",
         crf=results / "crf",
         predictions=results / "infer_seg",

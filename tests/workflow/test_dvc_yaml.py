@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 COMMANDS = typer.main.get_command(cli.app).commands
 SMALL = {"check", "download", "index", "report", "track"}  # run where the engine runs
-SHARED = {"infer_cam", "crf", "infer_seg"}  # images are shared among jobs
+SHARED = {"infer_cam", "readout", "crf", "infer_seg"}  # images are shared among jobs
 # What every stage stands on; dvc.yaml says why it is no dependency.
 GROUND = {"rca", "rca.config", "rca.files", "rca.progress", "rca.state"}
 

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PATIENCE = 900  # seconds for one run of an engine; it takes some 100
 AFTER_CRF = {"crf", "train_seg@pseudo", "infer_seg@pseudo", "evaluate", "report", "track"}
-STAGES = {"download", "index", "train_cam", "infer_cam", "pseudo_labels", *AFTER_CRF}
+STAGES = {"download", "index", "train_cam", "infer_cam", "readout", "pseudo_labels", *AFTER_CRF}
 
 
 @dataclass

@@ -30,13 +30,15 @@ COMMANDS = (
     f"train-cam --index {R}/index --out {R}/train_cam",
     f"infer-cam --index {R}/index --weights {R}/train_cam/weights.safetensors"
     f" --attention {R}/train_cam/attention.safetensors --out {R}/infer_cam",
-    f"pseudo-labels --index {R}/index --cams {R}/infer_cam --out {R}/pseudo_labels",
-    f"crf --index {R}/index --cams {R}/infer_cam --labels {R}/pseudo_labels --out {R}/crf",
+    f"readout --index {R}/index --weights {R}/train_cam/weights.safetensors"
+    f" --cams {R}/infer_cam --out {R}/readout",
+    f"pseudo-labels --index {R}/index --maps {R}/readout --out {R}/pseudo_labels",
+    f"crf --index {R}/index --maps {R}/readout --labels {R}/pseudo_labels --out {R}/crf",
     f"train-seg --supervision pseudo --index {R}/index --labels {R}/crf --out {R}/train_seg/pseudo",
     f"infer-seg --index {R}/index --weights {R}/train_seg/pseudo/weights.safetensors"
     f" --out {R}/infer_seg/pseudo",
-    f"evaluate --index {R}/index --cams {R}/infer_cam --pseudo-labels {R}/pseudo_labels"
-    f" --crf {R}/crf --predictions {R}/infer_seg --out {R}/evaluate",
+    f"evaluate --index {R}/index --cams {R}/infer_cam --readout {R}/readout"
+    f" --pseudo-labels {R}/pseudo_labels --crf {R}/crf --predictions {R}/infer_seg --out {R}/evaluate",
     f"report --index {R}/index --results {R} --out {R}/report",
     f"track --results {R} --out {R}/track",
 )

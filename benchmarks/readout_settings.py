@@ -1,0 +1,178 @@
+"""How much each setting of the prototype readout matters: one changed at a time.
+
+    python -m benchmarks.readout_settings             measure on results/demo, record, render
+    python -m benchmarks.readout_settings --render    only the table in docs/readout.md
+
+Reads the index, the weights and the CAMs of a finished run; nothing is trained. Each row fits the
+prototypes anew with one setting changed and scores the argmax of the posteriors, before any CRF,
+against the masks of the *training* images: that split chose the settings. Beside it stands what
+needs no mask, the agreement with the tags: the mean log-likelihood of an image's tags, when each
+class is as probable as the mean of its highest twentieth of posteriors, all classes allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.records import origin, place_table
+from rca.config import Params, load
+from rca.data.index import Record, in_pieces, read_index
+from rca.evaluation.confusion import confusion_matrix, mean_iou
+from rca.files import write_json, write_text
+from rca.labels.rules import best_label
+from rca.labels.scores import rest_background, upsample_cams
+from rca.method.readout import ReadoutSettings, fit_readout, label_posterior
+from rca.stages.readout_pixels import Gathered, gather_pixels, make_reader, sample_pixels
+from rca.state import WHOLE
+from rca.training.device import prepare
+from rca.training.seeds import generator
+
+RECORD, PAGE = Path("benchmarks/results/readout_settings.json"), Path("docs/readout.md")
+TOP_SHARE = 20  # an image's score of a class: the mean of its highest twentieth
+FLOOR = 1e-4  # of a probability, before its logarithm
+# What is changed → its values; `seed` is the k-means'.
+CHANGES: dict[str, Sequence[Any]] = {
+    "seed": (1, 2),
+    "prototypes": (1, 8),
+    "background_prototypes": (1, 8, 48),
+    "temperature": (0.05, 0.1),
+    "background_weight": (1.0, 2.0, 4.0, 6.0),
+    "rounds": (1, 3, 8),
+    "level": (0.8, 0.95),
+    "cam_foreground": (0.3, 0.7),
+    "cam_background": (0.03, 0.15),
+    "blocks": ([16], [13], [10, 13, 16]),
+    "sizes": ([180], [320], [240, 320]),
+}
+
+
+def variants(params: Params) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """Name, changes of section `readout`, and seed of each row; the first is as the preset."""
+    yield "as it stands", {}, params.seed
+    for key, values in CHANGES.items():
+        for value in values:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else f"{value:g}"
+            change = {} if key == "seed" else {key: value}
+            yield f"`{key}` {shown}", change, value if key == "seed" else params.seed
+
+
+def measure(results: Path, params: Params) -> list[dict[str, Any]]:
+    """The rows of the record."""
+    data = read_index(results / "index")
+    truths = {record.image: data.truth(record) for record in data.split("train")}
+    device = prepare(params.compute)
+    rows, kept = [], {}
+    for name, change, seed in variants(params):
+        cfg = params.readout.model_copy(update=change)
+        reader = make_reader(
+            cfg, data, results / "train_cam/weights.safetensors", results / "infer_cam", device
+        )
+        pieces = in_pieces(data.split("train"), cfg.shard_size)
+        key = (*reader.cfg.blocks, *cfg.sizes)
+        if key not in kept:
+            with tempfile.TemporaryDirectory() as folder:
+                files = sample_pixels(reader, pieces, params.seed, Path(folder), WHOLE)
+                kept[key] = gather_pixels(reader, pieces, files)
+        gathered = kept[key]
+        settings = ReadoutSettings(
+            **{field.name: getattr(cfg, field.name) for field in fields(ReadoutSettings)}
+        )
+        fitted = fit_readout(gathered.pixels, settings, generator(seed, "readout", "k-means"))
+        row = {
+            "name": name,
+            "miou": score(gathered, data.split("train"), truths, fitted, settings),
+            "tags": tag_likelihood(gathered, fitted, settings),
+        }
+        print(row, flush=True)
+        rows.append(row)
+    return rows
+
+
+def score(
+    gathered: Gathered,
+    records: Sequence[Record],
+    truths: dict[str, np.ndarray],
+    fitted: tuple[Tensor, Tensor],
+    settings: ReadoutSettings,
+) -> float:
+    """Score the posteriors' argmax on the training images, tags known: mIoU in percent."""
+    classes = gathered.pixels.tags.shape[1]
+    matrix = np.zeros((classes + 1, classes + 2), np.int64)
+    for number, record in enumerate(records):
+        tags = gathered.pixels.tags[number]
+        posterior = _posterior(gathered, number, tags, fitted, settings)
+        grid = posterior.unflatten(0, gathered.grids[number])[..., 1:][..., tags].movedim(-1, 0)
+        maps = upsample_cams(grid.numpy(), record.height, record.width)
+        scores = np.concatenate([rest_background(maps)[None], maps])
+        labels = best_label(scores, tags.nonzero()[:, 0].numpy())
+        matrix += confusion_matrix(truths[record.image], labels, classes)
+    return round(100 * mean_iou(matrix, "strict"), 1)
+
+
+def tag_likelihood(
+    gathered: Gathered, fitted: tuple[Tensor, Tensor], settings: ReadoutSettings
+) -> float:
+    """Mean log-likelihood of the tags, all classes allowed in each image; needs no mask."""
+    total = []
+    for number, tags in enumerate(gathered.pixels.tags):
+        posterior = _posterior(gathered, number, torch.ones_like(tags), fitted, settings)
+        top = posterior[:, 1:].topk(max(len(posterior) // TOP_SHARE, 1), dim=0).values.mean(dim=0)
+        probable = torch.where(tags, top, 1 - top).clamp_min(FLOOR)
+        total.append(probable.log().mean())
+    return round(float(torch.stack(total).mean()), 3)
+
+
+def _posterior(
+    gathered: Gathered,
+    number: int,
+    tags: Tensor,
+    fitted: tuple[Tensor, Tensor],
+    settings: ReadoutSettings,
+) -> Tensor:
+    """Posteriors of an image's pixels, (n, L)."""
+    own = gathered.pixels.image == number
+    return label_posterior(
+        gathered.pixels.directions[own],
+        *fitted,
+        tags,
+        settings.temperature,
+        settings.background_weight,
+    )
+
+
+def table(content: dict[str, Any]) -> str:
+    """The record as a Markdown table."""
+    lines = ["| changed | mIoU in % | log-likelihood of the tags |", "|---|---:|---:|"]
+    lines += [
+        f"| {row['name']} | {row['miou']:.1f} | {row['tags']:.3f} |" for row in content["rows"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure unless told otherwise, then render."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--results", type=Path, default=Path("results/demo"))
+    options.add_argument("--params", type=Path, default=Path("params.yaml"))
+    options.add_argument("--render", action="store_true")
+    chosen = options.parse_args()
+    if not chosen.render:
+        params = load(chosen.params)
+        rows = measure(chosen.results, params)
+        write_json(RECORD, {"rows": rows, "params": params.model_dump(mode="json"), **origin()})
+    content = json.loads(RECORD.read_text(encoding="utf-8"))
+    write_text(PAGE, place_table(PAGE.read_text(encoding="utf-8"), RECORD, table(content)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,356 @@
+"""Maps read from prototypes, the background's among them: beyond the paper.
+
+RSA's affinity S (Eq. 7, scale `cosine`), summed over the prototypes of a class, says how well the
+class explains a pixel. The paper has prototypes of classes alone, so some class must explain every
+pixel. With prototypes of the background too, S becomes the posterior of a mixture of von
+Mises-Fisher distributions on the unit sphere, and a mask can be read from it without a threshold.
+
+The prototypes come from image tags and class activation maps (CAMs) in rounds: regions, first of
+the CAMs and then of the posterior, give mean directions, and these the next posterior. That is hard
+EM on the pixels that are sure.
+
+Shapes: N pixels of I images, D channels, C classes, L = C + 1 labels with the background first, K
+prototypes a label at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rca.method.numerics import full_precision, unit
+from rca.method.prototypes import spherical_kmeans
+
+UNSURE = -1  # label of a pixel that belongs to no region
+CHUNK = 16384  # pixels compared with the prototypes at a time
+
+
+@dataclass(frozen=True)
+class ReadoutSettings:
+    """How prototypes are fitted and read.
+
+    Attributes:
+        prototypes: K of each class in the last round; before it, 1.
+        background_prototypes: K of the background.
+        temperature: t, the inverse concentration of the mixture.
+        background_weight: w_0, prior odds of the background against one class.
+        rounds: fits of the prototypes.
+        cam_foreground: level of the CAM above which the first round takes a pixel for its class.
+        cam_background: level below which it takes a pixel for background.
+        level: posterior above which a later round takes a pixel.
+        restarts: runs of each k-means.
+        sample: pixels of a label that a k-means takes at most.
+    """
+
+    prototypes: int
+    background_prototypes: int
+    temperature: float
+    background_weight: float
+    rounds: int
+    cam_foreground: float
+    cam_background: float
+    level: float
+    restarts: int
+    sample: int
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Sampled pixels of I images.
+
+    Attributes:
+        directions: x, (N, D), of length 1; half precision will do.
+        cams: CAMs, (N, C), from 0 to 1; 0 for absent classes.
+        image: number of each pixel's image, int64 (N,).
+        tags: bool (I, C).
+        foreground: prior probability of being foreground, (N,), strictly between 0 and 1; None
+            where nothing is known.
+    """
+
+    directions: Tensor
+    cams: Tensor
+    image: Tensor
+    tags: Tensor
+    foreground: Tensor | None = None
+
+
+@full_precision
+def pixel_directions(features: Tensor, means: Tensor, widths: Sequence[int]) -> Tensor:
+    """x, what is compared with prototypes: centred features of several blocks as one direction.
+
+    Each block is centred and brought to length 1, so that all have the same say; so is their
+    concatenation. Without centring, features after a ReLU all point the same way.
+
+    Args:
+        features: of all blocks in a row, (..., D).
+        means: mean feature over the data set, (D,).
+        widths: channels of each block; their sum is D.
+
+    Returns:
+        (..., D), of length 1.
+    """
+    blocks = (features.float() - means).split(list(widths), dim=-1)
+    return unit(torch.cat([unit(block) for block in blocks], dim=-1))
+
+
+@full_precision
+def label_posterior(
+    directions: Tensor,
+    prototypes: Tensor,
+    valid: Tensor,
+    tags: Tensor,
+    temperature: float,
+    background_weight: float,
+    foreground: Tensor | None = None,
+) -> Tensor:
+    """p(l | x), the posterior of the background and of each tagged class at every pixel.
+
+    p(l | x) ∝ w_l · mean_k exp(x · q_lk / t). The numerator with w_l = K_l is Eq. 7's S with the
+    scale `cosine`, summed over a label's prototypes. The mean makes it independent of how many
+    prototypes a label has.
+
+    Args:
+        directions: x, (..., D), of length 1.
+        prototypes: Q, (L, K, D), of length 1, those of the background first.
+        valid: bool (L, K); a label without any has posterior 0.
+        tags: (..., C), classes that the image may hold; the background always takes part.
+        temperature: t, the inverse concentration of the mixture (RSA's and RSC's: 0.07).
+        background_weight: w_0, prior odds of the background against one class; w_l = 1 for classes.
+        foreground: s, (...), a pixel's own prior probability of being foreground, strictly between
+            0 and 1, such as a saliency map's: w_l is multiplied by s, w_0 by 1 - s.
+
+    Returns:
+        (..., L), the sum over labels 1. Where no label takes part all is background.
+    """
+    labels, count, _ = prototypes.shape
+    similarity = directions @ prototypes.flatten(0, 1).T / temperature  # (..., L·K)
+    similarity = similarity.unflatten(-1, (labels, count)).masked_fill(~valid, -torch.inf)
+    present = torch.cat([torch.ones_like(tags[..., :1]), tags], dim=-1).bool() & valid.any(dim=1)
+    weight = torch.ones(labels, device=prototypes.device)
+    weight[0] = background_weight
+    prior = (weight / valid.sum(dim=1).clamp_min(1)).log()  # (L,)
+    logits = similarity.logsumexp(dim=-1) + prior
+    if foreground is not None:
+        logits[..., 0] += torch.log1p(-foreground)
+        logits[..., 1:] += foreground.log()[..., None]
+    logits = logits.masked_fill(~present, -torch.inf)
+    nothing = ~present.any(dim=-1, keepdim=True).expand_as(logits)
+    logits = torch.where(nothing, torch.eye(labels, device=logits.device)[0].log(), logits)
+    return logits.softmax(dim=-1)
+
+
+@torch.no_grad()
+def cam_regions(
+    cams: Tensor, tags: Tensor, image: Tensor, foreground: float, background: float
+) -> Tensor:
+    """Regions to begin with: a label for each pixel whose CAMs leave no doubt.
+
+    A pixel is of the class with the highest CAM if that is above `foreground`, and background if
+    no CAM is above `background`. A class that no pixel is sure to belong to gets the highest pixels
+    of its images instead, and the background the lowest of all images: no label begins empty.
+
+    Args:
+        cams: CAMs of the pixels, (N, C), from 0 to 1; 0 for absent classes.
+        tags: bool (I, C).
+        image: number of each pixel's image, int64 (N,).
+        foreground: level of the classes.
+        background: level of the background.
+
+    Returns:
+        Labels, int64 (N,): 0 background, 1 … C classes, `UNSURE`.
+    """
+    highest, best = cams.max(dim=1)
+    regions = torch.full_like(image, UNSURE)
+    regions[highest < background] = 0
+    if not (regions == 0).any():
+        regions[highest == _peak(-highest, image, len(tags)).neg()[image]] = 0
+    sure = highest > foreground
+    regions[sure] = best[sure] + 1
+    for label in range(1, cams.shape[1] + 1):
+        if not (regions == label).any():
+            cam = cams[:, label - 1]
+            peaks = cam == _peak(cam, image, len(tags))[image]
+            regions[peaks & tags[image, label - 1].bool()] = label
+    return regions
+
+
+def _peak(values: Tensor, image: Tensor, images: int) -> Tensor:
+    """The highest of `values`, (N,), in each image, (I,)."""
+    lowest = values.new_full((images,), -torch.inf)
+    return lowest.scatter_reduce(0, image, values, "amax")
+
+
+@torch.no_grad()
+def posterior_regions(posterior: Tensor, level: float) -> Tensor:
+    """Regions of the next round: a label for each pixel that the posterior is sure of.
+
+    Args:
+        posterior: (N, L).
+        level: a pixel belongs to a label whose posterior is above this.
+
+    Returns:
+        Labels, int64 (N,), `UNSURE` elsewhere.
+    """
+    highest, label = posterior.max(dim=1)
+    return label.masked_fill(highest <= level, UNSURE)
+
+
+@torch.no_grad()
+def fit_label_prototypes(
+    directions: Tensor,
+    regions: Tensor,
+    counts: Sequence[int],
+    generator: torch.Generator,
+    previous: tuple[Tensor, Tensor] | None,
+    sample: int,
+    restarts: int,
+) -> tuple[Tensor, Tensor]:
+    """Mean directions of each label's region, by spherical k-means.
+
+    A label without a single pixel keeps the prototypes of the round before. The result is never
+    worse on its pixels than the prototypes of the round before.
+
+    Args:
+        directions: x, (N, D), of length 1; half precision will do.
+        regions: label of each pixel, int64 (N,), from 0 to L - 1, or `UNSURE`.
+        counts: K of each label, L of them; fewer where a region has fewer pixels.
+        generator: source of the sample and of the seeds.
+        previous: prototypes and validity of the round before.
+        sample: pixels of a label at most, drawn at random.
+        restarts: of the k-means.
+
+    Returns:
+        Prototypes, float32 (L, K, D) with K the largest count, and validity, bool (L, K).
+    """
+    shape = (len(counts), max(counts), directions.shape[1])
+    prototypes = torch.zeros(shape, device=directions.device)
+    valid = torch.zeros(shape[:2], dtype=torch.bool, device=directions.device)
+    for label, count in enumerate(counts):
+        pixels = (regions == label).nonzero()[:, 0]
+        before = previous[0][label][previous[1][label]] if previous else None
+        if len(pixels):
+            if len(pixels) > sample:
+                order = torch.randperm(len(pixels), generator=generator, device=generator.device)
+                pixels = pixels[order[:sample].to(pixels.device)]
+            points = unit(directions[pixels].float())
+            found = spherical_kmeans(points, count, generator, before, restarts)
+        elif before is not None:
+            found = before
+        else:
+            continue
+        prototypes[label, : len(found)] = found
+        valid[label, : len(found)] = True
+    return prototypes, valid
+
+
+def read_regions(
+    pixels: Pixels, prototypes: Tensor, valid: Tensor, settings: ReadoutSettings
+) -> Tensor:
+    """The regions that the posterior is sure of, int64 (N,); some pixels at a time.
+
+    Args:
+        pixels: N of them.
+        prototypes: Q, (L, K, D).
+        valid: bool (L, K).
+        settings: how to read.
+    """
+    regions = []
+    for part in _parts(len(pixels.image)):
+        posterior = label_posterior(
+            pixels.directions[part].float(),
+            prototypes,
+            valid,
+            pixels.tags[pixels.image[part]],
+            settings.temperature,
+            settings.background_weight,
+            None if pixels.foreground is None else pixels.foreground[part].float(),
+        )
+        regions.append(posterior_regions(posterior, settings.level))
+    return torch.cat(regions)
+
+
+def fit_readout(
+    pixels: Pixels, settings: ReadoutSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Fit the prototypes of the background and of all classes, in rounds.
+
+    The CAMs' regions are impure: they reach into the background. One mean direction a class
+    averages that away, where several would give the impurity a prototype of its own. So a class
+    has one until the last round, whose regions are clean enough for K.
+
+    Args:
+        pixels: of the training images.
+        settings: how to fit.
+        generator: source of all random choices.
+
+    Returns:
+        Prototypes, float32 (L, K, D), and validity, bool (L, K); a class that no image is tagged
+        with has none.
+    """
+    classes = pixels.tags.shape[1]
+    regions = cam_regions(
+        pixels.cams, pixels.tags, pixels.image, settings.cam_foreground, settings.cam_background
+    )
+    fitted = None
+    for number in range(1, settings.rounds + 1):
+        of_class = settings.prototypes if number == settings.rounds else 1
+        counts = [settings.background_prototypes, *[of_class] * classes]
+        fitted = fit_label_prototypes(
+            pixels.directions,
+            regions,
+            counts,
+            generator,
+            fitted,
+            settings.sample,
+            settings.restarts,
+        )
+        if number < settings.rounds:
+            regions = read_regions(pixels, *fitted, settings)
+    return fitted
+
+
+@torch.no_grad()
+def nearest_pixels(
+    pixels: Pixels, prototypes: Tensor, valid: Tensor, count: int
+) -> dict[tuple[int, int], list[tuple[int, float]]]:
+    """The pixels most like each prototype, one of each image, to look at what it stands for.
+
+    Args:
+        pixels: N of them.
+        prototypes: Q, (L, K, D).
+        valid: bool (L, K).
+        count: images for each prototype; of a class only those tagged with it.
+
+    Returns:
+        (label, number of the prototype) → numbers of pixels and cosine similarities, the most
+        similar first.
+    """
+    flat = prototypes[valid]  # (Q, D)
+    similarity = flat.new_full((len(pixels.tags), len(flat)), -torch.inf)
+    place = torch.zeros(similarity.shape, dtype=torch.long)
+    grouped = pixels.image.argsort(stable=True)
+    sizes = pixels.image.bincount(minlength=len(pixels.tags)).tolist()
+    for image, own in enumerate(grouped.split(sizes)):
+        if len(own):
+            similarity[image], best = (pixels.directions[own].float() @ flat.T).max(dim=0)
+            place[image] = own[best]
+    nearest = {}
+    for number, (label, k) in enumerate(valid.nonzero().tolist()):
+        column = similarity[:, number]
+        if label:
+            column = column.masked_fill(~pixels.tags[:, label - 1], -torch.inf)
+        order = column.argsort(descending=True, stable=True)[:count].tolist()
+        nearest[label, k] = [
+            (int(place[image, number]), round(float(column[image]), 4))
+            for image in order
+            if column[image] > -torch.inf
+        ]
+    return nearest
+
+
+def _parts(length: int) -> Iterator[slice]:
+    for start in range(0, length, CHUNK):
+        yield slice(start, start + CHUNK)
