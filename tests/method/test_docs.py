@@ -78,8 +78,10 @@ def test_method_page__keys_are_the_configurations_and_none_is_left_out() -> None
         for section in METHOD
         for key in keys(getattr(params.train_cam, section), f"train_cam.{section}.")
     }
+    method |= keys(params.readout, "readout.")
     switched_off = {f"train_cam.{section}.enabled" for section in ("rsc", "rsa")}
-    assert method - named == switched_off
+    of_machines = {f"readout.{key}" for key in ("network_stride", "memory_mb", "shard_size")}
+    assert method - named == switched_off | of_machines
 
 
 def test_method_page__every_public_function_has_a_row() -> None:
@@ -90,7 +92,9 @@ def test_method_page__every_public_function_has_a_row() -> None:
         for name in definitions(path)
         if "." not in name and not name.startswith("_")
     }
-    assert public - named == {"unit", "usable_length", "alone", "ObjectiveSettings"}
+    assert public - named == {
+        "unit", "usable_length", "alone", "ObjectiveSettings", "ReadoutSettings", "Pixels"
+    }  # fmt: skip
 
 
 def test_method_page__names_every_value_of_every_switch() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from rca.method.prototypes import fit_prototypes, random_prototypes
+from rca.method.numerics import unit
+from rca.method.prototypes import fit_prototypes, random_prototypes, spherical_kmeans
 
 C, M, D, K = 3, 60, 8, 5
 
@@ -256,3 +259,46 @@ def test_random_prototypes__noise_is_as_strong_as_the_memory() -> None:
 def test_random_prototypes__refuses_unknown_sources() -> None:
     with pytest.raises(ValueError, match="random prototypes 'images': use 'noise' or 'rows'"):
         random_prototypes(a_memory(), FULL, K, seeded(), "images")
+
+
+def sphere(count: int, seed: int = 0) -> torch.Tensor:
+    return unit(torch.randn(count, 3, generator=seeded(seed), dtype=torch.float64))
+
+
+def likeness(points: torch.Tensor, directions: torch.Tensor) -> float:
+    return (points @ directions.T).amax(dim=1).mean().item()
+
+
+def test_spherical_kmeans__is_as_good_as_the_best_of_all_partitions() -> None:
+    points = sphere(9)
+    best = max(
+        sum(points[torch.tensor(part) == k].sum(0).norm().item() for k in (0, 1)) / 9
+        for part in itertools.product((0, 1), repeat=9)
+    )
+    found = spherical_kmeans(points, 2, seeded(), restarts=8)
+    assert likeness(points, found) == pytest.approx(best, abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 6))
+def test_spherical_kmeans__directions_have_length_1_and_beat_their_start(seed: int, k: int) -> None:
+    points, start = sphere(20, seed), sphere(k, seed + 1)
+    found = spherical_kmeans(points, k, seeded(seed), start, restarts=1)
+    assert found.shape == (k, 3)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(k, dtype=torch.float64))
+    assert likeness(points, found) >= likeness(points, start) - 1e-9
+    again = spherical_kmeans(points, k, seeded(seed), start, restarts=1)
+    assert torch.equal(found, again)
+
+
+def test_spherical_kmeans__one_cluster_is_the_mean_direction() -> None:
+    points = sphere(20)
+    found = spherical_kmeans(points, 1, seeded())
+    torch.testing.assert_close(found[0], unit(points.mean(dim=0)))
+
+
+def test_spherical_kmeans__of_few_or_equal_points() -> None:
+    few = sphere(2)
+    assert torch.cdist(spherical_kmeans(few, 5, seeded()), few).amin(dim=0).max() < 1e-9
+    equal = few[:1].expand(6, -1)
+    assert torch.cdist(spherical_kmeans(equal, 3, seeded()), few[:1]).max() < 1e-7
