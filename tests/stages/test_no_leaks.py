@@ -20,12 +20,19 @@ from rca.config import (
     Head,
     Memory,
     PseudoLabels,
+    Readout,
     TrainCam,
     TrainSeg,
     View,
 )
-from rca.data.index import LeakError, TrainingIndex, read_index, read_training_index
-from rca.stages import crf, pseudo_labels, train_cam, train_seg
+from rca.data.index import (
+    LeakError,
+    TrainingIndex,
+    read_index,
+    read_maskless_index,
+    read_training_index,
+)
+from rca.stages import crf, pseudo_labels, readout, train_cam, train_seg
 
 NETWORK = {
     "epochs": 1,
@@ -78,14 +85,30 @@ def run_train_seg(results: Path, supervision: str = "pseudo") -> None:
 
 
 def run_pseudo_labels(results: Path) -> None:
-    folders = {"index": results / "index", "cams": results / "infer_cam"}
+    folders = {"index": results / "index", "maps": results / "readout"}
     pseudo_labels.run(PseudoLabels(), **folders, out=results / "out")
 
 
 def run_crf(results: Path) -> None:
-    folders = {"index": results / "index", "cams": results / "infer_cam"}
+    folders = {"index": results / "index", "maps": results / "readout"}
     labels = results / "pseudo_labels"
     crf.run(Crf(processes=1), PseudoLabels(), **folders, labels=labels, out=results / "out")
+
+
+def run_readout(results: Path) -> None:
+    run_train_cam(results)
+    (results / "out").rename(results / "train_cam_out")
+    cfg = Readout(method="prototypes", blocks=[13, 16], sizes=[32], network_stride=16)
+    readout.run(
+        cfg,
+        COMPUTE,
+        0,
+        index=results / "index",
+        weights=results / "train_cam_out/weights.safetensors",
+        cams=results / "infer_cam",
+        out=results / "out",
+        state=results / "state",
+    )
 
 
 LEARNERS = [run_train_cam, run_pseudo_labels, run_crf, run_train_seg]
@@ -119,6 +142,29 @@ def test_learning_from_tags__does_without_masks_and_validation_images(
         file.unlink()
     run(results)
     assert (results / "out").is_dir()
+
+
+def test_readout__opens_no_mask(tmp_path: Path):
+    results = write_results(tmp_path)
+    data = read_index(results / "index")
+    masks = {record.mask for record in data.records}
+    with opened_files() as opened:
+        run_readout(results)
+    assert {record.file for record in data.records} <= set(opened)
+    assert not masks & set(opened)
+    for file in masks:
+        file.unlink()
+    (results / "out").rename(results / "before")
+    run_readout(write_results(tmp_path / "again", masks=False))
+
+
+def test_readout__has_no_way_to_read_a_mask(tmp_path: Path):
+    assert readout.read_maskless_index is read_maskless_index
+    assert not hasattr(readout, "read_index")
+    data = read_maskless_index(write_results(tmp_path) / "index")
+    assert all(record.mask is None for record in data.records) and len(data.split("val")) == 1
+    with pytest.raises(LeakError, match="must not see the mask of a"):
+        data.truth(data.records[0])
 
 
 @pytest.mark.parametrize("stage", [train_cam, pseudo_labels, crf])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -86,9 +87,32 @@ def test_run__page_refers_to_nothing_outside_itself(page):
         assert remote not in page.text
 
 
+def test_run__prototypes_bring_their_scores_their_layer_and_their_crops(tmp_path):
+    results = write_results(tmp_path)
+    spots = [{"image": "a", "x": 0.3, "y": 0.6, "cosine": 0.9}]
+    nearest = [
+        {"label": label, "prototype": 0, "pixels": spots} for label in ("background", "cat", "dog")
+    ]
+    (results / "readout/nearest.json").write_text(json.dumps(nearest))
+    content = PARAMS.model_dump()
+    content["readout"]["method"] = "prototypes"
+    content["pseudo_labels"]["background"] = "posterior"
+    page = Page(run(results, params=type(PARAMS).model_validate(content)) / "report.html")
+    assert "Prototype readout" in page.words
+    assert "prototypes" in page.ids
+    crops = [alt for alt in page.pictures if "cat" in alt and "a" in alt]
+    assert crops
+    assert {"Readout, v", "Readout, a"} <= {*page.pictures}
+
+
+def test_run__without_prototypes_the_page_has_none(page):
+    assert "prototypes" not in page.ids
+    assert not [alt for alt in page.pictures if alt.startswith("Readout")]
+
+
 def test_run__page_names_every_product_with_its_number(page):
-    for product in PRODUCTS:
-        assert product.title in page.words
+    for product in PRODUCTS:  # CAMs alone were read: see the next test for the readout
+        assert (product.title in page.words) == (not product.name.startswith("readout"))
     for number in ("55.6", "100.0", "12.5", "53.3"):  # network, upper bound, background, labels
         assert number in page.words
 

@@ -38,7 +38,8 @@ COMMANDS = (
     f"infer-seg --index {R}/index --weights {R}/train_seg/pseudo/weights.safetensors"
     f" --out {R}/infer_seg/pseudo",
     f"evaluate --index {R}/index --cams {R}/infer_cam --readout {R}/readout"
-    f" --pseudo-labels {R}/pseudo_labels --crf {R}/crf --predictions {R}/infer_seg --out {R}/evaluate",
+    f" --pseudo-labels {R}/pseudo_labels --crf {R}/crf --predictions {R}/infer_seg"
+    f" --out {R}/evaluate",
     f"report --index {R}/index --results {R} --out {R}/report",
     f"track --results {R} --out {R}/track",
 )
