@@ -129,7 +129,7 @@ def label_posterior(
     similarity = directions @ prototypes.flatten(0, 1).T / temperature  # (..., L·K)
     similarity = similarity.unflatten(-1, (labels, count)).masked_fill(~valid, -torch.inf)
     present = torch.cat([torch.ones_like(tags[..., :1]), tags], dim=-1).bool() & valid.any(dim=1)
-    weight = torch.ones(labels, device=prototypes.device)
+    weight = prototypes.new_ones(labels)
     weight[0] = background_weight
     prior = (weight / valid.sum(dim=1).clamp_min(1)).log()  # (L,)
     logits = similarity.logsumexp(dim=-1) + prior
@@ -149,8 +149,10 @@ def cam_regions(
     """Regions to begin with: a label for each pixel whose CAMs leave no doubt.
 
     A pixel is of the class with the highest CAM if that is above `foreground`, and background if
-    no CAM is above `background`. A class that no pixel is sure to belong to gets the highest pixels
-    of its images instead, and the background the lowest of all images: no label begins empty.
+    no CAM is above `background`. A class that no pixel is sure to belong to gets the highest pixel
+    of each of its images instead, and a background without any the lowest of each image. Of equals
+    it is the first, and none that another label got this way: even where CAMs are zero no label
+    begins empty, if images have as many pixels.
 
     Args:
         cams: CAMs of the pixels, (N, C), from 0 to 1; 0 for absent classes.
@@ -165,22 +167,29 @@ def cam_regions(
     highest, best = cams.max(dim=1)
     regions = torch.full_like(image, UNSURE)
     regions[highest < background] = 0
-    if not (regions == 0).any():
-        regions[highest == _peak(-highest, image, len(tags)).neg()[image]] = 0
     sure = highest > foreground
     regions[sure] = best[sure] + 1
-    for label in range(1, cams.shape[1] + 1):
+    given = torch.zeros_like(sure)  # to labels without a sure pixel
+    for label in [*range(1, cams.shape[1] + 1), 0]:
         if not (regions == label).any():
-            cam = cams[:, label - 1]
-            peaks = cam == _peak(cam, image, len(tags))[image]
-            regions[peaks & tags[image, label - 1].bool()] = label
+            values = cams[:, label - 1] if label else -highest
+            peaks = _peaks(values.masked_fill(given, -torch.inf), image, len(tags))
+            peaks &= ~given
+            if label:
+                peaks &= tags[image, label - 1].bool()
+            regions[peaks] = label
+            given |= peaks
     return regions
 
 
-def _peak(values: Tensor, image: Tensor, images: int) -> Tensor:
-    """The highest of `values`, (N,), in each image, (I,)."""
+def _peaks(values: Tensor, image: Tensor, images: int) -> Tensor:
+    """The first pixel of each image with the highest of `values`, (N,): bool (N,)."""
     lowest = values.new_full((images,), -torch.inf)
-    return lowest.scatter_reduce(0, image, values, "amax")
+    highest = lowest.scatter_reduce(0, image, values, "amax")
+    order = torch.arange(len(values), device=image.device)
+    order = order.masked_fill(values < highest[image], len(values))
+    first = order.new_full((images,), len(values))
+    return order == first.scatter_reduce(0, image, order, "amin")[image]
 
 
 @torch.no_grad()
@@ -211,7 +220,7 @@ def fit_label_prototypes(
     """Mean directions of each label's region, by spherical k-means.
 
     A label without a single pixel keeps the prototypes of the round before. The result is never
-    worse on its pixels than the prototypes of the round before.
+    worse on the pixels drawn than the prototypes of the round before, if these were K or one.
 
     Args:
         directions: x, (N, D), of length 1; half precision will do.

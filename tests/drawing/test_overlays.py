@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rca.drawing.overlays import HEAT, data_uri, draw_cam, draw_labels, fit
+from rca.drawing.overlays import HEAT, data_uri, draw_cam, draw_labels, draw_spot, fit
 
 PALETTE = np.zeros((256, 3), np.uint8)
 PALETTE[1], PALETTE[2] = (255, 0, 0), (0, 0, 255)
@@ -79,6 +79,30 @@ def test_draw_cam__draws_a_line_at_the_threshold():
     scores = np.repeat(np.linspace(0, 1, 60, dtype=np.float32)[None], 40, axis=0)
     picture = np.asarray(draw_cam(GREY, scores, 0.5)).astype(int)[20]
     assert picture.min(axis=1).argmax() in (29, 30)
+
+
+@pytest.mark.parametrize(
+    ("spot", "centre"),
+    [
+        ((0.5, 0.5), (48, 48)),
+        ((0.0, 0.0), (0, 0)),  # the square stays inside the photograph
+        ((1.0, 0.5), (96, 48)),
+        ((0.95, 0.9), (67.2, 67.2)),
+    ],
+)
+def test_draw_spot__rings_the_pixel(spot, centre):
+    photo = Image.new("RGB", (60, 30), (100, 100, 100))
+    picture = np.asarray(draw_spot(photo, *spot, 96)).astype(int)
+    assert picture.shape == (96, 96, 3)
+    rows, columns = (picture != 100).any(axis=2).nonzero()
+    reach = np.hypot(columns + 0.5 - centre[0], rows + 0.5 - centre[1])
+    assert 2 < reach.min() < 4 and reach.max() < 7
+    assert picture.max() > 240  # white, with black about it
+    assert picture.min() < 60
+
+
+def test_draw_spot__of_a_photograph_of_a_pixel():
+    assert draw_spot(Image.new("RGB", (4, 1)), 0.9, 0.5, 96).size == (96, 96)
 
 
 def test_data_uri__is_the_picture():

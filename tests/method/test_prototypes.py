@@ -302,3 +302,31 @@ def test_spherical_kmeans__of_few_or_equal_points() -> None:
     assert torch.cdist(spherical_kmeans(few, 5, seeded()), few).amin(dim=0).max() < 1e-9
     equal = few[:1].expand(6, -1)
     assert torch.cdist(spherical_kmeans(equal, 3, seeded()), few[:1]).max() < 1e-7
+
+
+def test_spherical_kmeans__an_empty_cluster_moves_to_the_points_least_like_their_own(
+    monkeypatch,
+) -> None:
+    points = unit(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [-1.0, 0.2]]))
+    seeds = unit(torch.tensor([[0.1, 1.0], [0.0, -1.0], [-0.1, -1.0]]))  # all are like the first
+    monkeypatch.setattr("rca.method.prototypes._greedy_seeds", lambda *_: seeds[None])
+    moved = spherical_kmeans(points, 3, seeded(), restarts=1, iterations=1)
+    torch.testing.assert_close(moved, torch.stack([unit(points.sum(0)), points[3], points[0]]))
+    settled = spherical_kmeans(points, 3, seeded(), restarts=1)
+    means = torch.stack([points[2], points[3], unit(points[:2].sum(0))])
+    torch.testing.assert_close(settled, means)
+
+
+def test_spherical_kmeans__half_precision_is_computed_in_full() -> None:
+    points = sphere(20).bfloat16()
+    half, full = (spherical_kmeans(p, 3, seeded()) for p in (points, points.float()))
+    assert torch.equal(half, full)
+
+
+def test_spherical_kmeans__restarts_raise_the_likeness() -> None:
+    totals = []
+    for restarts in (1, 4, 16):
+        fits = [(sphere(20, s), spherical_kmeans(sphere(20, s), 4, seeded(s), restarts=restarts))
+                for s in range(10)]  # fmt: skip
+        totals.append(sum(likeness(points, found) for points, found in fits))
+    assert totals[0] < totals[1] < totals[2]

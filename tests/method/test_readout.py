@@ -83,7 +83,7 @@ def test_label_posterior__equals_loop():
             weight = 2.5 if label == 0 else 1.0
             scores.append(weight * sum(kernels) / len(kernels) * present)
         for label in range(L):
-            assert float(found[n, label]) == pytest.approx(scores[label] / sum(scores), rel=1e-6)
+            assert float(found[n, label]) == pytest.approx(scores[label] / sum(scores), rel=1e-12)
 
 
 def test_label_posterior__is_eq_7_s_affinity_summed_over_each_label_s_prototypes():
@@ -162,6 +162,33 @@ def test_label_posterior__gradients_are_right():
     assert torch.autograd.gradcheck(lambda z: label_posterior(z, q, valid, y, 0.5, 3.0), x)
 
 
+def test_label_posterior__gradients_are_finite_where_labels_and_tags_are_missing():
+    x, (q, valid), y = directions(), prototypes(), tags()
+    y[:3] = False
+    for lost in ([2], [0], [0, 1, 2, 3]):
+        left = valid.clone()
+        left[lost] = False
+        inputs = [x.clone().requires_grad_(), q.clone().requires_grad_()]
+        label_posterior(*inputs, left, y, 0.07, 3.0).square().sum().backward()
+        assert all(torch.isfinite(given.grad).all() for given in inputs)
+        assert (inputs[1].grad[~left] == 0).all()
+
+
+def test_label_posterior__what_invalid_prototypes_hold_does_not_matter():
+    x, (q, valid), y = directions(), prototypes(), tags()
+    rubbish = torch.where(valid[..., None], q, 1e6)
+    expected = label_posterior(x, q, valid, y, 0.07, 3.0)
+    assert torch.equal(label_posterior(x, rubbish, valid, y, 0.07, 3.0), expected)
+
+
+def test_label_posterior__of_maps_is_that_of_their_pixels():
+    x, (q, valid), y = directions(), prototypes(), tags()
+    s = torch.linspace(0.1, 0.9, N, dtype=torch.float64)
+    maps = label_posterior(x.view(5, 6, D), q, valid, y[0], 0.07, 3.0, s.view(5, 6))
+    flat = label_posterior(x, q, valid, y[:1].expand(N, C), 0.07, 3.0, s)
+    torch.testing.assert_close(maps.view(N, L), flat)
+
+
 def test_cam_regions__equals_loop():
     image, y = torch.arange(200) // 20, tags()[:10]
     y[:, 0] = True
@@ -189,10 +216,26 @@ def test_cam_regions__without_background_the_lowest_pixel_of_each_image_is_it():
     assert regions[0] == 1
 
 
-def test_cam_regions__maps_of_zeros_leave_no_label_empty():
+def test_cam_regions__maps_of_zeros_give_each_class_one_pixel_of_each_of_its_images():
     image, y = torch.tensor([0, 0, 1, 1]), torch.tensor([[True, False], [False, True]])
-    regions = cam_regions(torch.zeros(4, 2), y, image, 0.5, 0.08)
-    assert {1, 2} <= {*regions.tolist()}
+    assert cam_regions(torch.zeros(4, 2), y, image, 0.5, 0.08).tolist() == [1, 0, 2, 0]
+    both = torch.ones(2, 2, dtype=torch.bool)
+    image = torch.arange(6) // 3
+    assert cam_regions(torch.zeros(6, 2), both, image, 0.5, 0.08).tolist() == [1, 2, 0] * 2
+    single = torch.tensor([0, 1])  # an image of one pixel cannot hold both
+    assert cam_regions(torch.zeros(2, 2), both, single, 0.5, 0.08).tolist() == [1, 1]
+
+
+def test_cam_regions__a_class_whose_maps_are_zero_leaves_the_others_theirs():
+    cams = torch.tensor([[0.0, 0.0], [0.9, 0.0], [0.8, 0.0], [0.3, 0.0]])
+    image, y = torch.zeros(4, dtype=torch.long), torch.ones(1, 2, dtype=torch.bool)
+    assert cam_regions(cams, y, image, 0.5, 0.08).tolist() == [2, 1, 1, 0]
+
+
+def test_cam_regions__a_background_is_found_where_all_is_sure_to_be_a_class():
+    image, y = torch.tensor([0, 0, 0, 1, 1]), torch.ones(2, 1, dtype=torch.bool)
+    cams = torch.tensor([[0.9], [0.7], [0.8], [0.9], [0.6]])
+    assert cam_regions(cams, y, image, 0.5, 0.08).tolist() == [1, 0, 1, 1, 0]
 
 
 def test_posterior_regions__are_strictly_above_the_level():
@@ -262,6 +305,17 @@ def test_fit_readout__a_class_tagged_nowhere_has_no_prototypes():
     assert valid.any(1).tolist() == [True, True, True, False]
 
 
+def test_fit_readout__an_image_without_background_is_all_its_class():
+    given_pixels, truth = pixels()
+    kept = (given_pixels.image > 0) | (truth > 0)
+    own = [value[kept] for value in (given_pixels.directions, given_pixels.cams)]
+    bare = Pixels(*own, given_pixels.image[kept], given_pixels.tags)
+    q, valid = fit_readout(bare, SETTINGS, seeded())
+    posterior = label_posterior(own[0], q, valid, bare.tags[bare.image], 0.07, 3.0)
+    assert (posterior.argmax(1) == truth[kept])[bare.image == 0].all()
+    assert (posterior.argmax(1) == truth[kept]).float().mean() > 0.98
+
+
 def test_fit_readout__where_no_pixel_is_ever_sure_prototypes_stay():
     given_pixels, _ = pixels()
     never = ReadoutSettings(**{**vars(SETTINGS), "level": 1.0, "prototypes": 1})
@@ -279,6 +333,43 @@ def test_fit_label_prototypes__an_empty_region_keeps_what_it_had():
     q, valid = fit_label_prototypes(x, regions, [K] * L, seeded(), before, 100, 2)
     torch.testing.assert_close(q[1:], before[0][1:])
     assert torch.equal(valid[1:], before[1][1:])
+
+
+def test_fit_label_prototypes__one_direction_is_the_mean_of_the_region_alone():
+    x, regions = directions().float(), torch.arange(N) % (L + 1) - 1
+    q, valid = fit_label_prototypes(x, regions, [1] * L, seeded(), None, 1000, 1)
+    assert valid.all()
+    for label in range(L):
+        torch.testing.assert_close(q[label, 0], unit(x[regions == label].mean(dim=0)))
+
+
+def test_fit_label_prototypes__takes_a_random_sample_of_a_region_s_pixels(monkeypatch):
+    x, regions = directions().float(), (torch.arange(N) >= 20).long()
+    taken = []
+    monkeypatch.setattr(
+        "rca.method.readout.spherical_kmeans",
+        lambda points, *_: taken.append(points) or points[:1],
+    )
+    for seed in (0, 0, 1):
+        fit_label_prototypes(x, regions, [1, 1], seeded(seed), None, 15, 1)
+    assert [len(points) for points in taken] == [15, 10] * 3
+    rows = [{int(n) for n in torch.cdist(points, x).argmin(dim=1)} for points in taken]
+    assert all(len(own) == 15 and own <= set(range(20)) for own in rows[::2])
+    assert rows[1] == set(range(20, N))  # few enough: all of them
+    assert rows[0] == rows[2] != rows[4]
+
+
+def test_fit_label_prototypes__begins_at_the_valid_prototypes_of_the_round_before(monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "rca.method.readout.spherical_kmeans",
+        lambda points, k, generator, start, restarts: given.append((k, start)) or points[:1],
+    )
+    x, (q, valid) = directions().float(), prototypes()
+    fit_label_prototypes(x, torch.arange(N) % L, [4, 1, 2, 3], seeded(), (q, valid), 1000, 1)
+    for label, (count, start) in enumerate(given):
+        assert count == [4, 1, 2, 3][label]
+        assert torch.equal(start, q[label, :count])
 
 
 def test_fit_label_prototypes__fewer_pixels_than_prototypes_are_the_prototypes():

@@ -6,16 +6,19 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny_results import CLASSES, evaluate_results, tiny_params, write_results
 
 from rca.config import PseudoLabels, Report
 from rca.data.images import DataError
+from rca.data.index import read_index
 from rca.evaluation.evaluators import EVALUATORS
 from rca.evaluation.products import PRODUCTS
 from rca.evaluation.published.tables import VOC_CLASSES
 from rca.stages import report
+from rca.stages.pictures import readout_layer
 
 RULES = PseudoLabels(threshold=0.25)
 PARAMS = tiny_params()
@@ -89,29 +92,44 @@ def test_run__page_refers_to_nothing_outside_itself(page):
 
 def test_run__prototypes_bring_their_scores_their_layer_and_their_crops(tmp_path):
     results = write_results(tmp_path)
-    spots = [{"image": "a", "x": 0.3, "y": 0.6, "cosine": 0.9}]
+    spots = [
+        {"image": "b", "x": 0.3, "y": 0.6, "cosine": 0.914},
+        {"image": "a", "x": 0, "y": 1, "cosine": 0.7},
+    ]
     nearest = [
-        {"label": label, "prototype": 0, "pixels": spots} for label in ("background", "cat", "dog")
+        {"label": "background", "prototype": 0, "pixels": spots},
+        {"label": "cat", "prototype": 0, "pixels": spots[1:]},
+        {"label": "cat", "prototype": 2, "pixels": spots},
+        {"label": "dog", "prototype": 0, "pixels": []},
     ]
     (results / "readout/nearest.json").write_text(json.dumps(nearest))
     content = PARAMS.model_dump()
     content["readout"]["method"] = "prototypes"
     content["pseudo_labels"]["background"] = "posterior"
     page = Page(run(results, params=type(PARAMS).model_validate(content)) / "report.html")
-    assert "Prototype readout" in page.words
-    assert "prototypes" in page.ids
-    crops = [alt for alt in page.pictures if "cat" in alt and "a" in alt]
-    assert crops
-    assert {"Readout, v", "Readout, a"} <= {*page.pictures}
+    assert "Prototype readout" in page.words and "prototypes" in page.ids
+    # The classes in their order, then the background; dog's prototype is like no pixel.
+    assert page.pictures[:5] == ["cat, a", "cat, b", "cat, a", "background, b", "background, a"]
+    assert "cosine 0.70" in page.words and "cosine 0.91 to 0.70" in page.words
+    assert page.pictures[5:8] == ["Photograph, v", "CAM, v", "Readout, v"]
+    assert "Readout, a" in page.pictures and "Readout: how probable" in page.words
 
 
 def test_run__without_prototypes_the_page_has_none(page):
-    assert "prototypes" not in page.ids
+    assert "prototypes" not in page.ids and "#prototypes" not in page.references
+    assert "Readout:" not in page.words and "Prototypes" not in page.words
     assert not [alt for alt in page.pictures if alt.startswith("Readout")]
 
 
+def test_readout_layer__sets_the_best_class_beside_the_background(tmp_path):
+    results = write_results(tmp_path)
+    layer = readout_layer(read_index(results / "index"), results / "readout/val", "readout_val")
+    # Posteriors of cat and dog: 0 and 0.1; 0.1 and 0.9; 0.2 and 0.8; more than 1 from rounding.
+    assert layer.read("v") == pytest.approx(np.array([[0.1, 1], [1, 1]]), abs=1e-4)
+
+
 def test_run__page_names_every_product_with_its_number(page):
-    for product in PRODUCTS:  # CAMs alone were read: see the next test for the readout
+    for product in PRODUCTS:  # no prototypes, no readout
         assert (product.title in page.words) == (not product.name.startswith("readout"))
     for number in ("55.6", "100.0", "12.5", "53.3"):  # network, upper bound, background, labels
         assert number in page.words
