@@ -42,17 +42,14 @@ TOP_SHARE = 20  # an image's score of a class: the mean of its highest twentieth
 FLOOR = 1e-4  # of a probability, before its logarithm
 # What is changed → its values; `seed` is the k-means'.
 CHANGES: dict[str, Sequence[Any]] = {
-    "seed": (1, 2),
-    "prototypes": (1, 8),
-    "background_prototypes": (1, 8, 48),
+    "background_weight": (1.0, 6.0),
+    "rounds": (1, 3),
+    "seed": (1,),
     "temperature": (0.05, 0.1),
-    "background_weight": (1.0, 2.0, 4.0, 6.0),
-    "rounds": (1, 3, 8),
-    "level": (0.8, 0.95),
-    "cam_foreground": (0.3, 0.7),
-    "cam_background": (0.03, 0.15),
-    "blocks": ([16], [13], [10, 13, 16]),
-    "sizes": ([180], [320], [240, 320]),
+    "prototypes": (1,),
+    "level": (0.8,),
+    "cam_foreground": (0.3,),
+    "sizes": ([320],),
 }
 
 
