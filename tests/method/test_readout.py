@@ -398,14 +398,16 @@ def test_fit_label_prototypes__likelihood_of_a_region_never_falls(seed):
 
 
 def test_read_regions__is_the_posterior_s_in_parts(monkeypatch):
-    given_pixels, _ = pixels()
-    q, valid = fit_readout(given_pixels, SETTINGS, seeded())
-    posterior = label_posterior(
-        given_pixels.directions, q, valid, given_pixels.tags[given_pixels.image], 0.07, 3.0
-    )
+    image, y = torch.arange(N) // 3, tags()[: N // 3]
+    x, (q, valid) = directions().float(), (prototypes()[0].float(), prototypes()[1])
+    s = torch.linspace(0.1, 0.9, N)
     monkeypatch.setattr("rca.method.readout.CHUNK", 7)
-    found = read_regions(given_pixels, q, valid, SETTINGS)
-    assert torch.equal(found, posterior_regions(posterior, 0.9))
+    for foreground in (None, s):
+        posterior = label_posterior(x, q, valid, y[image], 0.07, 3.0, foreground)
+        expected = posterior_regions(posterior, 0.9)
+        assert {0, UNSURE} < {*expected.tolist()}
+        given_pixels = Pixels(x, torch.zeros(N, C), image, y, foreground)
+        assert torch.equal(read_regions(given_pixels, q, valid, SETTINGS), expected)
 
 
 def test_nearest_pixels__equals_loop():

