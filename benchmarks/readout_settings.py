@@ -45,11 +45,6 @@ CHANGES: dict[str, Sequence[Any]] = {
     "background_weight": (1.0, 6.0),
     "rounds": (1, 3),
     "seed": (1,),
-    "temperature": (0.05, 0.1),
-    "prototypes": (1,),
-    "level": (0.8,),
-    "cam_foreground": (0.3,),
-    "sizes": ([320],),
 }
 
 

@@ -291,6 +291,19 @@ def test_spherical_kmeans__directions_have_length_1_and_beat_their_start(seed: i
     assert torch.equal(found, again)
 
 
+def test_spherical_kmeans__a_good_start_is_not_lost_to_one_bad_draw() -> None:
+    points = sphere(20)
+    start = spherical_kmeans(points, 4, seeded(), restarts=30)
+    cold, warm = (
+        [likeness(points, spherical_kmeans(points, 4, seeded(s), given, 1)) for s in range(10)]
+        for given in (None, start)
+    )
+    assert min(cold) < likeness(points, start) - 1e-3
+    assert min(warm) >= likeness(points, start) - 1e-9
+    fewer = [likeness(points, spherical_kmeans(points, 4, seeded(s), start[:3], 1)) for s in (0, 1)]
+    assert fewer == cold[:2]  # a start of another number is ignored
+
+
 def test_spherical_kmeans__one_cluster_is_the_mean_direction() -> None:
     points = sphere(20)
     found = spherical_kmeans(points, 1, seeded())

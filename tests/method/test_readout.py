@@ -287,10 +287,10 @@ def test_fit_readout__classes_have_one_prototype_until_the_last_round(monkeypatc
     seen = []
     monkeypatch.setattr(
         "rca.method.readout.fit_label_prototypes",
-        lambda *given: seen.append(given[2]) or fit_label_prototypes(*given),
+        lambda *given: seen.append((given[2], *given[5:])) or fit_label_prototypes(*given),
     )
     fit_readout(pixels()[0], SETTINGS, seeded())
-    assert seen == [[3, 1, 1], [3, 1, 1], [3, 2, 2]]
+    assert seen == [(counts, 1000, 2) for counts in ([3, 1, 1], [3, 1, 1], [3, 2, 2])]
 
 
 def test_fit_readout__a_class_tagged_nowhere_has_no_prototypes():
@@ -411,16 +411,19 @@ def test_read_regions__is_the_posterior_s_in_parts(monkeypatch):
 
 
 def test_nearest_pixels__equals_loop():
-    given_pixels, _ = pixels()
-    q, valid = fit_readout(given_pixels, SETTINGS, seeded())
-    found = nearest_pixels(given_pixels, q, valid, 3)
-    assert set(found) == {tuple(place) for place in valid.nonzero().tolist()}
+    # An image without pixels, images out of order, and classes tagged in few of them.
+    image = torch.randint(9, (N,), generator=seeded())
+    image[image == 4] = 5
+    x, (q, valid), y = directions().float(), prototypes(), tags()[:9]
+    found = nearest_pixels(Pixels(x, torch.zeros(N, C), image, y), q.float(), valid, 5)
+    assert list(found) == [tuple(place) for place in valid.nonzero().tolist()]
     for (label, k), nearest in found.items():
         best = {}
-        for n, x in enumerate(given_pixels.directions):
-            image = int(given_pixels.image[n])
-            if label == 0 or given_pixels.tags[image, label - 1]:
-                best[image] = max(best.get(image, (-2.0, -1)), (float(x @ q[label, k]), n))
-        expected = sorted(best.values(), reverse=True)[:3]
+        for n in range(N):
+            own = int(image[n])
+            if label == 0 or y[own, label - 1]:
+                best[own] = max(best.get(own, (-2.0, -1)), (float(x[n] @ q[label, k].float()), n))
+        expected = sorted(best.values(), reverse=True)[:5]
         assert [pixel for pixel, _ in nearest] == [n for _, n in expected]
-        assert [near for _, near in nearest] == pytest.approx([s for s, _ in expected], abs=1e-3)
+        assert [near for _, near in nearest] == pytest.approx([s for s, _ in expected], abs=1e-4)
+    assert {len(nearest) for nearest in found.values()} > {5}  # and fewer where tags are few
