@@ -16,7 +16,6 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,15 @@ from rca.data.index import Record, in_pieces, read_index
 from rca.evaluation.confusion import confusion_matrix, mean_iou
 from rca.files import write_json, write_text
 from rca.labels.rules import best_label
-from rca.labels.scores import rest_background, upsample_cams
+from rca.labels.scores import posterior_scores, upsample_cams
 from rca.method.readout import ReadoutSettings, fit_readout, label_posterior
-from rca.stages.readout_pixels import Gathered, gather_pixels, make_reader, sample_pixels
+from rca.stages.readout_pixels import (
+    Gathered,
+    gather_pixels,
+    make_reader,
+    sample_pixels,
+    settings_of,
+)
 from rca.state import WHOLE
 from rca.training.device import prepare
 from rca.training.seeds import generator
@@ -76,9 +81,7 @@ def measure(results: Path, params: Params) -> list[dict[str, Any]]:
                 files = sample_pixels(reader, pieces, params.seed, Path(folder), WHOLE)
                 kept[key] = gather_pixels(reader, pieces, files)
         gathered = kept[key]
-        settings = ReadoutSettings(
-            **{field.name: getattr(cfg, field.name) for field in fields(ReadoutSettings)}
-        )
+        settings = settings_of(cfg)
         fitted = fit_readout(gathered.pixels, settings, generator(seed, "readout", "k-means"))
         row = {
             "name": name,
@@ -105,8 +108,7 @@ def score(
         posterior = _posterior(gathered, number, tags, fitted, settings)
         grid = posterior.unflatten(0, gathered.grids[number])[..., 1:][..., tags].movedim(-1, 0)
         maps = upsample_cams(grid.numpy(), record.height, record.width)
-        scores = np.concatenate([rest_background(maps)[None], maps])
-        labels = best_label(scores, tags.nonzero()[:, 0].numpy())
+        labels = best_label(posterior_scores(maps), tags.nonzero()[:, 0].numpy())
         matrix += confusion_matrix(truths[record.image], labels, classes)
     return round(100 * mean_iou(matrix, "strict"), 1)
 

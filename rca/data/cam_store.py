@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from rca.data.images import DataError
+from rca.data.index import Index, Record, in_pieces
 from rca.files import new_file
 
 
@@ -40,12 +41,31 @@ class CamShard:
 
 def is_shard(path: Path, images: Sequence[str]) -> bool:
     """Whether `path` is a whole shard of these images, as `CamShard` writes it."""
+    return holds(path, images, ("cams", "classes"))
+
+
+def holds(path: Path, images: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether `path` is a whole safetensors file of just `<image>.<part>`, for all of both."""
     try:
-        with safe_open(path, framework="numpy") as shard:  # refuses a file that is cut short
-            keys = set(shard.keys())
+        with safe_open(path, framework="numpy") as file:  # refuses a file that is cut short
+            keys = set(file.keys())
     except (OSError, SafetensorError):
         return False
-    return keys == {f"{image}.{part}" for image in images for part in ("cams", "classes")}
+    return keys == {f"{image}.{part}" for image in images for part in parts}
+
+
+def store_files(data: Index, size: int) -> dict[str, Sequence[Record]]:
+    """Files of the stores of both splits, training images first, with the images of each.
+
+    Args:
+        data: the index.
+        size: images in a file at most.
+    """
+    return {
+        f"{split}/cams-{number:05d}.safetensors": records
+        for split in ("train", "val")
+        for number, records in enumerate(in_pieces(data.split(split), size))
+    }
 
 
 class CamStore:

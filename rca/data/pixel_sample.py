@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from rca.data.cam_store import holds
 from rca.files import new_file
 
 
@@ -59,13 +60,7 @@ def write_sample(path: Path, samples: dict[str, ImageSample]) -> None:
 
 def is_sample(path: Path, images: Sequence[str]) -> bool:
     """Whether `path` is a whole file of samples of these images, as `write_sample` writes it."""
-    try:
-        with safe_open(path, framework="pt") as file:  # refuses a file that is cut short
-            keys = set(file.keys())
-    except (OSError, SafetensorError):
-        return False
-    parts = ("features", "places", "grid")
-    return keys == {f"{image}.{part}" for image in images for part in parts}
+    return holds(path, images, ("features", "places", "grid"))
 
 
 def count_pixels(path: Path, images: Sequence[str]) -> int:

@@ -71,6 +71,11 @@ def rest_background(posteriors: np.ndarray) -> np.ndarray:
     return np.maximum(1 - posteriors.sum(axis=0, dtype=np.float32), 0)
 
 
+def posterior_scores(posteriors: np.ndarray) -> np.ndarray:
+    """Scores (N + 1, H, W) of posteriors (N, H, W): what they leave for the background, first."""
+    return np.concatenate([rest_background(posteriors)[None], posteriors])
+
+
 def power_background(cams: np.ndarray, power: float) -> np.ndarray:
     """`(1 - max_l cam_l)^power`, float32 (H, W): what no class claims."""
     # Upsampling may round a CAM to a little over 1, and powers of what is below 0 are NaN.
@@ -90,7 +95,7 @@ def crf_scores(cams: np.ndarray, rules: PseudoLabels) -> np.ndarray:
     CRF as they are.
     """
     if rules.background == "posterior":
-        return class_scores(cams, rules)
+        return posterior_scores(cams)
     power = rules.power
     if rules.background == "threshold":
         power = matching_power(rules.threshold)

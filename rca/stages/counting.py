@@ -19,7 +19,7 @@ from rca.evaluation.counts import Counts, Rules
 from rca.evaluation.products import Product
 from rca.labels.pool import available_cores, ordered_map
 from rca.labels.rules import best_label
-from rca.labels.scores import rest_background, upsample_cams
+from rca.labels.scores import posterior_scores, upsample_cams
 from rca.progress import progress
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Chunk:
         if source.kind == "cams":
             labels = sweep.seeds(classes, maps, self.threshold)
         else:
-            labels = best_label(np.concatenate([rest_background(maps)[None], maps]), classes)
+            labels = best_label(posterior_scores(maps), classes)
         return self.stores[name].files[record.image], labels
 
     def cams(self, name: str, record: Record) -> tuple[np.ndarray, np.ndarray]:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from rca.config import Compute, ConfigError, InferCam, TrainCam
-from rca.data.cam_store import CamShard, CamStore, is_shard
+from rca.data.cam_store import CamShard, CamStore, is_shard, store_files
 from rca.data.images import read_image
-from rca.data.index import Index, Record, in_pieces, read_index
+from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
 from rca.method.cams import image_scores, normalise_cams
 from rca.models.cam_network import CamNetwork
@@ -82,11 +82,7 @@ def run(
     values = {"section": cfg.model_dump(), **machine}
     files = [weights, attention, *index.iterdir(), *(record.file for record in data.records)]
     done = state_folder(state, "infer_cam", out, values=values, files=files)
-    files_of_store = {
-        f"{split}/cams-{number:05d}.safetensors": records
-        for split in ("train", "val")
-        for number, records in enumerate(in_pieces(data.split(split), cfg.shard_size))
-    }
+    files_of_store = store_files(data, cfg.shard_size)
     with resumable_folder(out, done, list(files_of_store), shard) as folder:
         for name, records in shard.pick(list(files_of_store.items())):
             if is_shard(folder / name, [record.image for record in records]):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rca.config import Compute, Readout
-from rca.data.cam_store import CamShard, is_shard
+from rca.data.cam_store import CamShard, is_shard, store_files
 from rca.data.index import Record, in_pieces, read_maskless_index
 from rca.data.pixel_sample import read_sample
 from rca.data.saliency import require_saliency
 from rca.files import new_file, new_folder, write_json
-from rca.method.readout import ReadoutSettings, fit_readout, label_posterior, nearest_pixels
+from rca.method.readout import fit_readout, label_posterior, nearest_pixels
 from rca.progress import progress
-from rca.stages.readout_pixels import Gathered, Reader, gather_pixels, make_reader, sample_pixels
+from rca.stages.readout_pixels import (
+    Gathered,
+    Reader,
+    gather_pixels,
+    make_reader,
+    sample_pixels,
+    settings_of,
+)
 from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
 from rca.training.device import prepare
 from rca.training.seeds import generator
@@ -96,26 +102,21 @@ def run(
             *(record.saliency for record in data.records if cfg.saliency and record.saliency),
         ],
     )
-    pieces = {split: in_pieces(data.split(split), cfg.shard_size) for split in ("train", "val")}
-    stores = {
-        f"{split}/cams-{number:05d}.safetensors": (split, number)
-        for split in pieces
-        for number in range(len(pieces[split]))
-    }
+    pieces = in_pieces(data.split("train"), cfg.shard_size)
+    stores = store_files(data, cfg.shard_size)
     with resumable_folder(out, done, [*stores, PROTOTYPES, NEAREST], shard) as folder:
-        samples = sample_pixels(reader, pieces["train"], seed, folder, shard)
+        samples = sample_pixels(reader, pieces, seed, folder, shard)
         if shard != WHOLE:
             return
         if not (folder / PROTOTYPES).is_file():
-            fit_and_write(reader, pieces["train"], samples, seed, folder)
+            fit_and_write(reader, pieces, samples, seed, folder)
         fitted = load_file(folder / PROTOTYPES)
-        for name, (split, number) in stores.items():
-            records = pieces[split][number]
+        sampled = dict(zip(stores, samples, strict=False))  # the training images' files come first
+        for name, records in stores.items():
             if is_shard(folder / name, [record.image for record in records]):
                 log.info("%s was done before", name)
                 continue
-            sampled = samples[number] if split == "train" else None
-            _read_out(reader, records, sampled, fitted).write(folder / name)
+            _read_out(reader, records, sampled.get(name), fitted).write(folder / name)
 
 
 def _pass_through(cams: Path, out: Path) -> None:
@@ -134,11 +135,8 @@ def fit_and_write(
 ) -> None:
     """Fit the prototypes to the samples; write them with the features' means, and the nearest."""
     gathered = gather_pixels(reader, pieces, samples)
-    settings = ReadoutSettings(
-        **{field.name: getattr(reader.cfg, field.name) for field in fields(ReadoutSettings)}
-    )
     draws = generator(seed, "readout", "k-means")
-    prototypes, valid = fit_readout(gathered.pixels, settings, draws)
+    prototypes, valid = fit_readout(gathered.pixels, settings_of(reader.cfg), draws)
     write_json(folder / NEAREST, _nearest(reader, pieces, gathered, prototypes, valid))
     tensors = {"prototypes": prototypes, "valid": valid, "means": gathered.means}
     with new_file(folder / PROTOTYPES) as partial:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from rca.data.pixel_sample import (
 )
 from rca.data.saliency import read_saliency
 from rca.data.views import normalised
-from rca.method.readout import Pixels, pixel_directions
+from rca.method.readout import Pixels, ReadoutSettings, pixel_directions
 from rca.models.backbones import Backbone
 from rca.models.cam_network import CamNetwork
 from rca.models.features import block_features
@@ -119,6 +119,13 @@ def make_reader(
     probe = block_features(backbone, torch.zeros(3, 64, 64, device=device), blocks, cfg.sizes)
     stores = {split: CamStore(cams / split) for split in ("train", "val") if data.split(split)}
     return Reader(cfg, backbone, device, stores, [len(block) for block in probe], data)
+
+
+def settings_of(cfg: Readout) -> ReadoutSettings:
+    """What the method must know of section `readout`."""
+    return ReadoutSettings(
+        **{field.name: getattr(cfg, field.name) for field in fields(ReadoutSettings)}
+    )
 
 
 def sample_pixels(
