@@ -98,7 +98,18 @@ class Copy:
         self.wait_for(stage, sign, process)
         os.killpg(process.pid, signal.SIGKILL)
         text, _ = process.communicate()
+        self.wait_until_reaped(process.pid)
         return Run(process.returncode, text)
+
+    def wait_until_reaped(self, group: int, seconds: float = 60) -> None:
+        """Give process 1 time to reap the killed children: DVC takes a zombie for alive."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.02)
 
     def cancelled_in(self, stage: str, sign: str, command: str, cluster: Cluster) -> Run:
         """`command`, whose Slurm job of `stage` is cancelled when its log shows `sign`."""
