@@ -27,7 +27,7 @@ FOLDERS = {
     "maps": "--maps m",
     "labels": "--labels l",
     "results": "--results r",
-    "evaluated": "--readout m --pseudo-labels p --crf f --predictions s",
+    "evaluated": "--readout m --pseudo-labels p --crf f --relabel n --predictions s",
 }
 
 
@@ -83,6 +83,12 @@ def rca(monkeypatch, arguments: str) -> int:
             {"index": "i", "maps": "m", "labels": "l"},
         ),
         (
+            "relabel",
+            ["index", "weights"],
+            ["infer_seg", "crf", "compute"],
+            {"index": "i", "weights": "w"},
+        ),
+        (
             "infer-seg",
             ["index", "weights"],
             ["infer_seg", "crf", "compute"],
@@ -98,6 +104,7 @@ def rca(monkeypatch, arguments: str) -> int:
                 "readout": "m",
                 "pseudo_labels": "p",
                 "crf": "f",
+                "relabel": "n",
                 "predictions": "s",
             },
         ),
@@ -130,12 +137,12 @@ def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):
     calls = []
     stand_in(monkeypatch, "train_seg", lambda *cfg, **keywords: calls.append((cfg, keywords)))
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("[pseudo]", "[pseudo, truth]"))
+    Path("params.yaml").write_text(text.replace("{pseudo: crf", "{truth: index, pseudo: crf"))
 
     rca(monkeypatch, "train-seg --supervision truth --index i --labels l --out o")
 
     ((section, _, seed), keywords), *_ = calls
-    assert section.supervisions == ["truth"] and keywords["supervision"] == "truth"
+    assert section.supervisions == {"truth": "index"} and keywords["supervision"] == "truth"
     assert seed == 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -27,7 +27,7 @@ from rca.cli.app import (
     path,
 )
 from rca.cli.launch import launch, note_machine
-from rca.config import TrainSeg
+from rca.config import ConfigError, TrainSeg
 from rca.state import STATE, WHOLE
 
 MACHINE = ("compute.device", "compute.threads")
@@ -155,7 +155,11 @@ def crf(
 @app.command(rich_help_panel=STAGE)
 def train_seg(
     supervision: Annotated[
-        Literal["pseudo", "truth"], typer.Option(help="Refined labels, or the true masks.")
+        str,
+        typer.Option(
+            help="One of train_seg.supervisions: `truth` reads the masks, all others `--labels`.",
+            show_default=False,
+        ),
     ],
     index: Index,
     labels: Labels,
@@ -166,12 +170,18 @@ def train_seg(
     """Train the segmentation network."""
     keys = [f"train_seg.{key}" for key in TrainSeg.model_fields if key != "supervisions"]
     with parameters(params, *TRAINING, *keys) as cfg:
+        trained = cfg.train_seg.supervisions
+        if supervision not in trained:
+            raise ConfigError(
+                f"--supervision {supervision}: {params} has {', '.join(trained)}; "
+                "name it in train_seg.supervisions"
+            )
         launch(cfg.compute)
         from rca.stages import train_seg as stage
 
         stage.run(
             # That other networks are trained as well is no business of this one.
-            cfg.train_seg.model_copy(update={"supervisions": [supervision]}),
+            cfg.train_seg.model_copy(update={"supervisions": {supervision: trained[supervision]}}),
             cfg.compute,
             cfg.seed,
             supervision=supervision,
@@ -181,6 +191,31 @@ def train_seg(
             state=state,
         )
         note_machine(cfg.compute, out / "weights.safetensors")
+
+
+@app.command(rich_help_panel=STAGE)
+def relabel(
+    index: Index,
+    weights: Weights,
+    out: Out,
+    state: State = STATE,
+    shard: ShardOption = WHOLE,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Label the training images by a trained network, restricted to their tags."""
+    with parameters(params, *MACHINE, "crf", "infer_seg") as cfg:
+        from rca.stages import relabel as stage
+
+        stage.run(
+            cfg.infer_seg,
+            cfg.crf,
+            cfg.compute,
+            index=index,
+            weights=weights,
+            out=out,
+            state=state,
+            shard=shard,
+        )
 
 
 @app.command(rich_help_panel=STAGE)
@@ -215,6 +250,7 @@ def evaluate(
     readout: Maps,
     pseudo_labels: Annotated[Path, path("Folder of the label maps, from `pseudo-labels`.")],
     crf: Annotated[Path, path("Folder of the refined label maps, from `crf`.")],
+    relabel: Annotated[Path, path("Folder of the label maps of each round, from `relabel`.")],
     predictions: Annotated[Path, path("Folder of the predicted masks, from `infer-seg`.")],
     out: Out,
     params: ParamsFile = PARAMS,
@@ -233,6 +269,7 @@ def evaluate(
         "train_cam.backbone.weights",
         "train_seg.backbone.weights",
         "train_seg.supervisions",
+        "relabel",
     ) as cfg:
         from rca.stages import evaluate as stage
 
@@ -244,6 +281,7 @@ def evaluate(
             readout=readout,
             pseudo_labels=pseudo_labels,
             crf=crf,
+            relabel=relabel,
             predictions=predictions,
             out=out,
         )

@@ -13,11 +13,12 @@ from rca.config.params import Params, check_supply, json_schema, load
 from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
-from rca.config.segmentation import InferSeg, TrainSeg
+from rca.config.segmentation import ROUNDS, InferSeg, Relabel, TrainSeg, round_number
 from rca.config.training import Backbone, Compute, Optimiser
 
 __all__ = [
     "IGNORE",
+    "ROUNDS",
     "Aggregation",
     "ArchiveSource",
     "Attention",
@@ -39,6 +40,7 @@ __all__ = [
     "Params",
     "PseudoLabels",
     "Readout",
+    "Relabel",
     "Report",
     "Section",
     "Track",
@@ -49,4 +51,5 @@ __all__ = [
     "check_supply",
     "json_schema",
     "load",
+    "round_number",
 ]

@@ -15,7 +15,7 @@ from rca.config.labels import Crf, PseudoLabels
 from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import ConfigError, Section
-from rca.config.segmentation import InferSeg, TrainSeg
+from rca.config.segmentation import InferSeg, Relabel, TrainSeg, round_number
 from rca.config.training import Compute
 
 
@@ -35,6 +35,7 @@ class Params(Section):
     pseudo_labels: PseudoLabels = PseudoLabels()
     crf: Crf = Crf()
     train_seg: TrainSeg = TrainSeg()
+    relabel: Relabel = Relabel()
     infer_seg: InferSeg = InferSeg()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
@@ -44,6 +45,21 @@ class Params(Section):
     def _pseudo_comes_first(self) -> Params:
         if "pseudo" not in self.train_seg.supervisions:
             raise ValueError("train_seg.supervisions must hold 'pseudo'")
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_have_teachers(self) -> Params:
+        trained, teachers = self.train_seg.supervisions, self.relabel.teachers
+        rounds = {name for name in trained if round_number(name)}
+        if rounds != set(teachers):
+            odd = ", ".join(sorted(rounds ^ set(teachers)))
+            raise ValueError(
+                f"{odd}: a round of self-training is named both in train_seg.supervisions "
+                "(round_1: relabel/round_1) and in relabel.teachers (round_1: pseudo)"
+            )
+        for name, teacher in teachers.items():
+            if teacher not in trained:
+                raise ValueError(f"relabel.teachers.{name}: {teacher} is not trained")
         return self
 
     @model_validator(mode="after")

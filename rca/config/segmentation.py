@@ -1,23 +1,36 @@
-"""Sections `train_seg` and `infer_seg`."""
+"""Sections `train_seg`, `relabel` and `infer_seg`."""
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rca.config.data import View
 from rca.config.section import Count, Positive, Section
 from rca.config.training import Backbone, Optimiser
 
+ROUNDS = 9  # of self-training, at most
+_ROUND = re.compile(rf"round_([1-{ROUNDS}])")
+
+
+def round_number(supervision: str) -> int:
+    """The round of self-training that a supervision is, 1 to `ROUNDS`; 0 for no such round."""
+    found = _ROUND.fullmatch(supervision)
+    return int(found[1]) if found else 0
+
 
 class TrainSeg(Section):
     """Stage `train_seg`: a DeepLab network on the refined pseudo-labels."""
 
-    supervisions: list[Literal["pseudo", "truth"]] = Field(
-        ["pseudo"],
+    supervisions: dict[str, str] = Field(
+        {"pseudo": "crf"},
         min_length=1,
-        description="`pseudo`: the refined labels. `truth`: the true masks, as an upper bound.",
+        description="Networks to train: name → the stage whose output holds its labels. "
+        "`pseudo: crf`, the refined pseudo-labels; `round_1: relabel/round_1`, what the network "
+        "of an earlier training makes of the training images (section `relabel`); "
+        "`truth: index`, the true masks, for comparison.",
     )
     head: Literal["deeplab_v2", "large_fov", "deeplab_v3"] = "deeplab_v2"
     epochs: Count = 30
@@ -30,6 +43,52 @@ class TrainSeg(Section):
     view: View = View(mode="crop", size=321, scale=(0.5, 1.5), flip=True, jitter=0.0, hue=0.0)
     backbone: Backbone = Backbone(name="resnet101")
     optimiser: Optimiser = Optimiser(lr=2.5e-4, schedule="poly")
+
+    @field_validator("supervisions", mode="before")
+    @classmethod
+    def _is_no_list(cls, value: object) -> object:
+        if isinstance(value, list):
+            raise ValueError("is a mapping: {pseudo: crf}, or {pseudo: crf, truth: index}")
+        return value
+
+    @field_validator("supervisions")
+    @classmethod
+    def _labels_are_where_the_name_says(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, labels in value.items():
+            expected = {"pseudo": "crf", "truth": "index"}.get(name)
+            if round_number(name):
+                expected = f"relabel/{name}"
+            if expected is None:
+                raise ValueError(f"{name}: is none of pseudo, truth, round_1 … round_{ROUNDS}")
+            if labels != expected:
+                raise ValueError(f"{name}: {labels}: the labels of {name} are those of {expected}")
+        return value
+
+
+class Relabel(Section):
+    """Stage `relabel`: a trained network labels the training images, restricted to their tags.
+
+    How the network is asked is section `infer_seg`'s, but for its CRF; section `crf` refines.
+    """
+
+    teachers: dict[str, str] = Field(
+        {},
+        description="Rounds of self-training: name of the round → the training whose network "
+        "gives its labels, such as {round_1: pseudo, round_2: round_1}. Each round needs its "
+        "entry in `train_seg.supervisions` too. Goes beyond the paper.",
+    )
+
+    @field_validator("teachers")
+    @classmethod
+    def _teachers_come_before(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, teacher in value.items():
+            number = round_number(name)
+            if not number:
+                raise ValueError(f"{name}: rounds are named round_1 … round_{ROUNDS}")
+            earlier = teacher == "pseudo" or 0 < round_number(teacher) < number
+            if not earlier:  # not `truth` either: its network has seen the masks
+                raise ValueError(f"{name}: {teacher}: a teacher is pseudo or an earlier round")
+        return value
 
 
 class InferSeg(Section):

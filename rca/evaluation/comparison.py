@@ -75,6 +75,10 @@ def _from_tags(product: Product, runs: Sequence[Runs]) -> bool:
     return _learnt(product, runs) and product.name != "fully_supervised_val"
 
 
+def _from_readout(product: Product, runs: Sequence[Runs]) -> bool:
+    return _from_tags(product, runs) and not _cams(product, runs)
+
+
 def _from_saliency(product: Product, runs: Sequence[Runs]) -> bool:
     used = any(
         run.protocol.get("pseudo_label_background") == "saliency"
@@ -85,7 +89,8 @@ def _from_saliency(product: Product, runs: Sequence[Runs]) -> bool:
 
 
 def _networks(product: Product, _runs: Sequence[Runs]) -> bool:
-    return product.name in ("network_val", "fully_supervised_val")
+    trained = ("network_val", "fully_supervised_val")
+    return product.name in trained or (product.split == "val" and product.name[:6] == "round_")
 
 
 def _cams(product: Product, _runs: Sequence[Runs]) -> bool:
@@ -130,9 +135,10 @@ RULES: tuple[tuple[str, str, Touches], ...] = (
     (
         "readout.settings_chosen_on",
         "settings chosen by true masks learn from pixels",
-        _from_tags,
+        _from_readout,
     ),
     ("readout", METHOD, _none),
+    ("self_training", METHOD, _none),
     ("signals", "learnt from other signals", _learnt),
     ("pretrained", "other initial weights; what they learnt from is among the signals", _none),
     ("segmentation_inference.scales", "more scales at inference add points", _networks),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
+from rca.config import ROUNDS
+
 
 @dataclass(frozen=True)
 class Product:
@@ -25,15 +27,31 @@ class Product:
     previous: str | None = None
 
 
+def _round(number: int) -> tuple[Product, Product]:
+    """What a round of self-training gives: label maps, and a network trained on them."""
+    before = {"train": "crf_train", "val": "network_val"}
+    if number > 1:
+        before = {split: f"round_{number - 1}_{split}" for split in before}
+    name, title = f"round_{number}", f"round {number}"
+    return (
+        Product(f"{name}_train", f"Labels by the network, {title}", "train", True, before["train"]),
+        Product(f"{name}_val", f"Segmentation network, {title}", "val", False, before["val"]),
+    )
+
+
+_ROUNDS = [_round(number) for number in range(1, ROUNDS + 1)]
+
 PRODUCTS = (
     Product("all_background_val", "All background", "val", False),
     Product("cam_seeds_train", "CAM seeds", "train", True),
     Product("readout_train", "Prototype readout", "train", True, "cam_seeds_train"),
     Product("pseudo_labels_train", "Pseudo-labels", "train", True, "readout_train"),
     Product("crf_train", "Pseudo-labels after CRF", "train", True, "pseudo_labels_train"),
+    *(labels for labels, _ in _ROUNDS),
     Product("cam_seeds_val", "CAM seeds", "val", False, "all_background_val"),
     Product("readout_val", "Prototype readout", "val", False, "cam_seeds_val"),
     Product("network_val", "Segmentation network", "val", False, "readout_val"),
+    *(network for _, network in _ROUNDS),
     Product("fully_supervised_val", "Same network, true masks", "val", False),
 )
 _PREVIOUS = {product.name: product.previous for product in PRODUCTS}

@@ -61,6 +61,7 @@ def protocol(
         "readout": _readout(params),
         "pseudo_label_background": rules.background,
         "crf": _crf(params),
+        "self_training": params.relabel.teachers,
         "cam_inference": params.infer_cam.model_dump(mode="json", exclude={"bits", "shard_size"}),
         "segmentation_inference": params.infer_seg.model_dump(mode="json"),
         "tags_at_inference": {product.name: product.uses_tags for product in products},

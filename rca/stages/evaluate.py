@@ -29,6 +29,7 @@ def run(
     readout: Path,
     pseudo_labels: Path,
     crf: Path,
+    relabel: Path,
     predictions: Path,
     out: Path,
 ) -> None:
@@ -46,7 +47,8 @@ def run(
         readout: folder of the stores of posteriors; scored with `readout.method: prototypes`.
         pseudo_labels: folder of the label maps of training images.
         crf: folder of the refined label maps.
-        predictions: folder with `pseudo` and maybe `truth`, the networks' masks.
+        relabel: folder with the label maps of each round of self-training.
+        predictions: folder with the masks of each of `train_seg.supervisions`.
         out: folder that gets the tables.
 
     Raises:
@@ -65,6 +67,9 @@ def run(
     if params.readout.method == "prototypes":
         for split in ("train", "val"):
             sources[f"readout_{split}"] = Source("posteriors", readout / split)
+    for name in params.relabel.teachers:
+        sources[f"{name}_train"] = Source("maps", relabel / name)
+        sources[f"{name}_val"] = Source("maps", predictions / name)
     if "truth" in params.train_seg.supervisions and (predictions / "truth").is_dir():
         sources["fully_supervised_val"] = Source("maps", predictions / "truth")
     masked = {split: with_masks(data, split) for split in ("train", "val")}

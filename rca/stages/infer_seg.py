@@ -62,7 +62,7 @@ def run(
     names = [f"{record.image}.png" for record in records]
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))
-        scored = ((record.image, _score(network, record, cfg, device)) for record in left)
+        scored = ((record.image, probabilities_of(network, record, cfg, device)) for record in left)
         if cfg.crf:
             labels = ordered_map(partial(crf_labels, cfg=crf), scored, crf.processes)
         else:
@@ -72,7 +72,7 @@ def run(
             write_label_map(folder / f"{record.image}.png", marks, data.palette)
 
 
-def _score(
+def probabilities_of(
     network: DeepLab, record: Record, cfg: InferSeg, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """The image, uint8 (H, W, 3), and its probabilities, (C + 1, H, W)."""

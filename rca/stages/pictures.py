@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rca.config import ROUNDS
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_image, read_mask
 from rca.data.index import Index
@@ -28,12 +29,30 @@ def galleries(
     records = {record.image: record for record in data.records}
     predictions = results / "infer_seg"
     networks = [label_layer(data, predictions / "pseudo", "Prediction", "network_val", "infer-seg")]
+    rounds = {
+        f"round_{number}": f"Round {number}"
+        for number in range(1, ROUNDS + 1)
+        if f"round_{number}_val" in scores
+    }
+    for name, title in rounds.items():
+        folder, product = predictions / name, f"{name}_val"
+        networks.append(label_layer(data, folder, title, product, "infer-seg"))
     if SUPERVISED in scores:
         folder = predictions / "truth"
         networks.append(label_layer(data, folder, "Trained on truth", SUPERVISED, "infer-seg"))
     made = [
         label_layer(data, results / folder, title, f"{folder}_train", folder.replace("_", "-"))
         for folder, title in (("pseudo_labels", "Pseudo-label"), ("crf", "After CRF"))
+    ]
+    made += [
+        label_layer(
+            data,
+            results / "relabel" / name,
+            title,
+            f"{name}_train",
+            "relabel",
+        )
+        for name, title in rounds.items()
     ]
     return {
         split: Gallery(

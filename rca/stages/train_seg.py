@@ -131,7 +131,7 @@ def label_reader(data: Index, supervision: str, labels: Path) -> Callable[[Recor
         if without:
             raise DataError(
                 f"{len(without)} training images have no mask to learn from, such as {without[0]}; "
-                "set train_seg.supervisions: [pseudo]"
+                "leave `truth` out of train_seg.supervisions"
             )
         return data.truth
 

@@ -12,11 +12,16 @@ from typing import Any
 
 import yaml
 
-from rca.config import ConfigError, Params
+from rca.config import ROUNDS, ConfigError, Params
 from rca.nested import flat
 
 Curve = tuple[tuple[int, float], ...]
-TRAININGS = ("train_cam", "train_seg/pseudo", "train_seg/truth")
+TRAININGS = (
+    "train_cam",
+    "train_seg/pseudo",
+    *(f"train_seg/round_{number}" for number in range(1, ROUNDS + 1)),
+    "train_seg/truth",
+)
 FILES = (
     "evaluate/metrics.json",
     "evaluate/per_class.csv",

@@ -38,7 +38,7 @@ def test_protocol__is_json_and_says_where_tags_are_seen():
     assert content["classes"] == ["background", "cat", "dog"]
     assert content["threshold"] == 0.3
     seen = [name for name, used in content["tags_at_inference"].items() if used]
-    assert seen == ["cam_seeds_train", "readout_train", "pseudo_labels_train", "crf_train"]
+    assert seen == [product.name for product in PRODUCTS if product.split == "train"]
 
 
 def test_protocol__lists_the_signals_that_were_used():

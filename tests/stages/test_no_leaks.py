@@ -18,6 +18,7 @@ from rca.config import (
     Compute,
     Crf,
     Head,
+    InferSeg,
     Memory,
     PseudoLabels,
     Readout,
@@ -32,7 +33,7 @@ from rca.data.index import (
     read_maskless_index,
     read_training_index,
 )
-from rca.stages import crf, pseudo_labels, readout, train_cam, train_seg
+from rca.stages import crf, pseudo_labels, readout, relabel, train_cam, train_seg
 
 NETWORK = {
     "epochs": 1,
@@ -111,7 +112,21 @@ def run_readout(results: Path) -> None:
     )
 
 
-LEARNERS = [run_train_cam, run_pseudo_labels, run_crf, run_train_seg]
+def run_relabel(results: Path) -> None:
+    run_train_seg(results)
+    (results / "out").rename(results / "train_seg_out")
+    relabel.run(
+        InferSeg(size=32, scales=[1.0]),
+        Crf(processes=1),
+        COMPUTE,
+        index=results / "index",
+        weights=results / "train_seg_out/weights.safetensors",
+        out=results / "out",
+        state=results / "state",
+    )
+
+
+LEARNERS = [run_train_cam, run_pseudo_labels, run_crf, run_train_seg, run_relabel]
 
 
 def forbidden(results: Path) -> set[Path]:
@@ -167,7 +182,7 @@ def test_readout__has_no_way_to_read_a_mask(tmp_path: Path):
         data.truth(data.records[0])
 
 
-@pytest.mark.parametrize("stage", [train_cam, pseudo_labels, crf])
+@pytest.mark.parametrize("stage", [train_cam, pseudo_labels, crf, relabel])
 def test_learning_from_tags__has_no_way_to_read_the_whole_index(stage: ModuleType):
     assert stage.read_training_index is read_training_index
     assert not hasattr(stage, "read_index")

@@ -38,7 +38,9 @@ def root(tmp_path_factory) -> Path:
         params[name] |= {"epochs": 3, "batch_size": 3}
         params[name]["backbone"]["blocks"] = 4
     params["train_cam"]["attention"] |= {"accumulate": True, "drop": True}
-    params["train_seg"]["head"] = "large_fov"  # it has dropout
+    supervisions = {"pseudo": "crf", "truth": "index"}
+    params["train_seg"] |= {"head": "large_fov", "supervisions": supervisions}  # with dropout
+    params["relabel"]["teachers"] = {}
     params["infer_cam"]["shard_size"] = 1
     params["infer_seg"] |= {"size": 200, "crf": True}  # slow enough to be killed between two
     (root / "params.yaml").write_text(yaml.safe_dump(params))

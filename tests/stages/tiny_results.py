@@ -50,7 +50,7 @@ def tiny_params(policy: str = "strict", readout: str = "cams", **evaluated) -> P
             "download": {"source": "archive", "name": "d", "archive": "a.tar", "sha256": "0" * 64},
             "readout": {"method": readout},
             "pseudo_labels": {"threshold": 0.25, "background": background},
-            "train_seg": {"supervisions": ["pseudo", "truth"]},
+            "train_seg": {"supervisions": {"pseudo": "crf", "truth": "index"}},
             "evaluate": {
                 "ignored_predictions": policy, "processes": 1, "resamples": 50, **evaluated,
             },
@@ -114,6 +114,7 @@ def evaluate_results(results: Path, params: Params, out: str = "evaluate") -> Pa
         readout=results / "readout",
         pseudo_labels=results / "pseudo_labels",
         crf=results / "crf",
+        relabel=results / "relabel",
         predictions=results / "infer_seg",
         out=results / out,
     )

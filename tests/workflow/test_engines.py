@@ -31,7 +31,15 @@ pytestmark = pytest.mark.pipeline
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PATIENCE = 900  # seconds for one run of an engine; it takes some 100
-AFTER_CRF = {"crf", "train_seg@pseudo", "infer_seg@pseudo", "evaluate", "report", "track"}
+TRAINED = ("pseudo", "round_1")
+AFTER_CRF = {
+    "crf",
+    "relabel@round_1",
+    *(f"{stage}@{name}" for stage in ("train_seg", "infer_seg") for name in TRAINED),
+    "evaluate",
+    "report",
+    "track",
+}
 STAGES = {"download", "index", "train_cam", "infer_cam", "readout", "pseudo_labels", *AFTER_CRF}
 
 
@@ -246,7 +254,7 @@ def test_slurm__runs_heavy_stages_in_jobs_also_after_one_was_cancelled(slurm):
     assert slurm.first.status == 0, slurm.first.text
     assert slurm.first.stages == STAGES
     # A training twice; four stages by two shards and the stage itself; three others.
-    assert slurm.first.text.count("has been submitted with SLURM jobid") == 2 + 12 + 3
+    assert slurm.first.text.count("has been submitted with SLURM jobid") == 3 + 18 + 3
 
 
 def test_slurm__writes_the_same_bytes(slurm, runs):

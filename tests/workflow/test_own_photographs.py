@@ -38,8 +38,8 @@ COMMANDS = (
     f"infer-seg --index {R}/index --weights {R}/train_seg/pseudo/weights.safetensors"
     f" --out {R}/infer_seg/pseudo",
     f"evaluate --index {R}/index --cams {R}/infer_cam --readout {R}/readout"
-    f" --pseudo-labels {R}/pseudo_labels --crf {R}/crf --predictions {R}/infer_seg"
-    f" --out {R}/evaluate",
+    f" --pseudo-labels {R}/pseudo_labels --crf {R}/crf"
+    f" --relabel {R}/relabel --predictions {R}/infer_seg --out {R}/evaluate",
     f"report --index {R}/index --results {R} --out {R}/report",
     f"track --results {R} --out {R}/track",
 )
@@ -64,6 +64,7 @@ def folder(tmp_path_factory):
     (home / "photographs/tags.csv").write_text("\n".join(rows) + "\n")
     params = yaml.safe_load((ROOT / "configs/debug.yaml").read_text())
     params["experiment"] = "own"
+    params["train_seg"]["supervisions"], params["relabel"]["teachers"] = {"pseudo": "crf"}, {}
     params["download"] = {
         "source": "folder", "name": "own", "folder": "photographs", "val_share": 0.2, "val_seed": 0,
     }  # fmt: skip
