@@ -9,7 +9,7 @@ ENVIRONMENT := .venv/.made
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint reproduce lock clean
+.PHONY: help demo test lint reproduce dependencies lock clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,9 @@ lint: $(ENVIRONMENT)  ## Check style, format and who imports whom
 
 reproduce: $(ENVIRONMENT)  ## Run a clean clone on eight photographs; compare with the committed lock
 	@python workflow/reproduce.py $(if $(RECORD),--record)
+
+dependencies: $(ENVIRONMENT)  ## Bring the modules that dvc.yaml lists up to date with the imports
+	@python workflow/dependencies.py
 
 lock: .venv/bin/uv  ## Bring uv.lock, and envs/ with it, up to date with pyproject.toml
 	@uv lock

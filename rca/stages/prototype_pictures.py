@@ -7,7 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rca.data.images import read_image
+from PIL.Image import Image
+
+from rca.data.images import DataError, read_image
 from rca.data.index import Index
 from rca.drawing.overlays import data_uri, draw_spot
 
@@ -34,7 +36,15 @@ def prototype_crops(data: Index, readout: Path) -> dict[str, list[list[Crop]]]:
     if not has_prototypes(readout):
         return {}
     files = {record.image: record.file for record in data.records}
-    photo = lru_cache(maxsize=32)(lambda image: read_image(files[image]))
+
+    @lru_cache(maxsize=32)
+    def photo(image: str) -> Image:
+        if image not in files:
+            raise DataError(
+                f"{readout / NEAREST}: names {image}, which the index does not hold; "
+                "run `rca readout` again"
+            )
+        return read_image(files[image])
 
     def crop(pixel: dict[str, Any]) -> Crop:
         picture = draw_spot(photo(pixel["image"]), pixel["x"], pixel["y"], SIDE)

@@ -14,6 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -177,11 +178,14 @@ def _read_out(
     samples = read_sample(sampled, [record.image for record in records]) if sampled else []
     pairs = zip_longest(records, samples)
     for record, sample in progress(pairs, len(records), f"posteriors of {records[0].split}, image"):
+        present = reader.classes(record)
+        if sample and not present.any():
+            file.add(record.image, np.empty(0, int), np.empty((0, *sample.grid), np.float32))
+            continue
         if sample and sample.whole:
             features = sample.features.unflatten(0, sample.grid)
         else:
             features = reader.features(record).cpu()
-        present = reader.classes(record)
         posterior = label_posterior(
             reader.directions(features, fitted["means"]),
             fitted["prototypes"],

@@ -19,6 +19,7 @@ from rca.evaluation.products import PRODUCTS
 from rca.evaluation.published.tables import VOC_CLASSES
 from rca.stages import report
 from rca.stages.pictures import readout_layer
+from rca.stages.prototype_pictures import prototype_crops
 
 RULES = PseudoLabels(threshold=0.25)
 PARAMS = tiny_params()
@@ -113,6 +114,16 @@ def test_run__prototypes_bring_their_scores_their_layer_and_their_crops(tmp_path
     assert "cosine 0.70" in page.words and "cosine 0.91 to 0.70" in page.words
     assert page.pictures[5:8] == ["Photograph, v", "CAM, v", "Readout, v"]
     assert "Readout, a" in page.pictures and "Readout: how probable" in page.words
+
+
+def test_prototype_crops__of_another_index_say_what_to_do(tmp_path):
+    results = write_results(tmp_path)
+    spots = [{"image": "gone", "x": 0.5, "y": 0.5, "cosine": 1.0}]
+    nearest = results / "readout/nearest.json"
+    nearest.write_text(json.dumps([{"label": "cat", "prototype": 0, "pixels": spots}]))
+
+    with pytest.raises(DataError, match=r"nearest\.json: names gone, .*; run `rca readout` again"):
+        prototype_crops(read_index(results / "index"), results / "readout")
 
 
 def test_run__without_prototypes_the_page_has_none(page):

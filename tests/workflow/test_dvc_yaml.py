@@ -13,6 +13,7 @@ import grimp
 import pytest
 import typer
 import yaml
+from dependencies import dependencies, with_dependencies
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
@@ -25,8 +26,6 @@ STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["s
 COMMANDS = typer.main.get_command(cli.app).commands
 SMALL = {"check", "download", "index", "report", "track"}  # run where the engine runs
 SHARED = {"infer_cam", "readout", "crf", "relabel", "infer_seg"}  # images are shared among jobs
-# What every stage stands on; dvc.yaml says why it is no dependency.
-GROUND = {"rca", "rca.config", "rca.files", "rca.progress", "rca.state"}
 
 
 @pytest.fixture(scope="module")
@@ -121,26 +120,28 @@ def test_deps__hold_every_path_of_the_command(stages, name):
 
 @pytest.mark.parametrize("name", STAGES[1:])
 def test_deps__are_the_modules_that_the_stage_imports(stages, imports, name):
-    stage = f"rca.stages.{name}"
-    modules = {stage} | imports.find_upstream_modules(stage)
-    modules = {
-        module
-        for module in modules - GROUND
-        if not module.startswith("rca.config.") and not imports.find_children(module)
-    }
-    wanted = {module.replace(".", "/") + ".py" for module in modules}
-    # A package's other files, such as templates, are read by its modules.
-    wanted |= {
-        path.relative_to(ROOT).as_posix()
-        for folder in {(ROOT / file).parent for file in wanted}
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix != ".py"
-    }
-    code = {dep for dep in files_of(stages[name]) if dep.startswith("rca/")}
+    code = [dep for dep in files_of(stages[name]) if dep.startswith("rca/")]
 
-    assert code == wanted, "write into dvc.yaml:\n" + "\n".join(
-        f"      - {path}" for path in sorted(wanted)
-    )
+    assert sorted(code) == dependencies(name, imports), "run `make dependencies`"
+
+
+def test_dependencies__are_written_as_they_stand(imports):
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    without_some = "".join(line for line in lines if "- rca/data/" not in line)
+    with_more = text.replace("      - rca/stages/crf.py\n", "      - rca/stages/crf.py\n" * 2)
+
+    assert with_dependencies(text, imports) == text
+    assert with_dependencies(without_some, imports) == text != without_some
+    assert with_dependencies(with_more, imports) == text != with_more
+
+
+def test_dependencies__hold_no_ground_and_all_else(imports):
+    found = dependencies("crf", imports)
+
+    assert {"rca/stages/crf.py", "rca/labels/crf.py", "rca/data/index.py"} <= set(found)
+    assert not [path for path in found if path.startswith(("rca/config", "rca/state", "rca/cli"))]
+    assert "rca/drawing/report.html.j2" in dependencies("report", imports)
 
 
 @pytest.mark.parametrize("name", STAGES)
