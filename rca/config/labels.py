@@ -45,6 +45,13 @@ class Crf(Section):
     """Stage `crf`: fully connected CRF (Krähenbühl & Koltun) over the CAMs' scores."""
 
     method: Literal["dense", "none"] = Field("dense", description="`none` passes labels through.")
+    max_side: int | None = Field(
+        None,
+        ge=16,
+        description="Long side, in pixels, at which the CRF works: larger photographs are reduced "
+        "to it, the kernels with them, and the posteriors enlarged again. It bounds time and "
+        "memory. `null`: every photograph at its size.",
+    )
     iterations: Count = 10
     gaussian_sxy: Positive = Field(3.0, description="Pixels (released code: 3).")
     gaussian_compat: Positive = 3.0

@@ -9,8 +9,10 @@ from __future__ import annotations
 from types import ModuleType
 
 import numpy as np
+from PIL import Image
 
 from rca.config import ConfigError, Crf
+from rca.labels.scores import upsample_cams
 
 CLIP = 1e-8
 
@@ -20,12 +22,14 @@ def dense_crf(image: np.ndarray, probabilities: np.ndarray, cfg: Crf) -> np.ndar
 
     The energy is -log p plus two Potts terms: one over near pixels, one over near pixels of like
     colour. A factor common to all labels of a pixel cancels, so `probabilities` may be any scores.
+    An image larger than `cfg.max_side` is reduced to it, the kernels too; its posteriors are
+    enlarged again.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         probabilities: (N + 1, H, W), not negative. Labels known to be absent are best left out:
             they would take time and change nothing. One label alone is certain everywhere.
-        cfg: kernels and iterations.
+        cfg: kernels, iterations and working size.
 
     Differs from the released code: that feeds OpenCV's BGR. The bilateral kernel is the same, since
     one `bilateral_srgb` serves the three colours; only the lattice that approximates it is turned.
@@ -39,6 +43,23 @@ def dense_crf(image: np.ndarray, probabilities: np.ndarray, cfg: Crf) -> np.ndar
         raise ValueError(f"the image is {image.shape}, its probabilities {probabilities.shape}")
     if labels == 1:
         return np.ones((1, height, width), dtype=np.float32)
+    share = (cfg.max_side or max(height, width)) / max(height, width)
+    if share >= 1:
+        return _mean_field(image, probabilities, cfg)
+    size = (max(round(width * share), 1), max(round(height * share), 1))
+    scores = np.stack([_reduced(score, size) for score in probabilities.astype(np.float32)])
+    scaled = {key: getattr(cfg, key) * share for key in ("gaussian_sxy", "bilateral_sxy")}
+    posteriors = _mean_field(_reduced(image, size), scores, cfg.model_copy(update=scaled))
+    return upsample_cams(posteriors, height, width)
+
+
+def _reduced(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image or a map at a smaller size, (width, height): means of the pixels covered."""
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def _mean_field(image: np.ndarray, probabilities: np.ndarray, cfg: Crf) -> np.ndarray:
+    labels, height, width = probabilities.shape
     field = _library().DenseCRF2D(width, height, labels)
     field.setUnaryEnergy(unary_energy(probabilities).reshape(labels, -1))
     field.addPairwiseGaussian(sxy=cfg.gaussian_sxy, compat=cfg.gaussian_compat)

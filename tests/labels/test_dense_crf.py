@@ -7,6 +7,7 @@ import pytest
 
 from rca.config import ConfigError, Crf
 from rca.labels.crf import dense_crf, unary_energy
+from rca.labels.scores import upsample_cams
 
 SMALL = Crf(iterations=5, bilateral_sxy=20)
 
@@ -117,3 +118,31 @@ def test_unary_energy__no_evidence_favours_nobody():
     energy = unary_energy(np.zeros((3, 1, 1), np.float32))
     assert np.isfinite(energy).all()
     assert np.ptp(energy) == 0
+
+
+def test_dense_crf__of_a_larger_photograph_is_that_of_the_reduced_one(scene):
+    image, _, scores = scene
+    large = image.repeat(4, 0).repeat(4, 1), scores.repeat(4, 1).repeat(4, 2)
+    wide = {"gaussian_sxy": 4 * SMALL.gaussian_sxy, "bilateral_sxy": 4 * SMALL.bilateral_sxy}
+    bounded = SMALL.model_copy(update={"max_side": 36, **wide})
+
+    posteriors = dense_crf(*large, bounded)
+
+    expected = upsample_cams(dense_crf(image, scores, SMALL), 96, 144)
+    np.testing.assert_allclose(posteriors, expected, atol=1e-5)
+    np.testing.assert_allclose(posteriors.sum(axis=0), 1, atol=1e-5)
+
+
+def test_dense_crf__within_the_bound_changes_nothing(scene):
+    image, _, scores = scene
+    bounded = SMALL.model_copy(update={"max_side": 36})
+
+    np.testing.assert_array_equal(
+        dense_crf(image, scores, bounded), dense_crf(image, scores, SMALL)
+    )
+
+
+def test_dense_crf__of_a_thin_photograph_keeps_a_row():
+    photograph, scores = np.zeros((2, 400, 3), np.uint8), np.ones((2, 2, 400), np.float32)
+
+    assert dense_crf(photograph, scores, Crf(max_side=100)).shape == (2, 2, 400)
