@@ -1,6 +1,7 @@
 """Peak memory of stage `readout` at the size of VOC and of COCO, on fabricated entries.
 
-    python -m benchmarks.readout_memory       two processes, one after the other; records both
+    python -m benchmarks.readout_memory          both, one after the other
+    python -m benchmarks.readout_memory voc12    one of them
 
 An index, CAM stores and files of sampled features are made for as many images as the data set has,
 with its number of classes and MobileNetV2's channels, and the prototypes are fitted to them as the
@@ -9,7 +10,6 @@ stage does. Features of images are left out: they are computed one image at a ti
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
@@ -35,42 +35,51 @@ RECORD = Path("benchmarks/results/readout_memory.json")
 SETS = {"voc12": (10_582, 20), "coco14": (82_081, 80)}  # training images, classes
 WIDTHS = [96, 160]  # MobileNetV2's blocks 13 and 16
 GRID = (15, 20)
+CFG = Readout(method="prototypes", blocks=[13, 16])
 
 
-def measure(name: str) -> dict[str, float]:
-    """Fit once; peak resident memory in GB and seconds."""
+def index_of(name: str, folder: Path) -> Index:
+    """An index of as many images as the data set has, each with one tag or two."""
     images, classes = SETS[name]
     names = tuple(f"class{number}" for number in range(classes))
     draws = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        records = tuple(
-            Record(
-                f"{number:06d}", "train", folder / "none.jpg", None, None, 320, 240,
-                tuple(names[tag] for tag in sorted({*draws.integers(classes, size=2).tolist()})),
-            )
-            for number in range(images)
-        )  # fmt: skip
-        data = Index(folder, names, np.zeros(256, np.uint8), np.zeros((256, 3), np.uint8), records)
-        cfg = Readout(method="prototypes", blocks=[13, 16])
-        pieces = in_pieces(records, cfg.shard_size)
-        files = fabricate(cfg, data, pieces, folder, draws)
-        stores = {"train": CamStore(folder / "train")}
-        reader = Reader(cfg, Backbone(), torch.device("cpu"), stores, WIDTHS, data)
-        start = time.monotonic()
-        fit_and_write(reader, pieces, files, 0, folder)
-        seconds = time.monotonic() - start
+    records = tuple(
+        Record(
+            f"{number:06d}", "train", folder / "none.jpg", None, None, 320, 240,
+            tuple(names[tag] for tag in sorted({*draws.integers(classes, size=2).tolist()})),
+        )
+        for number in range(images)
+    )  # fmt: skip
+    return Index(folder, names, np.zeros(256, np.uint8), np.zeros((256, 3), np.uint8), records)
+
+
+def measure(name: str, folder: Path) -> dict[str, float]:
+    """Fit once to what `fabricate` left; peak resident memory in GB and seconds."""
+    data = index_of(name, folder)
+    pieces = in_pieces(data.records, CFG.shard_size)
+    files = [folder / f"sample/{number:05d}.safetensors" for number in range(len(pieces))]
+    stores = {"train": CamStore(folder / "train")}
+    reader = Reader(CFG, Backbone(), torch.device("cpu"), stores, WIDTHS, data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    start = time.monotonic()
+    fit_and_write(reader, pieces, files, 0, folder)
+    seconds = time.monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return {"images": images, "classes": classes, "peak_gb": round(peak, 2), "seconds": seconds}
+    return {
+        "images": len(data.records),
+        "classes": len(data.classes),
+        "peak_gb": round(peak, 2),
+        "before_gb": round(before, 2),
+        "seconds": round(seconds),
+    }
 
 
-def fabricate(
-    cfg: Readout, data: Index, pieces: list, folder: Path, draws: np.random.Generator
-) -> list[Path]:
-    """Write CAM stores and sampled features; returns the files of features."""
-    most = pixels_an_image(cfg, WIDTHS, len(data.records))
-    files = []
-    for number, piece in enumerate(pieces):
+def fabricate(name: str, folder: Path) -> None:
+    """Write CAM stores and sampled features."""
+    data = index_of(name, folder)
+    draws = np.random.default_rng(1)
+    most = pixels_an_image(CFG, WIDTHS, len(data.records))
+    for number, piece in enumerate(in_pieces(data.records, CFG.shard_size)):
         shard, samples = CamShard(8), {}
         for record in piece:
             tags = np.array([data.classes.index(tag) for tag in record.tags])
@@ -79,26 +88,31 @@ def fabricate(
             features = draws.standard_normal((len(places), sum(WIDTHS)), np.float32)
             samples[record.image] = ImageSample(torch.from_numpy(features).half(), places, GRID)
         shard.write(folder / f"train/cams-{number:05d}.safetensors")
-        files.append(folder / f"sample/{number:05d}.safetensors")
-        write_sample(files[-1], samples)
-    return files
+        write_sample(folder / f"sample/{number:05d}.safetensors", samples)
+
+
+def in_process(step: str, name: str, folder: Path) -> str:
+    """Run a step in a process of its own, so that its memory is its own; the last line printed."""
+    command = [sys.executable, "-m", "benchmarks.readout_memory", step, name, str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.rpartition("\n")[0].rpartition("\n")[2]
 
 
 def main() -> None:
-    """Measure one set in this process, or all in processes of their own."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--only", choices=SETS)
-    chosen = options.parse_args()
-    if chosen.only:
-        print(json.dumps(measure(chosen.only)))
-        return
-    found = {}
-    for name in SETS:
-        command = [sys.executable, "-m", "benchmarks.readout_memory", "--only", name]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found[name] = json.loads(done.stdout.splitlines()[-1])
-        print(name, found[name], flush=True)
-    write_json(RECORD, {"sets": found, **origin()})
+    """Measure the sets that are named, or all; or do one step of it."""
+    match sys.argv[1:]:
+        case ["fabricate", name, folder]:
+            fabricate(name, Path(folder))
+        case ["measure", name, folder]:
+            print(json.dumps(measure(name, Path(folder))))
+        case chosen:
+            found = {}
+            for name in chosen or SETS:
+                with tempfile.TemporaryDirectory() as folder:
+                    in_process("fabricate", name, Path(folder))
+                    found[name] = json.loads(in_process("measure", name, Path(folder)))
+                print(name, found[name], flush=True)
+            write_json(RECORD, {"sets": found, **origin()})
 
 
 if __name__ == "__main__":
