@@ -39,6 +39,7 @@ class SegmentationModel:
         settings: how photographs are segmented.
         palette: uint8 (256, 3), label → colour.
         device: where it computes.
+        weights: the file that it was loaded from.
     """
 
     network: Network
@@ -47,6 +48,7 @@ class SegmentationModel:
     settings: Settings
     palette: np.ndarray
     device: torch.device
+    weights: Path
 
     @overload
     def predict(self, image: Photograph) -> Result: ...
@@ -140,7 +142,7 @@ def load(
     where = prepare(checked(Compute, device=device, threads=threads))
     network = load_network(path, DeepLab, TrainSeg, classes)
     network = network.to(where, memory_format=torch.channels_last)
-    return SegmentationModel(network, classes, cfg, settings, known.palette, where)
+    return SegmentationModel(network, classes, cfg, settings, known.palette, where, path)
 
 
 def _file(weights: Path) -> Path:
