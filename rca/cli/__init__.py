@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from rca.cli import compare, data, figures, masks, stages, tools  # each adds its verbs to the app
+# Each adds its verbs to the app.
+from rca.cli import compare, data, figures, masks, predict, stages, tools
 from rca.cli.app import app
 from rca.config import ConfigError
 
-__all__ = ["app", "compare", "data", "figures", "main", "masks", "stages", "tools"]
+__all__ = ["app", "compare", "data", "figures", "main", "masks", "predict", "stages", "tools"]
 
 
 def main() -> None:

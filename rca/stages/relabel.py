@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from rca.config import Compute, Crf, InferSeg, TrainSeg
-from rca.data.images import write_label_map
+from rca.data.images import read_image, write_label_map
 from rca.data.index import Index, Record, left_to_label, read_training_index
+from rca.inference.scores import class_probabilities
 from rca.labels.crf import dense_crf
 from rca.labels.pool import ordered_map
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network
 from rca.progress import progress
-from rca.stages.infer_seg import probabilities_of
 from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
 from rca.training.device import prepare
 
@@ -85,8 +85,12 @@ def _evidence(
     """Name of each image, and what its label map is made from."""
     for record in records:
         labels = [0, *(data.classes.index(tag) + 1 for tag in record.tags)]
-        image, probabilities = probabilities_of(network, record, cfg, device)
-        yield record.image, (image, np.array(labels, np.uint8), probabilities[labels])
+        image = read_image(record.file)
+        probabilities = class_probabilities(network, image, cfg, device)
+        yield (
+            record.image,
+            (np.asarray(image), np.array(labels, np.uint8), probabilities[labels]),
+        )
 
 
 def _label(evidence: Evidence, cfg: Crf) -> np.ndarray:

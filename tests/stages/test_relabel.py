@@ -11,12 +11,12 @@ import torch
 from tiny_results import CLASSES, evaluate_results, tiny_params, write_results
 
 from rca.config import Backbone, Compute, Crf, InferSeg, Params, TrainSeg
-from rca.data.images import read_mask
+from rca.data.images import read_image, read_mask
 from rca.data.index import read_training_index
+from rca.inference.scores import class_probabilities
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network, save_weights
 from rca.stages import relabel
-from rca.stages.infer_seg import probabilities_of
 from rca.state import Shard
 
 COMPUTE = Compute(device="cpu", threads=1)
@@ -57,10 +57,10 @@ def test_relabel__takes_the_likeliest_of_background_and_tags(results, monkeypatc
         "b": np.array([[[0.1, 0.2, 0.3, 0.4]], [[0.8, 0.5, 0.6, 0.5]], [[0.2, 0.1, 0.4, 0.1]]]),
     }
 
-    def fixed(network, record, cfg, device):
-        return np.zeros((record.height, record.width, 3), np.uint8), probabilities[record.image]
-
-    monkeypatch.setattr(relabel, "probabilities_of", fixed)
+    of_size = {made.shape[1:]: made for made in probabilities.values()}
+    monkeypatch.setattr(
+        relabel, "class_probabilities", lambda _, image, *__: of_size[image.height, image.width]
+    )
 
     made = labelled(results)
 
@@ -76,7 +76,8 @@ def test_relabel__asks_the_network_as_infer_seg_does(results):
     assert set(made) == {"a", "b"}
     for record in data.split("train"):
         label = data.classes.index(record.tags[0]) + 1
-        _, probabilities = probabilities_of(network, record, ASKED, torch.device("cpu"))
+        image = read_image(record.file)
+        probabilities = class_probabilities(network, image, ASKED, torch.device("cpu"))
         expected = np.where(probabilities[label] > probabilities[0], label, 0)
         np.testing.assert_array_equal(made[record.image], expected)
 
