@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from rca.cli import compare, data, figures, masks, stages, tools  # each adds its verbs to the app
+from rca.cli import compare, data, export, figures, masks, stages, tools  # each adds its verbs to the app
 from rca.cli.app import app
 from rca.config import ConfigError
 
-__all__ = ["app", "compare", "data", "figures", "main", "masks", "stages", "tools"]
+__all__ = ["app", "compare", "data", "export", "figures", "main", "masks", "stages", "tools"]
 
 
 def main() -> None:

@@ -1,0 +1,173 @@
+"""Exported networks compute what the network computes, and are refused where they do not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rca.config import ConfigError
+from rca.export import formats, onnx_model
+from rca.export.agreement import Agreement, compare, read_photographs, require
+
+SAMPLE = Path(__file__).parents[2] / "data/embedded/voc12_animals_sample.tar"
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def exported(request, weights, tmp_path_factory):
+    """Precision, and the file that was exported in it."""
+    out = tmp_path_factory.mktemp(request.param) / "network.onnx"
+    formats.export(weights, out=out, form="onnx", precision=request.param, photographs=SAMPLE)
+    return request.param, out
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 200), (3, 3, 131, 77)])
+def test_onnx__gives_the_networks_logits_at_any_size_and_batch(exported, network, shape):
+    precision, file = exported
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+    (logits,) = session.run(["logits"], {"pixel_values": images.numpy()})
+
+    with torch.no_grad():
+        expected = network(images)
+    tolerance = {"float32": 1e-4, "float16": 2e-2}[precision]
+    assert logits.dtype == "float32"
+    assert expected.abs().max() > 1
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=0, atol=tolerance)
+
+
+def test_onnx__says_what_it_is(exported):
+    precision, file = exported
+    model = onnx.load(file)
+    said = {entry.key: entry.value for entry in model.metadata_props}
+
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] == onnx_model.OPSET
+    assert json.loads(said["labels"]) == ["background", "cat", "dog"]
+    assert json.loads(said["image_mean"]) == [0.485, 0.456, 0.406]
+    assert json.loads(said["training"])["head"] == "deeplab_v2"
+    assert said["precision"] == precision
+    assert said["input"].startswith("pixel_values: float32")
+    names = [dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    assert names == ["batch", "", "height", "width"]
+
+
+def test_onnx__of_float16_has_half_the_size(weights, tmp_path, exported):
+    precision, file = exported
+    share = file.stat().st_size / weights.stat().st_size
+    assert share > 0.9 if precision == "float32" else share < 0.9
+
+
+def test_torch__is_loaded_without_this_package(weights, network, tmp_path):
+    out, images = tmp_path / "network.pt2", torch.randn(2, 3, 80, 96)
+    formats.export(weights, out=out, form="torch", photographs=SAMPLE)
+    torch.save(images, tmp_path / "images.pt")
+    code = """
+import json, sys, torch
+sys.modules["rca"] = None
+extra = {"description.json": ""}
+program = torch.export.load("network.pt2", extra_files=extra)
+assert json.loads(extra["description.json"])["labels"] == ["background", "cat", "dog"]
+torch.save(program.module()(torch.load("images.pt")), "logits.pt")
+"""
+
+    subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, check=True)
+
+    with torch.no_grad():
+        torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), network(images))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda logits: logits + 0.01,  # another logit
+        lambda logits: logits * float("nan"),
+        lambda logits: logits[:1],  # ignores the batch
+    ],
+)
+def test_export__keeps_nothing_that_computes_something_else(weights, tmp_path, monkeypatch, spoil):
+    out = tmp_path / "network.pt2"
+    right = formats.torch_program.read_program
+    monkeypatch.setattr(
+        formats.torch_program, "read_program", lambda path: lambda x: spoil(right(path)(x))
+    )
+
+    with pytest.raises(ConfigError, match="does not compute|gives"):
+        formats.export(weights, out=out, form="torch", photographs=SAMPLE)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "precision", "holds"),
+    [
+        (Agreement(8, 9e-5, 9e-5, 1.0), "float32", True),
+        (Agreement(8, 2e-4, 9e-5, 1.0), "float32", False),
+        (Agreement(8, 2e-4, 0.02, 0.995), "float16", True),
+        (Agreement(8, 2e-4, 0.04, 0.995), "float16", False),
+        (Agreement(8, 2e-4, 0.02, 0.98), "float16", False),
+    ],
+)
+def test_require__holds_each_precision_to_its_tolerance(found, precision, holds):
+    if holds:
+        require(found, precision, "file")
+    else:
+        with pytest.raises(ConfigError, match="file does not compute"):
+            require(found, precision, "file")
+
+
+def test_compare__finds_the_largest_difference(network):
+    def exported(images):
+        logits = network(images).clone()
+        logits[0, 1, 5, 7] += 0.5
+        return logits
+
+    found = compare(network, exported, read_photographs(SAMPLE, count=2))
+
+    assert 0 < found.logits <= 0.5 and found.labels < 1 or found.probabilities > 0
+
+
+def test_read_photographs__takes_colour_images_of_folders_and_archives(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (900, 600)).save(tmp_path / "large.jpg")
+    Image.new("RGB", (40, 200)).save(tmp_path / "narrow.png")
+    Image.new("P", (200, 200)).save(tmp_path / "mask.png")
+
+    assert [image.shape for image in read_photographs(tmp_path)] == [(3, 341, 512)]
+    assert len(read_photographs(SAMPLE, count=3)) == 3
+
+
+def test_read_photographs__says_what_is_missing(tmp_path):
+    with pytest.raises(ConfigError, match="no colour photograph"):
+        read_photographs(tmp_path)
+    with pytest.raises(ConfigError, match="no such folder or archive"):
+        read_photographs(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "message"),
+    [
+        ("network.pt", {"form": "torch"}, "called \\*.pt2"),
+        ("network.onnx", {"form": "huggingface"}, "writes a folder"),
+        ("network.pt2", {"form": "torch", "precision": "float16"}, "onnx only"),
+        ("network.onnx", {"form": "onnx", "licence": "mit"}, "model card"),
+    ],
+)
+def test_export__refuses_options_that_do_not_go_together(weights, tmp_path, out, options, message):
+    with pytest.raises(ConfigError, match=message):
+        formats.export(weights, out=tmp_path / out, photographs=SAMPLE, **options)
+
+
+def test_export__without_onnx_says_what_to_install(weights, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+
+    with pytest.raises(ConfigError, match=r"onnxscript is not installed.*rca-wsss\[export\]"):
+        formats.export(weights, out=tmp_path / "n.onnx", form="onnx", photographs=SAMPLE)
