@@ -1,0 +1,34 @@
+"""Pixel masks from image tags: Regional Semantic Contrast and Aggregation.
+
+    import rca
+
+    model = rca.load("results/demo/train_seg/pseudo")
+    result = model.predict("photograph.jpg")
+
+docs/predict.md says what a model and a result hold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rca.inference.model import SegmentationModel, load
+    from rca.inference.result import Result
+
+__all__ = ["Result", "SegmentationModel", "load"]
+
+_HOMES = {"Result": "result", "SegmentationModel": "model", "load": "model"}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: torch takes seconds to import, and most of the package does without it.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"rca.inference.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

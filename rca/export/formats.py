@@ -16,7 +16,8 @@ from rca.export.description import as_text, describe
 from rca.export.model_card import model_card, read_run
 from rca.export.program import Precision
 from rca.files import new_file
-from rca.export.trained import Trained, read_trained
+from rca.inference.model import load, weights_file
+from rca.models.deeplab import DeepLab
 
 Format = Literal["onnx", "torch", "huggingface"]
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
@@ -36,7 +37,7 @@ def export(
     """Write the network in another form, checked against the original before it is kept.
 
     Args:
-        weights: `weights.safetensors` of `train_seg`.
+        weights: the trained network, as `rca.load` takes it.
         out: a file `.onnx` or `.pt2`, or a folder for `huggingface`.
         form: what to write.
         precision: of the weights in an ONNX file.
@@ -51,27 +52,20 @@ def export(
     _refuse_what_does_not_fit(out, form, precision, results, licence)
     if form == "onnx":
         onnx_model.require_packages()
-    trained = read_trained(weights)
-    description = describe(trained.labels, trained.training, trained.inference, precision)
+    model = load(weights, device="cpu")
+    description = describe(model, precision)
     if form == "huggingface":
-        run = read_run(results, weights) if results else None
-        card = model_card(
-            name=out.resolve().name,
-            folder=out.name,
-            labels=trained.labels,
-            training=trained.training,
-            run=run,
-            licence=licence,
-        )
-        huggingface.write_folder(out, weights, description, card)
+        run = read_run(results, weights_file(weights)) if results else None
+        card = model_card(model, name=out.resolve().name, run=run, licence=licence)
+        huggingface.write_folder(out, model, description, card)
         return
     images = read_photographs(photographs)
     with new_file(out) as partial:
         # Under a name of its own kind: torch.export warns of others.
         file = partial.with_name(f"{partial.name}{SUFFIX[form]}")
         try:
-            exported = _written(file, trained, form, description, precision)
-            require(compare(trained.network, exported, images), precision, str(out))
+            exported = _written(file, model.network, form, description, precision)
+            require(compare(model.network, exported, images), precision, str(out))
             file.replace(partial)
         finally:
             file.unlink(missing_ok=True)
@@ -79,17 +73,17 @@ def export(
 
 def _written(
     file: Path,
-    trained: Trained,
+    network: DeepLab,
     form: Format,
     description: dict[str, Any],
     precision: Precision,
 ) -> Callable[[Tensor], Tensor]:
     """Write the file, and open it as anyone would."""
     if form == "onnx":
-        onnx_model.write_onnx(file, trained.network, as_text(description), precision)
+        onnx_model.write_onnx(file, network, as_text(description), precision)
         return onnx_model.OnnxNetwork(file)
     text = json.dumps(description, indent=2)
-    torch_program.write_program(file, trained.network, {DESCRIPTION: text})
+    torch_program.write_program(file, network, {DESCRIPTION: text})
     return torch_program.read_program(file)
 
 

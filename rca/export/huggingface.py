@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rca.files import new_folder, write_json, write_text
+from rca.inference.model import HUB_WEIGHTS, SegmentationModel
 
-WEIGHTS = "model.safetensors"
 BILINEAR = 2  # Pillow's number, which transformers uses
 
 
-def write_folder(out: Path, weights: Path, description: Mapping[str, Any], card: str) -> None:
+def write_folder(
+    out: Path, model: SegmentationModel, description: Mapping[str, Any], card: str
+) -> None:
     """Write the folder, in place of what was there.
 
     Args:
         out: the folder.
-        weights: `weights.safetensors` of the network; copied as it is.
+        model: the network with its settings.
         description: as `describe` gives it.
         card: the model card.
     """
     with new_folder(out) as folder:
-        shutil.copyfile(weights, folder / WEIGHTS)
+        model.save(folder / HUB_WEIGHTS)
         write_json(folder / "config.json", config(description))
         write_json(folder / "preprocessor_config.json", preprocessor(description))
         write_text(folder / "README.md", card)

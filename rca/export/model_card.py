@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rca.config import ConfigError, TrainSeg
+from rca.config import ConfigError
 from rca.data.archive import sha256_of
 from rca.data.index import read_index
 from rca.evaluation.protocol import UNSTATED, in_words
+from rca.inference.model import SegmentationModel
 
 UNKNOWN = "unknown"
 SCORED_AS = {"pseudo": "network_val", "truth": "fully_supervised_val"}
@@ -67,21 +68,13 @@ def read_run(results: Path, weights: Path) -> Run:
 
 
 def model_card(
-    *,
-    name: str,
-    folder: str,
-    labels: tuple[str, ...],
-    training: TrainSeg,
-    run: Run | None,
-    licence: str | None,
+    model: SegmentationModel, *, name: str, run: Run | None, licence: str | None
 ) -> str:
     """Write the card as Markdown, with the header that the Hugging Face Hub reads.
 
     Args:
-        name: title of the card.
-        folder: of the model, as the example of use names it.
-        labels: the background and the classes.
-        training: section `train_seg` of the network.
+        model: the network.
+        name: title of the card, and the folder that the example of use names.
         run: the run that trained it; without one nothing is said of data and scores.
         licence: of the weights, as the user states it.
     """
@@ -95,9 +88,8 @@ def model_card(
     score, why = _score(run)
     return environment.get_template("model_card.md.j2").render(
         name=name,
-        folder=folder,
-        labels=labels,
-        training=training,
+        labels=["background", *model.classes],
+        training=model.cfg,
         network=run.network if run else None,
         licence=licence,
         facts=list(_facts(run)),

@@ -71,12 +71,3 @@ def _library() -> ModuleType:
             "which asks for a C++ compiler, or set crf.method: none"
         ) from None
     return library
-
-
-def crf_labels(item: tuple[np.ndarray, np.ndarray], cfg: Crf) -> np.ndarray:
-    """The label of the highest posterior, uint8 (H, W), for an (image, probabilities) pair.
-
-    One argument holds both, as `ordered_map` passes it to a worker process.
-    """
-    image, probabilities = item
-    return dense_crf(image, probabilities, cfg).argmax(axis=0).astype(np.uint8)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -18,15 +19,37 @@ Config = TypeVar("Config", bound=Section)
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def save_weights(path: Path, network: nn.Module, classes: tuple[str, ...], cfg: Section) -> None:
-    """Write the network's parameters and buffers, its class names and its configuration."""
+def save_weights(
+    path: Path, network: nn.Module, classes: Sequence[str], cfg: Section, **more: Any
+) -> None:
+    """Write the network's parameters and buffers, its class names and its configuration.
+
+    What else the file should say of the network, `more`, must be fit for JSON.
+    """
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
     # One key: safetensors writes several in random order, and the bytes would differ.
-    metadata = {"rca": json.dumps({"classes": classes, "config": cfg.model_dump(mode="json")})}
+    said = {"classes": classes, "config": cfg.model_dump(mode="json"), **more}
+    metadata = {"rca": json.dumps(said)}
     with new_file(path) as partial:
         save_file(tensors, partial, metadata)
+
+
+def read_metadata(path: Path) -> Mapping[str, Any]:
+    """What the weights at `path` say of their network: `classes`, `config`, and maybe more.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or says nothing.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("rca", "null"))
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path}: no usable weights ({error}); train again") from None
+    if metadata is None:
+        raise ConfigError(f"{path}: does not say what network it is of; train again")
+    return metadata
 
 
 def read_config(path: Path, kind: type[Config], classes: tuple[str, ...]) -> Config:
@@ -35,22 +58,22 @@ def read_config(path: Path, kind: type[Config], classes: tuple[str, ...]) -> Con
     Its backbone's own weights are set to none: they are in the file.
 
     Raises:
-        ConfigError: the file is missing or damaged, or is of other classes.
+        ConfigError: the file is missing or damaged, or is of other classes or another network.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("rca", "null"))
-    except (FileNotFoundError, SafetensorError) as error:
-        raise ConfigError(f"{path}: no usable weights ({error}); train again") from None
-    if metadata is None:
-        raise ConfigError(f"{path}: does not say what network it is of; train again")
+    metadata = read_metadata(path)
     trained = tuple(metadata["classes"])
     if trained != classes:
         raise ConfigError(
             f"{path}: trained for {', '.join(trained)}; the index has {', '.join(classes)}: "
             "train again, or index the same classes"
         )
-    cfg = kind.model_validate(metadata["config"])
+    try:
+        cfg = kind.model_validate(metadata["config"])
+    except ValidationError:
+        raise ConfigError(
+            f"{path}: is not of the network that {kind.__name__} describes; "
+            "give the weights of the stage before, trained by this version"
+        ) from None
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     return cfg.model_copy(update={"backbone": backbone})
 

@@ -10,16 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rca.config import Compute, Crf, InferSeg, TrainSeg
 from rca.data.images import read_image, write_label_map
 from rca.data.index import Record, left_to_label, read_index
-from rca.data.views import normalised
-from rca.labels.crf import crf_labels
+from rca.inference.decision import Scored, mask_of
+from rca.inference.scores import class_probabilities
 from rca.labels.pool import ordered_map
 from rca.models.deeplab import DeepLab
-from rca.models.multiscale import multiscale
 from rca.models.weights import load_network
 from rca.progress import progress
 from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
@@ -63,30 +61,18 @@ def run(
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))
         scored = ((record.image, _score(network, record, cfg, device)) for record in left)
-        if cfg.crf:
-            labels = ordered_map(partial(crf_labels, cfg=crf), scored, crf.processes)
-        else:
-            labels = (probabilities.argmax(0).astype(np.uint8) for _, (_, probabilities) in scored)
-        shown = progress(labels, len(left), "masks of val,")
+        # Without a CRF there is nothing that other processes could do faster.
+        masks = ordered_map(
+            partial(mask_of, crf=crf if cfg.crf else None),
+            scored,
+            crf.processes if cfg.crf else 1,
+        )
+        shown = progress(masks, len(left), "masks of val,")
         for record, marks in zip(left, shown, strict=True):
             write_label_map(folder / f"{record.image}.png", marks, data.palette)
 
 
-def _score(
-    network: DeepLab, record: Record, cfg: InferSeg, device: torch.device
-) -> tuple[np.ndarray, np.ndarray]:
-    """The image, uint8 (H, W, 3), and its probabilities, (C + 1, H, W)."""
+def _score(network: DeepLab, record: Record, cfg: InferSeg, device: torch.device) -> Scored:
     image = read_image(record.file)
-    probabilities = multiscale(
-        partial(_probabilities, network),
-        normalised(image).to(device),
-        short_side=cfg.size,
-        scales=cfg.scales,
-        flip=cfg.flip,
-        output=(record.height, record.width),
-    )
-    return np.asarray(image), probabilities.cpu().numpy()
-
-
-def _probabilities(network: DeepLab, images: Tensor) -> Tensor:
-    return network(images).softmax(dim=1)
+    probabilities = class_probabilities(network, image, cfg, device)
+    return Scored(np.asarray(image), probabilities, (record.height, record.width))

@@ -1,0 +1,179 @@
+"""How photographs are segmented, and where that is written down.
+
+A training does not know how its network will be asked, so the weights of `train_seg` do not say it.
+`settings_for` looks, in this order, at
+
+1. a parameter file that the user names: its sections `infer_seg` and `crf`;
+2. the weights' metadata, which have it where `SegmentationModel.save` wrote the file;
+3. the run that the weights lie in: the protocol in its `evaluate/metrics.json`, by which the
+   network's mIoU was measured;
+4. the training: the mean short side of its views, one scale, flips, no CRF.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from rca.config import ConfigError, Crf, InferSeg, Section, TrainSeg, load
+from rca.config.section import Count
+from rca.data.palette import voc_palette
+
+Kind = TypeVar("Kind", bound=Section)
+
+MAX_PIXELS = 1_000_000
+
+
+class Settings(Section):
+    """Sections `infer_seg` and `crf`, and what keeps large photographs within memory."""
+
+    infer_seg: InferSeg
+    crf: Crf = Crf()
+    max_pixels: Count | None = Field(
+        MAX_PIXELS,
+        description="Photographs with more pixels are reduced to that many; their probabilities "
+        "are enlarged again. `null` computes at full size, as stage `infer_seg` does.",
+    )
+
+    @property
+    def refining(self) -> Crf | None:
+        """The CRF, if it is to be used."""
+        return self.crf if self.infer_seg.crf else None
+
+
+class Known(NamedTuple):
+    """Settings and colours for a network, and where the settings come from, for messages."""
+
+    settings: Settings
+    palette: np.ndarray
+    origin: str
+
+
+def settings_for(
+    weights: Path, metadata: Mapping[str, Any], cfg: TrainSeg, params: Path | None = None
+) -> Known:
+    """What is known of how to ask the network at `weights`.
+
+    Args:
+        weights: its file.
+        metadata: what the file says.
+        cfg: the training's section.
+        params: a parameter file that has precedence.
+
+    Raises:
+        ConfigError: `params` cannot be used.
+    """
+    run = _run_of(weights)
+    saved = metadata.get("inference")
+    palette = np.array(metadata["palette"], np.uint8) if "palette" in metadata else None
+    if palette is None:
+        palette = _palette_of(run, metadata["classes"])
+    if params:
+        given = load(params)
+        settings = Settings(infer_seg=given.infer_seg, crf=given.crf)
+        return Known(settings, palette, str(params))
+    if saved:
+        return Known(Settings.model_validate(saved), palette, "the weights' file")
+    if measured := _measured(run):
+        return Known(measured, palette, str(run / "evaluate" / "metrics.json"))
+    return Known(Settings(infer_seg=as_trained(cfg)), palette, "the size of the training alone")
+
+
+def as_trained(cfg: TrainSeg) -> InferSeg:
+    """Settings where nothing but the training is known."""
+    low, high = cfg.view.scale if cfg.view.mode == "crop" else (1, 1)
+    size = round(cfg.view.size * (low + high) / 2)
+    return InferSeg(size=size, scales=[1.0], flip=True, crf=False)
+
+
+def changed(
+    settings: Settings,
+    *,
+    size: int | None = None,
+    scales: Sequence[float] | None = None,
+    flip: bool | None = None,
+    crf: bool | Crf | None = None,
+    max_pixels: int | None = None,
+) -> Settings:
+    """The settings with those that are given in the place of the old; `max_pixels` 0 is no limit.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    given = {
+        "size": size,
+        "scales": None if scales is None else list(scales),
+        "flip": flip,
+        "crf": None if crf is None else bool(crf),
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    return checked(
+        Settings,
+        infer_seg=checked(InferSeg, **{**settings.infer_seg.model_dump(), **given}),
+        crf=crf if isinstance(crf, Crf) else settings.crf,
+        max_pixels=settings.max_pixels if max_pixels is None else max_pixels or None,
+    )
+
+
+def checked(kind: type[Kind], **values: Any) -> Kind:
+    """A section with these values.
+
+    Raises:
+        ConfigError: one of them is not allowed.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise ConfigError(f"{key}: {fault['msg']} (it is {fault['input']!r})") from None
+
+
+def in_words(settings: Settings) -> str:
+    """The settings in a line."""
+    cfg = settings.infer_seg
+    scales = ", ".join(f"{scale:g}" for scale in cfg.scales)
+    return (
+        f"short side {cfg.size}, {'scales' if len(cfg.scales) > 1 else 'scale'} {scales}, "
+        f"{'with' if cfg.flip else 'without'} flips, {'with' if cfg.crf else 'without'} CRF"
+    )
+
+
+def _run_of(weights: Path) -> Path | None:
+    """`results/<experiment>` for weights in its `train_seg/<supervision>/`."""
+    folder = weights.absolute().parent
+    return folder.parents[1] if folder.parent.name == "train_seg" else None
+
+
+def _measured(run: Path | None) -> Settings | None:
+    """The settings under which the run was evaluated."""
+    protocol = _read(run and run / "evaluate" / "metrics.json").get("protocol", {})
+    inference, crf = protocol.get("segmentation_inference"), protocol.get("crf", {})
+    if inference is None or (inference.get("crf") and crf.get("method") != "dense"):
+        return None  # not evaluated, or with a CRF that the protocol does not describe
+    return Settings(
+        infer_seg=InferSeg.model_validate(inference),
+        crf=Crf.model_validate(crf),
+    )
+
+
+def _palette_of(run: Path | None, classes: list[str]) -> np.ndarray:
+    """The colours of the run's masks, uint8 (256, 3); VOC's in its order where there is no run."""
+    index = _read(run and run / "index" / "dataset.json")
+    if index.get("classes") == classes:
+        return np.array(index["palette"], np.uint8)
+    return voc_palette()
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
