@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import sys
 
-from rca.cli import compare, data, export, figures, masks, stages, tools  # each adds its verbs to the app
+from rca.cli import (
+    compare,
+    data,
+    export,
+    figures,
+    masks,
+    stages,
+    tools,
+)  # each adds its verbs to the app
 from rca.cli.app import app
 from rca.config import ConfigError
 

@@ -17,9 +17,7 @@ def export(
     weights: Annotated[
         Path, typer.Argument(help="Trained network, `weights.safetensors` of `train-seg`.")
     ],
-    out: Annotated[
-        Path, typer.Option(help="File *.onnx or *.pt2, or folder.", show_default=False)
-    ],
+    out: Annotated[Path, typer.Option(help="File *.onnx or *.pt2, or folder.", show_default=False)],
     form: Annotated[
         Literal["onnx", "torch", "huggingface"],
         typer.Option(

@@ -67,9 +67,7 @@ def read_run(results: Path, weights: Path) -> Run:
     )
 
 
-def model_card(
-    model: SegmentationModel, *, name: str, run: Run | None, licence: str | None
-) -> str:
+def model_card(model: SegmentationModel, *, name: str, run: Run | None, licence: str | None) -> str:
     """Write the card as Markdown, with the header that the Hugging Face Hub reads.
 
     Args:
@@ -96,7 +94,7 @@ def model_card(
         score=score,
         why_no_score=why,
         data_name=_data_name(run),
-        protocol=in_words(run.metrics["protocol"]) if run else "",
+        protocol=in_words({**run.metrics["protocol"], "signals": _signals(run)}) if run else "",
     )
 
 
@@ -132,17 +130,22 @@ def _facts(run: Run | None) -> Iterator[tuple[str, str]]:
         yield f"SHA-256 of {archive}", f"`{digest}`"
     for split, title in (("train", "Training images"), ("val", "Validation images")):
         yield title, str(run.images.get(split, 0))
-    signals = protocol["signals"]
     if weak:
         yield "Source of the tags", _known(data["tags"])
-    else:
-        signals = ["true masks", *(signal for signal in signals if signal != "image tags")]
-    yield "Signals used", ", ".join(signals)
+    yield "Signals used", ", ".join(_signals(run))
     yield "Backbone began as", protocol["pretrained"]["train_seg"]
     if weak:
         readout = protocol.get("readout", {}).get("settings_chosen_on", UNKNOWN)
         yield "Masks looked at to choose the readout's settings", readout
         yield "Masks looked at to choose the threshold", protocol["threshold_chosen_on"]
+
+
+def _signals(run: Run) -> list[str]:
+    """All that the network learned from; the protocol has what the pipeline did."""
+    signals = run.metrics["protocol"]["signals"]
+    if run.network == "pseudo":
+        return signals
+    return ["true masks", *(signal for signal in signals if signal.startswith("backbone"))]
 
 
 def _known(value: str) -> str:

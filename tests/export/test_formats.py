@@ -99,7 +99,7 @@ def test_export__keeps_nothing_that_computes_something_else(
     monkeypatch.setattr(written, "write_program", lambda path, *_: path.touch())
     monkeypatch.setattr(written, "read_program", lambda _: lambda images: spoil(network(images)))
 
-    with pytest.raises(ConfigError, match="does not compute|gives"):
+    with pytest.raises(ConfigError, match=r"does not compute|gives"):
         formats.export(weights, out=out, form="torch", photographs=SAMPLE)
 
     assert list(tmp_path.iterdir()) == []
@@ -123,15 +123,19 @@ def test_require__holds_each_precision_to_its_tolerance(found, precision, holds)
             require(found, precision, "file")
 
 
-def test_compare__finds_the_largest_difference(network):
+def test_compare__finds_one_pixel_that_differs_in_a_batch_of_several(network):
+    photographs = read_photographs(SAMPLE, count=2)
+
     def exported(images):
         logits = network(images).clone()
-        logits[0, 1, 5, 7] += 0.5
+        if len(images) == 2:
+            logits[1, 1, 5, 7] += 1000.0
         return logits
 
-    found = compare(network, exported, read_photographs(SAMPLE, count=2))
+    same, other = (compare(network, with_, photographs) for with_ in (network, exported))
 
-    assert 0 < found.logits <= 0.5 and found.labels < 1 or found.probabilities > 0
+    assert (same.logits, same.probabilities, same.labels) == (0, 0, 1)
+    assert other.logits > 1 and other.probabilities > 0.1 and other.labels < 1
 
 
 def test_read_photographs__takes_colour_images_of_folders_and_archives(tmp_path):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 from tiny_results import evaluate_results, tiny_params, write_results
 
 import rca
