@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,6 @@ from rca.export.agreement import compare, read_photographs, require
 from rca.export.description import as_text, describe
 from rca.export.model_card import model_card, read_run
 from rca.export.program import Precision
-from rca.files import new_file
 from rca.inference.model import load, weights_file
 from rca.models.deeplab import DeepLab
 
@@ -60,15 +61,13 @@ def export(
         huggingface.write_folder(out, model, description, card)
         return
     images = read_photographs(photographs)
-    with new_file(out) as partial:
-        # Under a name of its own kind: torch.export warns of others.
-        file = partial.with_name(f"{partial.name}{SUFFIX[form]}")
-        try:
-            exported = _written(file, model.network, form, description, precision)
-            require(compare(model.network, exported, images), precision, str(out))
-            file.replace(partial)
-        finally:
-            file.unlink(missing_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # In a folder of its own: torch.export writes the file's name into it.
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        file = Path(folder, out.name)
+        exported = _written(file, model.network, form, description, precision)
+        require(compare(model.network, exported, images), precision, str(out))
+        os.replace(file, out)
 
 
 def _written(

@@ -14,7 +14,10 @@ from rca.models.deeplab import DeepLab
 
 def write_program(path: Path, network: DeepLab, metadata: Mapping[str, str]) -> None:
     """Write the network as a `.pt2` archive; `metadata` become its extra files."""
-    torch.export.save(capture(network), path, extra_files=dict(metadata))
+    program = capture(network)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # has the paths of this machine
+    torch.export.save(program, path, extra_files=dict(metadata))
 
 
 def read_program(path: Path) -> Callable[[Tensor], Tensor]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import rca
 from rca.config import ConfigError
 from rca.export import formats, onnx_model
 from rca.export.agreement import Agreement, compare, read_photographs, require
@@ -55,6 +56,7 @@ def test_onnx__says_what_it_is(exported):
     assert json.loads(said["training"])["head"] == "deeplab_v2"
     assert said["precision"] == precision
     assert said["input"].startswith("pixel_values: float32")
+    assert str(Path(rca.__file__).parent).encode() not in file.read_bytes()
     names = [dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim]
     assert names == ["batch", "", "height", "width"]
 
@@ -82,6 +84,9 @@ torch.save(program.module()(torch.load("images.pt")), "logits.pt")
 
     with torch.no_grad():
         torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), network(images))
+    content = out.read_bytes()
+    assert str(Path(rca.__file__).parent).encode() not in content  # nor any path of this machine
+    assert str(tmp_path).encode() not in content
 
 
 @pytest.mark.parametrize(
