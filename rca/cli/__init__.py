@@ -14,13 +14,16 @@ from rca.cli import (
     export,
     figures,
     masks,
+    register,
     stages,
     tools,
 )  # each adds its verbs to the app
 from rca.cli.app import app
 from rca.config import ConfigError
 
-__all__ = ["app", "compare", "data", "export", "figures", "main", "masks", "stages", "tools"]
+__all__ = [
+    "app", "compare", "data", "export", "figures", "main", "masks", "register", "stages", "tools",
+]  # fmt: skip
 
 
 def main() -> None:

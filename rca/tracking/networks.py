@@ -32,6 +32,7 @@ PACKAGES = (
     "pydantic",
     "pyyaml",
     "safetensors",
+    "scipy",
     "torch",
     "torchvision",
     "tqdm",

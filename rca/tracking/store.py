@@ -71,17 +71,18 @@ def save(
         AwayError: the tracking server is.
     """
     uri = located(uri, home)
-    with _alone(uri, home), _answering(uri):
+    with _alone(uri, home):
         client = connect(uri)
-        experiment = _experiment(client, uri)
-        run = find_run(client, record.key) or client.create_run(
-            experiment,
-            run_name=run_name,
-            tags={KEY: record.key, **made},
-            start_time=record.span and _milliseconds(record.span.began),
-        )
-        _fill(client, run, record, run_name, latest)
-        return Place(experiment, run.info.run_id)
+        with _answering(uri):
+            experiment = _experiment(client, uri)
+            run = find_run(client, record.key) or client.create_run(
+                experiment,
+                run_name=run_name,
+                tags={KEY: record.key, **made},
+                start_time=record.span and _milliseconds(record.span.began),
+            )
+            _fill(client, run, record, run_name, latest)
+    return Place(experiment, run.info.run_id)
 
 
 def address(uri: str, place: Place) -> str:

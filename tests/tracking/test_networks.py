@@ -25,6 +25,7 @@ from rca.data.archive import contents
 from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
 from rca.stages import track
+from rca.tracking import registry
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -133,6 +134,50 @@ def test_load__takes_the_address_of_a_run(tracked, client, photograph):
 def test_load__says_that_there_is_no_such_model(client):
     with pytest.raises(ConfigError, match="runs:/none/x: MLflow has no such model"):
         rca.load("runs:/none/x")
+
+
+def test_register__gives_a_version_an_alias_and_what_it_is_asked_with(tracked, client, photograph):
+    results, params = tracked
+
+    first = registry.register(results, name="animals", alias="champion")
+    again = registry.register(results, name="animals", alias="champion")
+    other = registry.register(
+        results, name="animals", alias="bound", network="segmentation_true_masks"
+    )
+
+    assert first == again == ("1", "models:/animals@champion") and other.version == "2"
+    version = client.get_model_version_by_alias("animals", "champion")
+    assert (str(version.version), version.run_id) == ("1", run_of(client).info.run_id)
+    assert version.tags["infer_seg.size"] == str(params.infer_seg.size)
+    assert " on d/val " in version.tags["miou/network_val"]
+    image = Image.open(io.BytesIO(photograph))
+    np.testing.assert_array_equal(
+        rca.load("models:/animals@champion").predict(image).mask,
+        rca.load(results).predict(image).mask,
+    )
+
+
+def test_register__says_what_is_missing(tracked, client, tmp_path):
+    results, _ = tracked
+    with pytest.raises(ConfigError, match="track the run first: rca track"):
+        registry.register(tmp_path, name="animals", alias="champion")
+    with pytest.raises(ConfigError, match="has no model readout"):
+        registry.register(results, name="animals", alias="champion", network="readout")
+
+
+def test_packages__are_all_that_a_model_needs_to_be_loaded(tracked, photograph, tmp_path):
+    """Others of this environment are made to look as if they were not installed."""
+    others = {"matplotlib", "jinja2", "requests", "typer", "pycocotools", "pydensecrf"}
+    results, _ = tracked
+    (tmp_path / "photograph.jpg").write_bytes(photograph)
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({others!r}))
+import rca
+rca.load({str(results)!r}).predict("photograph.jpg")
+"""
+
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 @pytest.mark.server
