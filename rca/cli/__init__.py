@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import sys
 
+# Each adds its verbs to the app.
 from rca.cli import (
     compare,
     data,
     export,
     figures,
     masks,
+    predict,
     register,
     stages,
     tools,
-)  # each adds its verbs to the app
+)
 from rca.cli.app import app
 from rca.config import ConfigError
 
 __all__ = [
-    "app", "compare", "data", "export", "figures", "main", "masks", "register", "stages", "tools",
+    "app", "compare", "data", "export", "figures", "main", "masks", "predict", "register", "stages",
+    "tools",
 ]  # fmt: skip
 
 

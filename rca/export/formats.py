@@ -17,7 +17,7 @@ from rca.export.agreement import compare, read_photographs, require
 from rca.export.description import as_text, describe
 from rca.export.model_card import model_card, read_run
 from rca.export.program import Precision
-from rca.inference.model import load, weights_file
+from rca.inference.model import load
 from rca.models.deeplab import DeepLab
 
 Format = Literal["onnx", "torch", "huggingface"]
@@ -56,7 +56,7 @@ def export(
     model = load(weights, device="cpu")
     description = describe(model, precision)
     if form == "huggingface":
-        run = read_run(results, weights_file(weights)) if results else None
+        run = read_run(results, model.weights) if results else None
         card = model_card(model, name=out.resolve().name, run=run, licence=licence)
         huggingface.write_folder(out, model, description, card)
         return

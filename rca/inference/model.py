@@ -41,6 +41,7 @@ class SegmentationModel:
         settings: how photographs are segmented.
         palette: uint8 (256, 3), label → colour.
         device: where it computes.
+        weights: the file that it was loaded from.
     """
 
     network: Network
@@ -49,6 +50,7 @@ class SegmentationModel:
     settings: Settings
     palette: np.ndarray
     device: torch.device
+    weights: Path
 
     @overload
     def predict(self, image: Photograph) -> Result: ...
@@ -131,7 +133,7 @@ def load(
     Raises:
         ConfigError: the weights or a setting cannot be used; the message says why.
     """
-    path = weights_file(local(weights))
+    path = _file(local(weights))
     metadata = read_metadata(path)
     classes = tuple(metadata["classes"])
     cfg = read_config(path, TrainSeg, classes)
@@ -144,15 +146,11 @@ def load(
     where = prepare(checked(Compute, device=device, threads=threads))
     network = load_network(path, DeepLab, TrainSeg, classes)
     network = network.to(where, memory_format=torch.channels_last)
-    return SegmentationModel(network, classes, cfg, settings, known.palette, where)
+    return SegmentationModel(network, classes, cfg, settings, known.palette, where, path)
 
 
-def weights_file(weights: Path) -> Path:
-    """The file that `weights`, itself or a folder, means.
-
-    Raises:
-        ConfigError: there is none.
-    """
+def _file(weights: Path) -> Path:
+    """The file that `weights`, itself or a folder, means."""
     pseudo = weights / "train_seg" / "pseudo"
     served = weights / "artifacts" / WEIGHTS  # of a model that MLflow keeps
     places = [weights, weights / WEIGHTS, pseudo / WEIGHTS, weights / HUB_WEIGHTS, served]

@@ -38,10 +38,13 @@ def register(
         home: where the relative path of an SQLite store begins.
 
     Raises:
-        ConfigError: the run was not tracked, is not in the store, or has no such network.
+        ConfigError: the run was not tracked, is not in the store or has no such network, or MLflow
+            does not allow the name.
     """
     note = _note(results)
     client = connect(located(note["uri"], home))
+    from mlflow.exceptions import MlflowException  # here, after `connect`: it may be missing
+
     run = find_run(client, note["key"])
     model = run and find_network(client, run, network)
     if model is None:
@@ -49,8 +52,11 @@ def register(
             f"{note['uri']}: has no model {network} of {results}; put it there: "
             f"rca track --results {results} --out {results}/track"
         )
-    version = _version(client, name, model) or _new_version(client, name, model, results.name)
-    client.set_registered_model_alias(name, alias, version)
+    try:
+        version = _version(client, name, model) or _new_version(client, name, model, results.name)
+        client.set_registered_model_alias(name, alias, version)
+    except MlflowException as error:
+        raise ConfigError(f"register: {name}, {alias}: {str(error).splitlines()[0]}") from None
     return Registered(version, f"models:/{name}@{alias}")
 
 

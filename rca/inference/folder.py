@@ -1,0 +1,170 @@
+"""Many photographs into a folder of masks: in constant memory, and on from where it was killed."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from rca.data.images import DataError
+from rca.inference.exports import Done, write_coco, write_failures, write_label_studio, write_table
+from rca.inference.journal import Journal, claim, origin_of
+from rca.inference.listing import Listed, list_photographs
+from rca.inference.model import SegmentationModel
+from rca.inference.photographs import read_photograph
+from rca.inference.products import Failure, Row, Stamp, Work, Writer, finish
+from rca.labels.pool import ordered_map
+from rca.progress import progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write beside masks and `predictions.csv`.
+
+    Attributes:
+        overlays: the masks over the photographs, as JPEG.
+        confidence: each pixel's confidence, as PNG of 16 bits.
+        coco: `coco.json`.
+        label_studio: `label_studio.json`, with this before the photographs' paths; None for none.
+    """
+
+    overlays: bool = False
+    confidence: bool = False
+    coco: bool = False
+    label_studio: str | None = None
+
+
+@dataclass
+class Outcome:
+    """What came of the photographs.
+
+    Attributes:
+        done: photographs with a mask.
+        before: those of them that an earlier run had done.
+        failures: the others, with the reason.
+    """
+
+    done: int = 0
+    before: int = 0
+    failures: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def predict_folder(
+    model: SegmentationModel,
+    photographs: Sequence[str],
+    out: Path,
+    wanted: Wanted,
+    processes: int = 0,
+) -> Outcome:
+    """Segment photographs and write their masks; a killed run goes on, and ends in the same bytes.
+
+    A photograph that cannot be segmented is noted, and does not stop the others.
+
+    Args:
+        model: the network and how to ask it.
+        photographs: files, folders, glob patterns and lists, as `list_photographs` takes them.
+        out: folder that gets `masks/<name>.png`, `predictions.csv`, and what else is wanted.
+        wanted: what else.
+        processes: for the CRF; 0 takes every core.
+
+    Raises:
+        ConfigError: nothing is named, or `out` holds masks of another model or settings.
+    """
+    listed = list_photographs(photographs, out)
+    claim(out, _determining(model))
+    refining = model.settings.refining
+    writer = Writer(out, model.classes, model.palette, refining, wanted.overlays, wanted.confidence)
+    journal = Journal(out)
+    try:
+        left = [one for one in listed if not _is_done(one, journal, writer)]
+        outcome = Outcome(before=len(listed) - len(left))
+        if outcome.before:
+            log.info("%d of %d photographs were done before", outcome.before, len(listed))
+        works = ((str(one.file), _score(model, one)) for one in left)
+        # Without a CRF, passing probabilities to other processes would take longer than the rest.
+        ends = ordered_map(partial(finish, writer=writer), works, processes if refining else 1)
+        for one, end in zip(left, progress(ends, len(left), "photographs"), strict=True):
+            if isinstance(end, Failure):
+                outcome.failures.append((one.file, end.reason))
+            else:
+                journal.add(end)
+        outcome.done = len(listed) - len(outcome.failures)
+        _export(listed, outcome, journal, writer, wanted)
+    finally:
+        journal.close()
+    return outcome
+
+
+def _determining(model: SegmentationModel) -> dict[str, object]:
+    """What determines the masks."""
+    import torch
+
+    refining = model.settings.refining
+    return {
+        **origin_of(model.weights),
+        "settings": {
+            **model.settings.infer_seg.model_dump(mode="json", exclude={"crf"}),
+            "crf": refining and refining.model_dump(mode="json", exclude={"processes", "method"}),
+            "max_pixels": model.settings.max_pixels,
+        },
+        "classes": list(model.classes),
+        "palette": model.palette[: len(model.classes) + 1].tolist(),
+        "machine": {"device": model.device.type, "threads": torch.get_num_threads()},
+    }
+
+
+def _stamp(file: Path) -> Stamp:
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+        raise DataError(f"{file}: is no regular file")
+    return Stamp(str(file.absolute()), status.st_size, status.st_mtime_ns)
+
+
+def _is_done(one: Listed, journal: Journal, writer: Writer) -> bool:
+    """Whether the photograph as it is now has all its files."""
+    row = journal.get(one.name)
+    try:
+        return row is not None and row.stamp == _stamp(one.file) and writer.wrote(row)
+    except (DataError, OSError):  # it is no longer there; reading it will say so
+        return False
+
+
+def _score(model: SegmentationModel, one: Listed) -> Work | Failure:
+    start = time.perf_counter()
+    try:
+        stamp = _stamp(one.file)
+        image = read_photograph(one.file)
+    except FileNotFoundError:
+        return Failure(f"{one.file}: no such image")
+    except (DataError, OSError) as error:
+        return Failure(str(error))
+    scored = model.score(image)
+    return Work(one.name, stamp, scored, time.perf_counter() - start)
+
+
+def _export(
+    listed: Sequence[Listed], outcome: Outcome, journal: Journal, writer: Writer, wanted: Wanted
+) -> None:
+    """Write the tables of all photographs, in their order."""
+    failed = {file for file, _ in outcome.failures}
+
+    def done() -> Iterator[Done]:
+        for one in listed:
+            if one.file not in failed:
+                row = journal.get(one.name)
+                assert isinstance(row, Row)
+                yield Done(one.file, one.place, writer.mask(one.name), row)
+
+    out = writer.out
+    write_table(out, done())
+    write_failures(out, outcome.failures)
+    if wanted.coco:
+        write_coco(out, done, writer.classes)
+    if wanted.label_studio is not None:
+        write_label_studio(out, done(), writer.classes, writer.palette, wanted.label_studio)

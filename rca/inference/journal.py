@@ -1,0 +1,132 @@
+"""What was done in an output folder: under which settings, and which photographs.
+
+`predict.json` says what determines the masks; masks of other settings are never put beside them.
+`journal.jsonl` gets a line for each photograph once all its files are there. The lines stay on
+disk: memory holds where each begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import rca
+from rca.config import ConfigError
+from rca.files import write_json
+from rca.inference.products import Row, Stamp
+from rca.state import LIBRARIES
+
+SETTINGS, JOURNAL = "predict.json", "journal.jsonl"
+CODE = ("data", "drawing", "inference", "labels", "models")  # what the files are computed by
+
+
+class Journal:
+    """The photographs that are done in an output folder, by name."""
+
+    def __init__(self, out: Path) -> None:
+        """That of `out`, which has one or will; a line that was not written to its end goes."""
+        self._file = (out / JOURNAL).open("a+b")
+        self._starts: dict[str, int] = {}
+        self._file.seek(0)
+        start = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                self._file.truncate(start)
+                break
+            self._starts[json.loads(line)["name"]] = start
+            start += len(line)
+
+    def add(self, row: Row) -> None:
+        """Note a photograph; noted again, the last time counts."""
+        self._file.seek(0, os.SEEK_END)
+        self._starts[row.name] = self._file.tell()
+        self._file.write(json.dumps(asdict(row)).encode() + b"\n")
+        self._file.flush()
+
+    def get(self, name: str) -> Row | None:
+        """What was noted of a photograph."""
+        if name not in self._starts:
+            return None
+        self._file.seek(self._starts[name])
+        values = json.loads(self._file.readline())
+        values["stamp"] = Stamp(**values["stamp"])
+        return Row(**values)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def claim(out: Path, values: Mapping[str, Any]) -> None:
+    """Make `out` the folder for the masks that `values` determine, or go on in it.
+
+    What a killed run left half-written there is removed.
+
+    Raises:
+        ConfigError: it holds masks of other values, or anything else.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    values = json.loads(json.dumps(values))
+    try:
+        there = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if any(not file.name.startswith(".") for file in out.iterdir()):
+            raise ConfigError(
+                f"{out}: holds files that `rca predict` did not write; give a new folder"
+            ) from None
+        write_json(out / SETTINGS, values)
+        return
+    except ValueError as error:
+        raise ConfigError(f"{out / SETTINGS}: not valid JSON ({error}); delete {out}") from None
+    if differences := list(_differences(there, values)):
+        raise ConfigError(
+            f"{out}: holds masks of other settings; give another --out, or delete it\n  "
+            + "\n  ".join(differences)
+        )
+    for place, _, files in os.walk(out):
+        for name in files:
+            if name.startswith(".") and name.endswith(".partial"):
+                Path(place, name).unlink(missing_ok=True)
+
+
+def origin_of(weights: Path) -> dict[str, Any]:
+    """Digest of the weights, of the code and versions of the libraries, for `claim`."""
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "weights": digest,
+        "code": _code_digest(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def _code_digest() -> str:
+    package = Path(rca.__file__).parent
+    digest = hashlib.sha256()
+    for folder in CODE:
+        for file in sorted((package / folder).rglob("*.py")):
+            digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], key: str = "") -> list[str]:
+    """A line for every value that differs."""
+    lines = []
+    for name in dict.fromkeys([*there, *here]):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += _differences(old, new, f"{key}{name}.")
+        elif old != new:
+            lines.append(f"{key}{name}: {_shown(old)} there, now {_shown(new)}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
