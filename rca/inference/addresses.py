@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import shutil
 import tempfile
@@ -31,6 +32,7 @@ def local(weights: str | Path) -> Path:
             f"{weights}: is an address of MLflow, which is not installed; install the extra: "
             "pip install 'rca-wsss[workflow]'"
         ) from None
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
