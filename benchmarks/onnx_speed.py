@@ -29,6 +29,7 @@ from rca.files import write_json
 from rca.models.deeplab import DeepLab
 
 RECORD = Path("benchmarks/results/onnx_speed.json")
+CLASSES = 20
 SAMPLE = Path("data/embedded/voc12_animals_sample.tar")
 CONFIGURATIONS = {"params.yaml": 24, "configs/voc12.yaml": 4}  # → photographs
 
@@ -50,7 +51,7 @@ def measure(params: Params, count: int) -> dict[str, object]:
     cfg = params.train_seg
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     torch.manual_seed(0)
-    network = DeepLab(len(params.index.classes), cfg.model_copy(update={"backbone": backbone}))
+    network = DeepLab(CLASSES, cfg.model_copy(update={"backbone": backbone}))
     # As `rca predict` runs it.
     network = network.eval().to(memory_format=torch.channels_last)
     images = [resized(image, params.infer_seg.size) for image in read_photographs(SAMPLE, count)]

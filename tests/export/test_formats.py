@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 import rca
 from rca.config import ConfigError
+from rca.data.archive import contents
 from rca.export import formats, onnx_model
 from rca.export.agreement import Agreement, compare, read_photographs, require
 
@@ -67,26 +69,32 @@ def test_onnx__of_float16_has_half_the_size(weights, tmp_path, exported):
     assert share > 0.9 if precision == "float32" else share < 0.9
 
 
-def test_torch__is_loaded_without_this_package(weights, network, tmp_path):
-    out, images = tmp_path / "network.pt2", torch.randn(2, 3, 80, 96)
+@pytest.fixture(scope="module")
+def program(weights, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("program") / "network.pt2"
     formats.export(weights, out=out, form="torch", photographs=SAMPLE)
+    return out
+
+
+def test_torch__is_loaded_without_this_package(program, network, tmp_path):
+    images = torch.randn(2, 3, 80, 96)
     torch.save(images, tmp_path / "images.pt")
     code = """
 import json, sys, torch
 sys.modules["rca"] = None
 extra = {"description.json": ""}
-program = torch.export.load("network.pt2", extra_files=extra)
+program = torch.export.load(sys.argv[1], extra_files=extra)
 assert json.loads(extra["description.json"])["labels"] == ["background", "cat", "dog"]
 torch.save(program.module()(torch.load("images.pt")), "logits.pt")
 """
 
-    subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-I", "-c", code, program], cwd=tmp_path, check=True)
 
     with torch.no_grad():
         torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), network(images))
-    content = out.read_bytes()
+    content = program.read_bytes()
     assert str(Path(rca.__file__).parent).encode() not in content  # nor any path of this machine
-    assert str(tmp_path).encode() not in content
+    assert str(program.parent).encode() not in content
 
 
 @pytest.mark.parametrize(
@@ -180,3 +188,23 @@ def test_export__without_onnx_says_what_to_install(weights, tmp_path, monkeypatc
 
     with pytest.raises(ConfigError, match=r"onnxscript is not installed.*rca-wsss\[export\]"):
         formats.export(weights, out=tmp_path / "n.onnx", form="onnx", photographs=SAMPLE)
+
+
+@pytest.mark.parametrize("heading", ["ONNX, without", "torch.export, without"])
+def test_docs__examples_run_where_this_package_is_not(exported, program, tmp_path, heading):
+    if exported[0] == "float16" and heading.startswith("torch"):
+        pytest.skip("there is one .pt2 file")
+    page = Path("docs/export.md").read_text(encoding="utf-8")
+    code = page.partition(f"## {heading}")[2].partition("```python\n")[2].partition("```")[0]
+    shutil.copyfile(exported[1], tmp_path / "animals.onnx")
+    shutil.copyfile(program, tmp_path / "animals.pt2")
+    _, photograph = next(contents(SAMPLE, lambda name: name.endswith(".jpg")))
+    (tmp_path / "photograph.jpg").write_bytes(photograph)
+    hidden = ["rca", "torch"] if heading.startswith("ONNX") else ["rca"]
+    code = f"import sys; sys.modules.update(dict.fromkeys({hidden}))\n{code}"
+
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+
+    assert "background" in run.stdout
