@@ -26,7 +26,8 @@ def predict(
     photographs: Annotated[
         list[str],
         typer.Argument(
-            help="Photographs: files, folders with all below them, glob patterns in quotes, or a "
+            metavar="PHOTOGRAPHS...",
+            help="Files, folders with all below them, glob patterns in quotes, or a "
             ".txt with a path a line.",
             show_default=False,
         ),
@@ -36,12 +37,13 @@ def predict(
     ],
     out: Annotated[Path, path("Folder that gets masks/ and predictions.csv.")],
     overlays: Annotated[
-        bool, typer.Option(help="Also draw the masks over the photographs.")
+        bool, typer.Option("--overlays", help="Also draw the masks over the photographs.")
     ] = False,
     confidence: Annotated[
-        bool, typer.Option(help="Also write each pixel's confidence, as 16-bit PNG.")
+        bool,
+        typer.Option("--confidence", help="Also write each pixel's confidence, as 16-bit PNG."),
     ] = False,
-    coco: Annotated[bool, typer.Option(help="Also write coco.json.")] = False,
+    coco: Annotated[bool, typer.Option("--coco", help="Also write coco.json.")] = False,
     label_studio: Annotated[
         str | None,
         typer.Option(
@@ -87,8 +89,8 @@ def predict(
 ) -> None:
     """Segment photographs with a trained network; run again, it goes on where it was.
 
-    Exit status: 0 if every photograph has its mask, 1 if some could not be read, 2 if nothing was
-    done.
+    Exit status: 0 every photograph has its mask; 1 some could not be read; 2 the arguments cannot
+    be used.
     """
     from rca.inference.folder import Wanted, predict_folder
     from rca.inference.model import load

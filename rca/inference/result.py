@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rca.drawing.overlays import draw_labels
+from rca.inference.decision import STRIP
 
 
 class Found(NamedTuple):
@@ -45,8 +46,13 @@ class Result:
     @cached_property
     def found(self) -> dict[str, Found]:
         """Share and confidence of every class in the mask, the largest first."""
-        counts = np.bincount(self.mask.ravel(), minlength=len(self.names) + 1)
-        sums = np.bincount(self.mask.ravel(), self.confidence.ravel(), len(self.names) + 1)
+        counts, sums = np.zeros((2, len(self.names) + 1))
+        rows = max(STRIP // self.mask.shape[1], 1)  # bincount takes eight bytes a pixel, twice
+        for top in range(0, len(self.mask), rows):
+            strip = self.mask[top : top + rows].ravel()
+            confidence = self.confidence[top : top + rows].ravel()
+            counts += np.bincount(strip, minlength=len(counts))
+            sums += np.bincount(strip, confidence, len(counts))
         labels = [label for label in np.argsort(-counts, kind="stable") if label and counts[label]]
         return {
             self.names[label - 1]: Found(
