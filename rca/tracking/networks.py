@@ -65,12 +65,13 @@ def log_network(client: MlflowClient, run: Run, network: Network) -> str:
     Returns:
         Number of the model.
     """
-    from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
     with network.weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _remove_unfinished(client, run, network.name)
     if found := find_network(client, run, network.name, digest):
+        _link(client, run, found.model_id)
         return found.model_id
     model = client.create_logged_model(
         run.info.experiment_id,
@@ -88,7 +89,7 @@ def log_network(client: MlflowClient, run: Run, network: Network) -> str:
         _write(place, network, known)
         client.log_model_artifacts(model.model_id, str(place))
     client.finalize_logged_model(model.model_id, "READY")
-    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
+    _link(client, run, model.model_id)
     return model.model_id
 
 
@@ -96,15 +97,35 @@ def find_network(
     client: MlflowClient, run: Run, name: str, digest: str | None = None
 ) -> LoggedModel | None:
     """The run's model of that name, whole; with `digest`, the one of these weights."""
-    models = client.search_logged_models(
+    for model in _models(client, run, name):
+        if model.status == "READY" and digest in (None, model.tags.get(DIGEST)):
+            return model
+    return None
+
+
+def _models(client: MlflowClient, run: Run, name: str) -> list[LoggedModel]:
+    """The run's models of that name, the newest first."""
+    return client.search_logged_models(
         [run.info.experiment_id],
         filter_string=f"source_run_id = '{run.info.run_id}' AND name = '{name}'",
         order_by=[{"field_name": "creation_timestamp", "ascending": False}],
     )
-    for model in models:
-        if model.status == "READY" and digest in (None, model.tags.get(DIGEST)):
-            return model
-    return None
+
+
+def _remove_unfinished(client: MlflowClient, run: Run, name: str) -> None:
+    """Remove what a killed process left."""
+    for model in _models(client, run, name):
+        if model.status != "READY":
+            client.delete_logged_model(model.model_id)
+
+
+def _link(client: MlflowClient, run: Run, model: str) -> None:
+    """Make the model an output of the run, by which `runs:/RUN/NAME` finds it."""
+    from mlflow.entities import LoggedModelOutput
+
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if model not in {output.model_id for output in outputs}:
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(model, step=0)])
 
 
 def _write(folder: Path, network: Network, known: Model) -> None:

@@ -180,6 +180,28 @@ rca.load({str(results)!r}).predict("photograph.jpg")
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
+def test_track__completes_the_models_of_a_run_that_was_killed(tracked, tmp_path, monkeypatch):
+    results, params = tracked
+    cfg = params.track.model_copy(update={"uri": f"sqlite:///{tmp_path}/mlflow.db"})
+    params = params.model_copy(update={"track": cfg})
+    client = mlflow.MlflowClient(cfg.uri)
+    for step in ("log_model_artifacts", "log_outputs"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(mlflow.MlflowClient, step, interrupt)
+            track.run(cfg, params, results=results, out=tmp_path / "track")
+
+    track.run(cfg, params, results=results, out=tmp_path / "track")
+
+    models, outputs = models_of(client), run_of(client).outputs.model_outputs
+    assert {output.model_id for output in outputs} == {model.model_id for model in models.values()}
+    assert [model.status for model in models.values()] == ["READY", "READY"]
+    assert len(client.search_logged_models([run_of(client).info.experiment_id])) == 2
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.server
 def test_serve__answers_a_jpeg_with_the_mask_that_predict_gives(
     tracked, client, photograph, tmp_path
@@ -190,6 +212,7 @@ def test_serve__answers_a_jpeg_with_the_mask_that_predict_gives(
 
     with serving(address, params.track.uri, tmp_path) as url:
         answer = requests.post(f"{url}/invocations", json=request, timeout=60)
+        documented = ask_as_documented(url, photograph, tmp_path)
 
     assert answer.status_code == 200, answer.text
     first, second = answer.json()["predictions"]
@@ -197,8 +220,20 @@ def test_serve__answers_a_jpeg_with_the_mask_that_predict_gives(
     expected = rca.load(results).predict(Image.open(io.BytesIO(photograph)))
     mask = Image.open(io.BytesIO(base64.b64decode(first["mask"])))
     np.testing.assert_array_equal(np.asarray(mask), expected.mask)
+    np.testing.assert_array_equal(documented, expected.mask)
     assert len(np.unique(expected.mask)) > 1
     assert first["classes"] == pytest.approx(expected.classes)
+
+
+def ask_as_documented(url: str, photograph: bytes, folder: Path) -> np.ndarray:
+    """The mask that the example of docs/tracking.md gets."""
+    page = (SAMPLE.parents[2] / "docs/tracking.md").read_text(encoding="utf-8")
+    code = page.partition("python - << 'END'\n")[2].partition("\nEND")[0]
+    assert "http://127.0.0.1:5001" in code
+    (folder / "photograph.jpg").write_bytes(photograph)
+    code = code.replace("http://127.0.0.1:5001", url)
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+    return np.asarray(Image.open(folder / "mask.png"))
 
 
 class serving:
