@@ -48,6 +48,12 @@ class Done:
     row: Row
 
 
+def remove_tables(out: Path) -> None:
+    """Remove the tables of an earlier run: they may be of other photographs than the next."""
+    for name in (TABLE, FAILED, COCO, LABEL_STUDIO, LABELS):
+        (out / name).unlink(missing_ok=True)
+
+
 def write_table(out: Path, done: Iterable[Done]) -> None:
     """Write `predictions.csv`: a row for each photograph, its classes by their share."""
     with _table(out / TABLE, COLUMNS) as write:
@@ -71,7 +77,6 @@ def write_table(out: Path, done: Iterable[Done]) -> None:
 
 def write_failures(out: Path, failures: Sequence[tuple[Path, str]]) -> None:
     """Write `failed.csv`, photograph and reason; without failures there is none."""
-    (out / FAILED).unlink(missing_ok=True)
     if failures:
         with _table(out / FAILED, ("photograph", "reason")) as write:
             for file, reason in failures:

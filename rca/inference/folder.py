@@ -11,7 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from rca.data.images import DataError
-from rca.inference.exports import Done, write_coco, write_failures, write_label_studio, write_table
+from rca.inference.exports import (
+    Done,
+    remove_tables,
+    write_coco,
+    write_failures,
+    write_label_studio,
+    write_table,
+)
 from rca.inference.journal import Journal, claim, origin_of
 from rca.inference.listing import Listed, list_photographs
 from rca.inference.model import SegmentationModel
@@ -78,6 +85,7 @@ def predict_folder(
     """
     listed = list_photographs(photographs, out)
     claim(out, _determining(model))
+    remove_tables(out)
     refining = model.settings.refining
     writer = Writer(out, model.classes, model.palette, refining, wanted.overlays, wanted.confidence)
     journal = Journal(out)

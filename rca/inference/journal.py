@@ -71,7 +71,10 @@ def claim(out: Path, values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: it holds masks of other values, or anything else.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be a folder for masks ({error.strerror})") from None
     values = json.loads(json.dumps(values))
     try:
         there = json.loads((out / SETTINGS).read_text(encoding="utf-8"))

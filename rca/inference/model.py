@@ -143,7 +143,7 @@ def load(
     )
     log.info("%s; from %s", in_words(settings), known.origin)
     threads = torch.get_num_threads() if threads is None else threads
-    where = prepare(checked(Compute, device=device, threads=threads))
+    where = prepare(checked(Compute, {"device": device, "threads": threads}))
     network = load_network(path, DeepLab, TrainSeg, classes)
     network = network.to(where, memory_format=torch.channels_last)
     return SegmentationModel(network, classes, cfg, settings, known.palette, where, path)

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 from rca.config import ConfigError, Crf, InferSeg, Section, TrainSeg, load
 from rca.config.section import Count
 from rca.data.palette import voc_palette
+from rca.evaluation.protocol import inference_in_words
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -66,7 +67,7 @@ def settings_for(
         params: a parameter file that has precedence.
 
     Raises:
-        ConfigError: `params` cannot be used.
+        ConfigError: what is found cannot be used.
     """
     run = _run_of(weights)
     saved = metadata.get("inference")
@@ -78,7 +79,7 @@ def settings_for(
         settings = Settings(infer_seg=given.infer_seg, crf=given.crf)
         return Known(settings, palette, str(params))
     if saved:
-        return Known(Settings.model_validate(saved), palette, "the weights' file")
+        return Known(checked(Settings, saved, weights), palette, "the weights' file")
     if measured := _measured(run):
         return Known(measured, palette, str(run / "evaluate" / "metrics.json"))
     return Known(Settings(infer_seg=as_trained(cfg)), palette, "the size of the training alone")
@@ -114,34 +115,33 @@ def changed(
     given = {key: value for key, value in given.items() if value is not None}
     return checked(
         Settings,
-        infer_seg=checked(InferSeg, **{**settings.infer_seg.model_dump(), **given}),
-        crf=crf if isinstance(crf, Crf) else settings.crf,
-        max_pixels=settings.max_pixels if max_pixels is None else max_pixels or None,
+        {
+            "infer_seg": checked(InferSeg, {**settings.infer_seg.model_dump(), **given}),
+            "crf": crf if isinstance(crf, Crf) else settings.crf,
+            "max_pixels": settings.max_pixels if max_pixels is None else max_pixels or None,
+        },
     )
 
 
-def checked(kind: type[Kind], **values: Any) -> Kind:
-    """A section with these values.
+def checked(kind: type[Kind], values: Mapping[str, Any], file: Path | None = None) -> Kind:
+    """A section with these values, which `file` may hold.
 
     Raises:
         ConfigError: one of them is not allowed.
     """
     try:
-        return kind(**values)
+        return kind.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
-        raise ConfigError(f"{key}: {fault['msg']} (it is {fault['input']!r})") from None
+        place = f"{file}: " if file else ""
+        raise ConfigError(f"{place}{key}: {fault['msg']} (it is {fault['input']!r})") from None
 
 
 def in_words(settings: Settings) -> str:
     """The settings in a line."""
     cfg = settings.infer_seg
-    scales = ", ".join(f"{scale:g}" for scale in cfg.scales)
-    return (
-        f"short side {cfg.size}, {'scales' if len(cfg.scales) > 1 else 'scale'} {scales}, "
-        f"{'with' if cfg.flip else 'without'} flips, {'with' if cfg.crf else 'without'} CRF"
-    )
+    return f"short side {cfg.size}, {inference_in_words(cfg.model_dump())}"
 
 
 def _run_of(weights: Path) -> Path | None:
@@ -152,14 +152,13 @@ def _run_of(weights: Path) -> Path | None:
 
 def _measured(run: Path | None) -> Settings | None:
     """The settings under which the run was evaluated."""
-    protocol = _read(run and run / "evaluate" / "metrics.json").get("protocol", {})
+    file = run and run / "evaluate" / "metrics.json"
+    protocol = _read(file).get("protocol", {})
     inference, crf = protocol.get("segmentation_inference"), protocol.get("crf", {})
     if inference is None or (inference.get("crf") and crf.get("method") != "dense"):
         return None  # not evaluated, or with a CRF that the protocol does not describe
-    return Settings(
-        infer_seg=InferSeg.model_validate(inference),
-        crf=Crf.model_validate(crf),
-    )
+    used = {"crf": crf} if crf.get("method") == "dense" else {}
+    return checked(Settings, {"infer_seg": inference, **used}, file)
 
 
 def _palette_of(run: Path | None, classes: list[str]) -> np.ndarray:

@@ -203,6 +203,12 @@ def test_settings__of_a_run_are_those_it_was_evaluated_with(tmp_path, weights):
     # A CRF that the protocol does not describe cannot be repeated.
     other = write_run(tmp_path / "other", weights, cfg.model_dump(), {"method": "none"})
     assert rca.load(other).settings.infer_seg == rca.load(weights).settings.infer_seg
+    third = write_run(tmp_path / "third", weights, {"size": 0}, {})
+    with pytest.raises(ConfigError, match=r"metrics.json: infer_seg.size: "):
+        rca.load(third)
+    plain = cfg.model_copy(update={"crf": False})
+    fourth = write_run(tmp_path / "fourth", weights, plain.model_dump(), {"method": "none"})
+    assert rca.load(fourth).settings.infer_seg == plain
 
 
 def test_settings__of_a_parameter_file_and_of_arguments_come_first(tmp_path, weights):

@@ -145,6 +145,19 @@ def test_tables__can_be_asked_for_later(place, monkeypatch, capsys):
     assert "6 masks, 6 of them from before" in capsys.readouterr().out
 
 
+def test_tables__are_of_the_last_call(place, monkeypatch):
+    predict(monkeypatch, "p --out o --coco --label-studio x")
+    Path("one.txt").write_text("p/a.jpg\nnone.jpg\n")
+    assert predict(monkeypatch, "one.txt --out o") == 1
+    predict(monkeypatch, "p --out o")
+    assert {file.name for file in Path("o").iterdir() if file.suffix != ".jsonl"} == {
+        "masks",
+        "predict.json",
+        "predictions.csv",
+    }
+    assert len(table(Path("o"))) == 6
+
+
 def test_bad_photographs__are_reported_and_do_not_stop_the_rest(place, monkeypatch, capsys):
     Path("p/b.png").write_bytes(b"no picture")
     Path("p/d.jpg").write_bytes(Path("p/d.jpg").read_bytes()[:300])
@@ -250,6 +263,8 @@ def test_out__that_holds_something_else_is_refused(place, monkeypatch, capsys):
     assert "did not write; give a new folder" in capsys.readouterr().err
     assert Path("o/masks/a.png").read_text() == "mine"
     assert predict(monkeypatch, "p --out p") == 2
+    assert predict(monkeypatch, "p --out w.safetensors") == 2
+    assert "w.safetensors: cannot be a folder for masks" in capsys.readouterr().err
 
 
 def test_links__do_not_lead_out_of_the_output(place, monkeypatch, capsys):
@@ -290,6 +305,14 @@ def test_names__that_are_not_text_keep_their_bytes(place, monkeypatch):
     assert predict(monkeypatch, "p --out o --coco --label-studio x") == 0
     assert os.path.exists(os.fsdecode(b"o/masks/\xff\xe9.png"))
     assert b"p/\xff\xe9.jpg,masks/\xff\xe9.png" in Path("o/predictions.csv").read_bytes()
+
+
+def test_workers__start_without_torch():
+    code = "import rca.inference.products, sys; print({'torch', 'matplotlib'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_journal__reads_from_disk(tmp_path, place, monkeypatch):
