@@ -29,7 +29,15 @@ STATE = Path("state")
 INPUTS = "inputs.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pydensecrf2")
 # They store, show and start, but compute nothing.
-GROUND = ("rca.cli", "rca.config", "rca.files", "rca.machine", "rca.progress", "rca.state")
+GROUND = (
+    "rca.cli",
+    "rca.config",
+    "rca.files",
+    "rca.machine",
+    "rca.progress",
+    "rca.state",
+    "rca.times",
+)
 
 
 class Shard(NamedTuple):

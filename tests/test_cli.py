@@ -16,6 +16,7 @@ from rca import cli, config
 from rca.cli.app import home
 from rca.config import ConfigError
 from rca.data.images import DataError
+from rca.times import pipeline_span
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
@@ -131,6 +132,25 @@ def test_verb__hands_its_sections_and_paths_to_the_stage(
     assert list(given) == [getattr(params, section) if section else params for section in sections]
     wanted = {key: Path(value) for key, value in {**paths, "out": "o"}.items()}
     assert {key: value for key, value in keywords.items() if key in wanted} == wanted
+
+
+def test_verb__notes_when_it_ran(folder, monkeypatch):
+    def fail(*_, **__):
+        raise ConfigError("no")
+
+    options = "--index i --maps m --labels l --out results/e/crf"
+    stand_in(monkeypatch, "crf", fail)
+    assert rca(monkeypatch, f"crf {options}") == 2
+    assert pipeline_span(Path("results/e")) is None
+
+    stand_in(monkeypatch, "crf", lambda *_, **__: None)
+    assert rca(monkeypatch, f"crf {options} --shard 2/2") == 0
+    share = pipeline_span(Path("results/e"))
+    assert rca(monkeypatch, f"crf {options}") == 0
+
+    whole = pipeline_span(Path("results/e"))
+    assert share.began <= share.ended < whole.ended
+    assert whole.ended - whole.began > share.ended - share.began  # both count
 
 
 def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):

@@ -9,11 +9,24 @@ from __future__ import annotations
 import sys
 
 # Each adds its verbs to the app.
-from rca.cli import compare, data, figures, masks, predict, stages, tools
+from rca.cli import (
+    compare,
+    data,
+    export,
+    figures,
+    masks,
+    predict,
+    register,
+    stages,
+    tools,
+)
 from rca.cli.app import app
 from rca.config import ConfigError
 
-__all__ = ["app", "compare", "data", "figures", "main", "masks", "predict", "stages", "tools"]
+__all__ = [
+    "app", "compare", "data", "export", "figures", "main", "masks", "predict", "register", "stages",
+    "tools",
+]  # fmt: skip
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,8 @@ import typer
 
 from rca import config
 from rca.config import ConfigError, Params
-from rca.state import Shard
+from rca.state import WHOLE, Shard
+from rca.times import timed
 
 app = typer.Typer(
     help="Pixel masks from image tags: Regional Semantic Contrast and Aggregation.",
@@ -74,24 +75,31 @@ def home() -> Path:
 
 
 @contextmanager
-def parameters(file: Path, *keys: str) -> Iterator[Params]:
+def parameters(file: Path, *keys: str, out: Path | None = None) -> Iterator[Params]:
     """The parameters, for a stage whose result depends on `keys`; none named, on the whole file.
 
     An engine notes parameters when a stage ends. If they were edited while it ran, it would note
-    the new values beside the result of the old ones.
+    the new values beside the result of the old ones. When the stage that makes `out` ran is noted,
+    too, for the run's duration.
 
     Raises:
         ConfigError: the file cannot be used, or was edited under one of `keys` meanwhile.
     """
     params = config.load(file)
-    yield params
-    now = config.load(file)
-    edited = [key for key in keys if attrgetter(key)(now) != attrgetter(key)(params)]
-    if edited or (not keys and now != params):
-        raise ConfigError(
-            f"{file} was edited while the stage ran ({', '.join(edited) or 'any key counts'}): "
-            "its result is of the old values and was not recorded; run again"
-        )
+    with timed(out) if out else nullcontext():
+        yield params
+        now = config.load(file)
+        edited = [key for key in keys if attrgetter(key)(now) != attrgetter(key)(params)]
+        if edited or (not keys and now != params):
+            raise ConfigError(
+                f"{file} was edited while the stage ran ({', '.join(edited) or 'any key counts'}): "
+                "its result is of the old values and was not recorded; run again"
+            )
+
+
+def share(out: Path, shard: Shard) -> Path:
+    """What a shard makes, under a name of its own, for its time is not that of the whole stage."""
+    return out if shard == WHOLE else out / f"{shard.number}-of-{shard.of}"
 
 
 @app.callback()

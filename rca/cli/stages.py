@@ -25,6 +25,7 @@ from rca.cli.app import (
     home,
     parameters,
     path,
+    share,
 )
 from rca.cli.launch import launch, note_machine
 from rca.config import ConfigError, TrainSeg
@@ -38,7 +39,7 @@ TRAINING = ("seed", *MACHINE, *PROCESSES, "compute.precision", "compute.compile"
 @app.command(rich_help_panel=STAGE)
 def download(out: Out, params: ParamsFile = PARAMS) -> None:
     """Bring the data set from its source into the layout of `index`."""
-    with parameters(params, "download") as cfg:
+    with parameters(params, "download", out=out) as cfg:
         from rca.stages import download as stage
 
         stage.run(cfg.download, out=out)
@@ -47,7 +48,7 @@ def download(out: Out, params: ParamsFile = PARAMS) -> None:
 @app.command(rich_help_panel=STAGE)
 def index(data: Data, out: Out, params: ParamsFile = PARAMS) -> None:
     """List the images with their splits, sizes and tags."""
-    with parameters(params, "index") as cfg:
+    with parameters(params, "index", out=out) as cfg:
         from rca.stages import index as stage
 
         stage.run(cfg.index, data=data, out=out)
@@ -56,7 +57,7 @@ def index(data: Data, out: Out, params: ParamsFile = PARAMS) -> None:
 @app.command(rich_help_panel=STAGE)
 def train_cam(index: Index, out: Out, state: State = STATE, params: ParamsFile = PARAMS) -> None:
     """Train the classification network with RSC and RSA."""
-    with parameters(params, *TRAINING, "train_cam") as cfg:
+    with parameters(params, *TRAINING, "train_cam", out=out) as cfg:
         launch(cfg.compute)
         from rca.stages import train_cam as stage
 
@@ -75,7 +76,7 @@ def infer_cam(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Compute the class activation maps of every image."""
-    with parameters(params, *MACHINE, "infer_cam") as cfg:
+    with parameters(params, *MACHINE, "infer_cam", out=share(out, shard)) as cfg:
         from rca.stages import infer_cam as stage
 
         stage.run(
@@ -101,7 +102,7 @@ def readout(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Read class maps from prototypes of the classes and the background."""
-    with parameters(params, "seed", *MACHINE, "readout") as cfg:
+    with parameters(params, "seed", *MACHINE, "readout", out=share(out, shard)) as cfg:
         from rca.stages import readout as stage
 
         stage.run(
@@ -120,7 +121,7 @@ def readout(
 @app.command(rich_help_panel=STAGE)
 def pseudo_labels(index: Index, maps: Maps, out: Out, params: ParamsFile = PARAMS) -> None:
     """Turn the class maps of the training images into label maps."""
-    with parameters(params, "pseudo_labels") as cfg:
+    with parameters(params, "pseudo_labels", out=out) as cfg:
         from rca.stages import pseudo_labels as stage
 
         stage.run(cfg.pseudo_labels, index=index, maps=maps, out=out)
@@ -137,7 +138,7 @@ def crf(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Refine the label maps with a fully connected CRF."""
-    with parameters(params, "crf", "pseudo_labels") as cfg:
+    with parameters(params, "crf", "pseudo_labels", out=share(out, shard)) as cfg:
         from rca.stages import crf as stage
 
         stage.run(
@@ -169,7 +170,7 @@ def train_seg(
 ) -> None:
     """Train the segmentation network."""
     keys = [f"train_seg.{key}" for key in TrainSeg.model_fields if key != "supervisions"]
-    with parameters(params, *TRAINING, *keys) as cfg:
+    with parameters(params, *TRAINING, *keys, out=out) as cfg:
         trained = cfg.train_seg.supervisions
         if supervision not in trained:
             raise ConfigError(
@@ -203,7 +204,7 @@ def relabel(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Label the training images by a trained network, restricted to their tags."""
-    with parameters(params, *MACHINE, "crf", "infer_seg") as cfg:
+    with parameters(params, *MACHINE, "crf", "infer_seg", out=share(out, shard)) as cfg:
         from rca.stages import relabel as stage
 
         stage.run(
@@ -228,7 +229,7 @@ def infer_seg(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Predict the masks of the validation images."""
-    with parameters(params, *MACHINE, "crf", "infer_seg") as cfg:
+    with parameters(params, *MACHINE, "crf", "infer_seg", out=share(out, shard)) as cfg:
         from rca.stages import infer_seg as stage
 
         stage.run(
@@ -270,6 +271,7 @@ def evaluate(
         "train_seg.backbone.weights",
         "train_seg.supervisions",
         "relabel",
+        out=out,
     ) as cfg:
         from rca.stages import evaluate as stage
 
@@ -290,7 +292,7 @@ def evaluate(
 @app.command(rich_help_panel=STAGE)
 def report(index: Index, results: Results, out: Out, params: ParamsFile = PARAMS) -> None:
     """Write the page that shows the run."""
-    with parameters(params) as cfg:
+    with parameters(params, out=out) as cfg:
         from rca.stages import report as stage
 
         stage.run(

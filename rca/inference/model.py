@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from rca.config import Compute, ConfigError, Crf, TrainSeg
+from rca.inference.addresses import local
 from rca.inference.decision import Scored, decide
 from rca.inference.photographs import as_photograph, reduced
 from rca.inference.result import Result
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 Photograph = Image.Image | np.ndarray | str | Path
 WEIGHTS = "weights.safetensors"
+HUB_WEIGHTS = "model.safetensors"  # the name that the Hugging Face Hub expects
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ def load(
 
     Args:
         weights: `weights.safetensors` of stage `train_seg`, its folder, or a folder
-            `results/<experiment>`, whose network of pseudo-labels is taken.
+            `results/<experiment>`, whose network of pseudo-labels is taken; a folder of
+            `rca export --format huggingface`; or the address of a model in MLflow, such as
+            `runs:/<run>/segmentation` or `models:/<name>@champion`.
         params: parameter file whose sections `infer_seg` and `crf` to use.
         size: short side of the image at scale 1, in pixels.
         scales: factors on `size`; the probabilities are averaged.
@@ -129,7 +133,7 @@ def load(
     Raises:
         ConfigError: the weights or a setting cannot be used; the message says why.
     """
-    path = _file(Path(weights))
+    path = _file(local(weights))
     metadata = read_metadata(path)
     classes = tuple(metadata["classes"])
     cfg = read_config(path, TrainSeg, classes)
@@ -147,7 +151,9 @@ def load(
 
 def _file(weights: Path) -> Path:
     """The file that `weights`, itself or a folder, means."""
-    places = [weights, weights / WEIGHTS, weights / "train_seg" / "pseudo" / WEIGHTS]
+    pseudo = weights / "train_seg" / "pseudo"
+    served = weights / "artifacts" / WEIGHTS  # of a model that MLflow keeps
+    places = [weights, weights / WEIGHTS, pseudo / WEIGHTS, weights / HUB_WEIGHTS, served]
     for place in places:
         if place.is_file():
             return place

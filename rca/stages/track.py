@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rca.config import Params, Track
+from rca.data.index import Index, read_index
 from rca.files import new_folder, write_json
+from rca.inference.model import load
+from rca.nested import flat
 from rca.tracking import store
+from rca.tracking.data import Split
+from rca.tracking.networks import Network
 from rca.tracking.provenance import experiment, provenance
 from rca.tracking.record import read_record
 
 log = logging.getLogger(__name__)
+
+# What a network learned from → its name in MLflow, and its masks' in `metrics.json`.
+NETWORKS = {
+    "pseudo": ("segmentation", "network_val"),
+    "truth": ("segmentation_true_masks", "fully_supervised_val"),
+}
 
 
 def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Path()) -> None:
     """Put the run in `results` into the MLflow store, and write `run.json`, which says where.
 
     Run again, it refills a store that was deleted; a run that is there is not doubled. A DVC
-    experiment gives the run its name, unless `cfg` has one.
+    experiment gives the run its name, unless `cfg` has one. A tracking server that does not answer
+    is waited for some seconds, and then warned of: the run is done and whole without it.
 
     Args:
         cfg: section `track`.
@@ -34,17 +50,72 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
     record = read_record(results, params)
     origin = experiment()
     name = cfg.run_name or origin.get("dvc.experiment") or params.experiment
-    store.save(
-        record,
-        uri=cfg.uri,
-        home=home,
-        run_name=name,
-        made=provenance(results, Path("data", params.download.name), home),
-        latest=origin,
-    )
-    with new_folder(out) as folder:
-        write_json(
-            folder / "run.json",
-            {"experiment": store.EXPERIMENT, "run_name": name, "key": record.key, "uri": cfg.uri},
+    note = {"experiment": store.EXPERIMENT, "run_name": name, "key": record.key, "uri": cfg.uri}
+    with tempfile.TemporaryDirectory() as folder:
+        record = replace(
+            record,
+            splits=tuple(_splits(read_index(results / "index"), params)),
+            networks=tuple(_networks(results, params, Path(folder))),
         )
-    log.info("run %s (%s %s) is in %s", name, store.KEY, record.key, cfg.uri)
+        try:
+            place = store.save(
+                record,
+                uri=cfg.uri,
+                home=home,
+                run_name=name,
+                made=provenance(results, Path("data", params.download.name), home),
+                latest=origin,
+            )
+            address = store.address(store.located(cfg.uri, home), place)
+            log.info("run %s (%s %s): %s", name, store.KEY, record.key, address)
+        except store.AwayError as error:
+            place = None
+            log.warning(
+                "the run is not in MLflow, for the tracking server is away (%s); nothing else is "
+                "missing. Later: rca track --results %s --out %s",
+                error,
+                results,
+                out,
+            )
+    with new_folder(out) as folder:
+        write_json(folder / "run.json", {**note, "saved": place is not None})
+
+
+def _splits(index: Index, params: Params) -> Iterator[Split]:
+    """The splits that have images; each under a digest of its names, sizes, tags and masks."""
+    for name in ("train", "val"):
+        records = index.split(name)
+        rows = [
+            f"{record.image},{record.width},{record.height},{';'.join(record.tags)},"
+            f"{record.mask is not None}\n"
+            for record in records
+        ]
+        if rows:
+            yield Split(
+                name=name,
+                data=params.download.name,
+                digest=hashlib.sha256("".join(rows).encode()).hexdigest()[:16],
+                folder=index.root.as_posix(),
+                profile={
+                    "images": len(records),
+                    "with_masks": sum(record.mask is not None for record in records),
+                    "classes": list(index.classes),
+                },
+            )
+
+
+def _networks(results: Path, params: Params, folder: Path) -> Iterator[Network]:
+    """The run's networks, each saved to `folder` as one file that needs no other."""
+    for supervision in params.train_seg.supervisions:
+        name, product = NETWORKS[supervision]
+        model = load(results / "train_seg" / supervision, device="cpu")
+        file = folder / supervision / "weights.safetensors"
+        model.save(file)
+        settings = dict(flat(model.settings.model_dump(mode="json")))
+        yield Network(
+            name=name,
+            product=product,
+            weights=file,
+            settings={key: str(value) for key, value in settings.items()},
+            crf=model.settings.infer_seg.crf,
+        )

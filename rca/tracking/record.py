@@ -14,6 +14,9 @@ import yaml
 
 from rca.config import ROUNDS, ConfigError, Params
 from rca.nested import flat
+from rca.times import Span, pipeline_span
+from rca.tracking.data import Split
+from rca.tracking.networks import Network
 
 Curve = tuple[tuple[int, float], ...]
 TRAININGS = (
@@ -41,6 +44,9 @@ class Record:
         metrics: mIoU of each product and IoU of each class, in percent.
         curves: losses by name, as (epoch, value).
         files: those worth keeping with the run.
+        span: when the pipeline began and ended, as far as its stages ran here.
+        splits: the data set's.
+        networks: the trained segmentation networks.
     """
 
     params: Mapping[str, str]
@@ -48,6 +54,9 @@ class Record:
     metrics: Mapping[str, float]
     curves: Mapping[str, Curve]
     files: tuple[Path, ...]
+    span: Span | None = None
+    splits: tuple[Split, ...] = ()
+    networks: tuple[Network, ...] = ()
 
     @property
     def key(self) -> str:
@@ -82,6 +91,7 @@ def read_record(results: Path, params: Params) -> Record:
             for name, curve in _curves(results / training / "history.csv", training)
         },
         files=tuple(results / name for name in FILES if (results / name).is_file()),
+        span=pipeline_span(results),
     )
 
 

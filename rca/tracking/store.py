@@ -6,17 +6,21 @@ import fcntl
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import requests
 
 from rca.config import ConfigError
+from rca.tracking.networks import log_network
 from rca.tracking.record import Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 Item = TypeVar("Item")
 
@@ -25,6 +29,20 @@ KEY = "rca.key"
 LONGEST_PARAM = 500  # characters; MLflow's limit on older servers
 BATCH = 100  # params a request, MLflow's limit
 SQLITE = "sqlite:///"
+PATIENCE = 5  # seconds that a server has to answer
+# Without it, the page of the experiment is the one for language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
+class AwayError(ConnectionError):
+    """The tracking server does not answer, or not as one."""
+
+
+class Place(NamedTuple):
+    """Where a run is in MLflow: numbers of the experiment and of the run."""
+
+    experiment: str
+    run: str
 
 
 def save(
@@ -35,7 +53,7 @@ def save(
     home: Path = Path(),
     made: Mapping[str, str] = {},
     latest: Mapping[str, str] = {},
-) -> None:
+) -> Place:
     """Put `record` into the MLflow store at `uri`, one process after the other.
 
     A run of the same key is brought up to date instead of doubled.
@@ -50,15 +68,30 @@ def save(
 
     Raises:
         ConfigError: MLflow is not installed.
+        AwayError: the tracking server is.
     """
     uri = located(uri, home)
     with _alone(uri, home):
-        client = _connect(uri)
-        experiment = _experiment(client, uri)
-        run = _find(client, experiment, record.key) or client.create_run(
-            experiment, run_name=run_name, tags={KEY: record.key, **made}
-        )
-        _fill(client, run, record, run_name, latest)
+        client = connect(uri)
+        with _answering(uri):
+            experiment = _experiment(client, uri)
+            run = find_run(client, record.key) or client.create_run(
+                experiment,
+                run_name=run_name,
+                tags={KEY: record.key, **made},
+                start_time=record.span and _milliseconds(record.span.began),
+            )
+            _fill(client, run, record, run_name, latest)
+    return Place(experiment, run.info.run_id)
+
+
+def address(uri: str, place: Place) -> str:
+    """Where people find the run: its page, and what to call first if there is no server."""
+    page = f"#/experiments/{place.experiment}/runs/{place.run}"
+    if uri.startswith(("http://", "https://")):
+        return f"{uri.rstrip('/')}/{page}"
+    command = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    return f"http://127.0.0.1:5000/{page} while this runs: {command}"
 
 
 def located(uri: str, home: Path) -> str:
@@ -68,9 +101,15 @@ def located(uri: str, home: Path) -> str:
     return f"{SQLITE}{home / uri.removeprefix(SQLITE)}"
 
 
-def _connect(uri: str) -> MlflowClient:
+def connect(uri: str) -> MlflowClient:
+    """A client of the store at `uri`, which sends no telemetry and is silent.
+
+    Raises:
+        ConfigError: MLflow is not installed.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         from mlflow import MlflowClient
     except ImportError:
@@ -80,6 +119,25 @@ def _connect(uri: str) -> MlflowClient:
     for name in ("mlflow", "alembic"):  # which tell of each table they make
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """Turn what a tracking server does not do into `AwayError`, and ask at once if it is there.
+
+    MLflow itself asks a server that is away again and again, for minutes.
+    """
+    if not uri.startswith(("http://", "https://")):
+        yield
+        return
+    from mlflow.exceptions import MlflowException
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE)
+        yield
+    except (requests.RequestException, MlflowException) as error:
+        raise AwayError(f"{uri}: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager
@@ -102,43 +160,75 @@ def _experiment(client: MlflowClient, uri: str) -> str:
         # By default two stores in one folder would share mlruns/1.
         beside = Path(uri.removeprefix(SQLITE)).resolve().parent / "mlruns" / EXPERIMENT
         return client.create_experiment(
-            EXPERIMENT, artifact_location=beside.as_uri() if uri.startswith(SQLITE) else None
+            EXPERIMENT,
+            artifact_location=beside.as_uri() if uri.startswith(SQLITE) else None,
+            tags=KIND,
         )
+    for tag, value in KIND.items():
+        if tag not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, tag, value)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return experiment.experiment_id
 
 
-def _find(client: MlflowClient, experiment: str, key: str) -> Run | None:
-    runs = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", max_results=1)
+def find_run(client: MlflowClient, key: str) -> Run | None:
+    """The run of that key, if the store has it."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return None
+    runs = client.search_runs([experiment.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)
     return runs[0] if runs else None
 
 
 def _fill(
     client: MlflowClient, run: Run, record: Record, run_name: str, tags: Mapping[str, str]
 ) -> None:
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Param, RunTag
 
     number = run.info.run_id
-    made = run.info.start_time  # the same point at the same time is the same to MLflow
-    metrics = [Metric(_allowed(key), value, made, 0) for key, value in record.metrics.items()]
-    metrics += [
-        Metric(_allowed(key), value, made, epoch)
-        for key, curve in record.curves.items()
-        for epoch, value in curve
-    ]
     params = [Param(_allowed(key), _short(value)) for key, value in record.params.items()]
     client.log_batch(number, tags=[RunTag(key, value) for key, value in tags.items()])
     for batch in _batches(params):
         client.log_batch(number, params=batch)
-    for batch in _batches(metrics):
+    client.log_inputs(number, datasets=[split.as_input() for split in record.splits])
+    models = {network.product: log_network(client, run, network) for network in record.networks}
+    for batch in _batches(list(_metrics(run, record, models))):
         client.log_batch(number, metrics=batch)
     for file in record.files:
         client.log_artifact(number, str(file))
     client.log_text(number, record.params_file, "params.yaml")
     client.update_run(number, name=run_name)
     if run.info.status != "FINISHED":  # a repeat does not make it longer
-        client.set_terminated(number, "FINISHED")
+        ended = record.span and _milliseconds(record.span.ended)
+        client.set_terminated(number, "FINISHED", end_time=ended)
+
+
+def _metrics(run: Run, record: Record, models: Mapping[str, str]) -> Iterator[Metric]:
+    """Scores, with the model and the split that they are of, and losses by epoch."""
+    from mlflow.entities import Metric
+
+    made = run.info.start_time  # the same point at the same time is the same to MLflow
+    splits = {split.name: split for split in record.splits}
+    for key, value in record.metrics.items():
+        product = key.split("/")[1] if "/" in key else ""
+        split = splits.get(product.rpartition("_")[2])
+        yield Metric(
+            _allowed(key),
+            value,
+            made,
+            0,
+            model_id=models.get(product),
+            dataset_name=split and split.title,
+            dataset_digest=split and split.digest,
+        )
+    for key, curve in record.curves.items():
+        for epoch, value in curve:
+            yield Metric(_allowed(key), value, made, epoch)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(1000 * seconds)
 
 
 def _allowed(name: str) -> str:

@@ -3,15 +3,21 @@ from __future__ import annotations
 import fcntl
 import json
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tiny_results import evaluate_results, tiny_params, write_results
 
 from rca.config import ConfigError, Params
 from rca.stages import track
+from rca.times import Span
 from rca.tracking import store
 from rca.tracking.record import Record
 
@@ -24,7 +30,7 @@ from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry  # 
 def database(tmp_path_factory) -> Path:
     """A store whose tables are made once, which takes seconds."""
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    store._connect(f"sqlite:///{path}")
+    store.connect(f"sqlite:///{path}")
     return path
 
 
@@ -168,7 +174,7 @@ def test_save__lets_one_process_at_a_time_into_any_store(uri, lock, record, tmp_
                 held.append(True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "_connect", connect)
+    monkeypatch.setattr(store, "connect", connect)
     with pytest.raises(KeyboardInterrupt):
         store.save(record, uri=uri, run_name="demo", home=tmp_path)
 
@@ -251,7 +257,7 @@ def test_save__without_mlflow_says_what_to_install(uri, record, monkeypatch):
 
 
 def test_connect__to_a_new_store_is_silent(tmp_path):
-    code = "import sys; from rca.tracking.store import _connect; _connect(sys.argv[1])"
+    code = "import sys; from rca.tracking.store import connect; connect(sys.argv[1])"
 
     run = subprocess.run(
         [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new.db'}"],
@@ -270,15 +276,46 @@ def forget_stores() -> None:
     TrackingStoreRegistry._get_store_with_resolved_uri.cache_clear()
 
 
-def test_run__says_where_the_run_is_the_same_every_time(uri, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    results, out = tmp_path / "results", tmp_path / "track"
-    (results / "evaluate").mkdir(parents=True)
-    (results / "evaluate/metrics.json").write_text('{"miou": {}, "products": {}}')
-    download = {"source": "archive", "name": "set", "archive": "set.tar", "sha256": "0" * 64}
-    params = Params.model_validate(
-        {"experiment": "e", "download": download, "track": {"uri": uri, "run_name": None}}
-    )
+def test_save__keeps_when_the_pipeline_ran(uri, record):
+    store.save(replace(record, span=Span(1000.0, 1090.5)), uri=uri, run_name="demo")
+
+    (run,) = runs(uri)
+    assert (run.info.start_time, run.info.end_time) == (1_000_000, 1_090_500)
+
+
+def test_address__is_the_page_of_the_run(uri, record):
+    place = store.save(record, uri=uri, run_name="demo")
+
+    (run,) = runs(uri)
+    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    local = f"http://127.0.0.1:5000/{page} while this runs: mlflow ui --backend-store-uri {uri}"
+    assert store.address(uri, place) == local
+    assert store.address("http://server:80/", place) == f"http://server:80/{page}"
+    # Else MLflow opens the experiment as one of language models, without the table of runs.
+    experiment = mlflow.MlflowClient(uri).get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    """An evaluated run, its network left out."""
+    folder = write_results(tmp_path)
+    evaluate_results(folder, tiny_params())
+    return folder
+
+
+@pytest.fixture
+def without_networks(monkeypatch):
+    monkeypatch.setattr(track, "_networks", lambda *_: ())
+
+
+def params_of(uri: str) -> Params:
+    values = tiny_params().model_dump()
+    return Params.model_validate({**values, "track": {"uri": uri, "run_name": None}})
+
+
+def test_run__says_where_the_run_is_the_same_every_time(uri, results, without_networks):
+    params, out = params_of(uri), results / "track"
 
     track.run(params.track, params, results=results, out=out)
     first = (out / "run.json").read_bytes()
@@ -290,7 +327,49 @@ def test_run__says_where_the_run_is_the_same_every_time(uri, tmp_path, monkeypat
     assert (out / "run.json").read_bytes() == first
     assert json.loads(first) == {
         "experiment": "rca",
-        "run_name": "e",
+        "run_name": "tiny",
         "key": run.data.tags["rca.key"],
         "uri": uri,
+        "saved": True,
     }
+
+
+def test_run__is_whole_without_the_server(results, without_networks, tmp_path, caplog):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{closed.getsockname()[1]}"  # nobody listens
+    params, began = params_of(uri), time.monotonic()
+
+    track.run(params.track, params, results=results, out=results / "track", home=tmp_path)
+
+    assert time.monotonic() - began < 15
+    assert json.loads((results / "track/run.json").read_text())["saved"] is False
+    assert f"rca track --results {results} --out {results / 'track'}" in caplog.text
+
+
+def test_save__to_what_is_no_mlflow_server_says_so(record, tmp_path):
+    with Loopback() as other, pytest.raises(store.AwayError, match=r"127\.0\.0\.1"):
+        store.save(record, uri=other, run_name="demo", home=tmp_path)
+
+
+class Loopback:
+    """A web server that has nothing."""
+
+    def __enter__(self) -> str:
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Nothing)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *_) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class _Nothing(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    do_POST = do_GET
+
+    def log_message(self, *_) -> None:
+        pass

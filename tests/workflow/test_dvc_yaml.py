@@ -168,7 +168,7 @@ def test_params__leave_no_section_out(stages):
 def test_params__are_those_the_verb_guards(stages, name, monkeypatch):
     guarded = []
 
-    def parameters(file, *keys):
+    def parameters(file, *keys, **_):
         guarded.extend(keys)
         raise InterruptedError
 

@@ -1,0 +1,53 @@
+"""What an exported network says of itself: labels, preparation of images, how it was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from rca.data.views import MEAN, STD
+from rca.export.program import INPUT, OUTPUT, SMALLEST, Precision
+from rca.inference.model import SegmentationModel
+
+PACKAGE = "rca-wsss"
+
+
+def describe(model: SegmentationModel, precision: Precision) -> dict[str, Any]:
+    """Gather what someone needs who has the file and nothing else.
+
+    Args:
+        model: the network and the settings that its masks are made with.
+        precision: of the exported weights.
+    """
+    labels = ["background", *model.classes]
+    return {
+        "labels": labels,
+        "input": f"{INPUT}: float32 (batch, 3, height, width), RGB, values from 0 to 1, less "
+        f"image_mean, divided by image_std; height and width are {SMALLEST} or more",
+        "output": f"{OUTPUT}: float32 (batch, {len(labels)}, height, width), one channel a label; "
+        "softmax over them gives probabilities, the largest is the label",
+        "image_mean": MEAN,
+        "image_std": STD,
+        "short_side": model.settings.infer_seg.size,
+        "precision": precision,
+        "inference": model.settings.model_dump(mode="json"),
+        "training": model.cfg.model_dump(mode="json", exclude={"backbone": {"weights"}}),
+        "made_by": f"{PACKAGE} {_version(PACKAGE)}, torch {version('torch')}",
+    }
+
+
+def as_text(description: Mapping[str, Any]) -> dict[str, str]:
+    """The same as text by key: what is no text, as JSON."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in description.items()
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from the checkout, without an installation
+        return "(not installed)"

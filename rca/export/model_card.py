@@ -1,0 +1,164 @@
+"""The model card: what is known of a network, from the files of its run; the rest is unknown."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rca.config import ConfigError
+from rca.data.archive import sha256_of
+from rca.data.index import read_index
+from rca.evaluation.protocol import UNSTATED, in_words
+from rca.inference.model import SegmentationModel
+
+UNKNOWN = "unknown"
+SCORED_AS = {"pseudo": "network_val", "truth": "fully_supervised_val"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that trained a network, as far as a card needs it.
+
+    Attributes:
+        name: of the experiment.
+        network: what it learned from.
+        metrics: the content of `metrics.json`.
+        images: split → number of its images, with masks or without.
+    """
+
+    name: str
+    network: Literal["pseudo", "truth"]
+    metrics: Mapping[str, Any]
+    images: Mapping[str, int]
+
+
+def read_run(results: Path, weights: Path) -> Run:
+    """Find the network in the results of its run.
+
+    Args:
+        results: folder of the experiment, evaluated.
+        weights: the trained network.
+
+    Raises:
+        ConfigError: the run has not been evaluated, or trained another network: its scores would
+            not be this one's.
+        DataError: the run has no index.
+    """
+    path = results / "evaluate/metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; run `rca evaluate` first") from None
+    wanted = sha256_of(weights)
+    for network in SCORED_AS:
+        file = results / "train_seg" / network / "weights.safetensors"
+        if file.is_file() and sha256_of(file) == wanted:
+            images = Counter(record.split for record in read_index(results / "index").records)
+            return Run(results.resolve().name, network, metrics, images)
+    raise ConfigError(
+        f"{weights}: is not a network of {results}, whose scores would not be its own; "
+        f"export {results}/train_seg/pseudo/weights.safetensors, or name its own results"
+    )
+
+
+def model_card(model: SegmentationModel, *, name: str, run: Run | None, licence: str | None) -> str:
+    """Write the card as Markdown, with the header that the Hugging Face Hub reads.
+
+    Args:
+        model: the network.
+        name: title of the card, and the folder that the example of use names.
+        run: the run that trained it; without one nothing is said of data and scores.
+        licence: of the weights, as the user states it.
+    """
+    environment = Environment(
+        loader=PackageLoader("rca.export", "."),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown
+    )
+    environment.filters |= {"points": _points, "interval": _interval, "pair": _pair}
+    score, why = _score(run)
+    return environment.get_template("model_card.md.j2").render(
+        name=name,
+        labels=["background", *model.classes],
+        training=model.cfg,
+        network=run.network if run else None,
+        licence=licence,
+        facts=list(_facts(run)),
+        score=score,
+        why_no_score=why,
+        data_name=_data_name(run),
+        protocol=in_words({**run.metrics["protocol"], "signals": _signals(run)}) if run else "",
+    )
+
+
+def _score(run: Run | None) -> tuple[Mapping[str, Any] | None, str]:
+    """The network's entry of `metrics.json`, or why there is none."""
+    if run is None:
+        return None, "Unknown: this card was made without the results of a run."
+    score = run.metrics["products"].get(SCORED_AS[run.network])
+    return score, "" if score else "None: the data set has no masks to score against."
+
+
+def _data_name(run: Run | None) -> str:
+    """The data set's name as it calls itself, or the archives that it came from."""
+    if run is None:
+        return UNKNOWN
+    data = run.metrics["protocol"]["data"]
+    if data["name"] != UNSTATED:
+        return data["name"]
+    return ", ".join(data.get("archives", {})) or UNKNOWN
+
+
+def _facts(run: Run | None) -> Iterator[tuple[str, str]]:
+    """Title and value of each row of the table `How it was made`."""
+    if run is None:
+        for title in ("Data set", "Source of the tags", "Signals used", "Pretrained"):
+            yield title, UNKNOWN
+        return
+    protocol = run.metrics["protocol"]
+    data, weak = protocol["data"], run.network == "pseudo"
+    yield "Experiment", f"`{run.name}`, seed {run.metrics['seed']}"
+    yield "Data set", f"{_data_name(run)} (source: {_known(data['source'])})"
+    for archive, digest in data.get("archives", {}).items():
+        yield f"SHA-256 of {archive}", f"`{digest}`"
+    for split, title in (("train", "Training images"), ("val", "Validation images")):
+        yield title, str(run.images.get(split, 0))
+    if weak:
+        yield "Source of the tags", _known(data["tags"])
+    yield "Signals used", ", ".join(_signals(run))
+    yield "Backbone began as", protocol["pretrained"]["train_seg"]
+    if weak:
+        readout = protocol.get("readout", {}).get("settings_chosen_on", UNKNOWN)
+        yield "Masks looked at to choose the readout's settings", readout
+        yield "Masks looked at to choose the threshold", protocol["threshold_chosen_on"]
+
+
+def _signals(run: Run) -> list[str]:
+    """All that the network learned from; the protocol has what the pipeline did."""
+    signals = run.metrics["protocol"]["signals"]
+    if run.network == "pseudo":
+        return signals
+    return ["true masks", *(signal for signal in signals if signal.startswith("backbone"))]
+
+
+def _known(value: str) -> str:
+    return UNKNOWN if value == UNSTATED else value
+
+
+def _points(value: float | None) -> str:
+    return "not in these images" if value is None else f"{value:.1f}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.1f} to {high:.1f}"
+
+
+def _pair(interval: tuple[float, float] | None) -> str:
+    return _interval(*interval) if interval else ""

@@ -1,0 +1,92 @@
+"""ONNX: one file with the network, its labels and how to prepare an image."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rca.config import ConfigError
+from rca.export.program import EXAMPLE, INPUT, OUTPUT, PortableNetwork, Precision, dynamic_shapes
+from rca.models.deeplab import DeepLab
+
+OPSET = 20
+
+
+def require_packages() -> None:
+    """Make sure that ONNX files can be written and run.
+
+    Raises:
+        ConfigError: a package is missing.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(name)
+        except ImportError:
+            raise ConfigError(
+                f"export: {name} is not installed; install the extra: "
+                "pip install 'rca-wsss[export]'"
+            ) from None
+
+
+def write_onnx(
+    path: Path, network: DeepLab, metadata: Mapping[str, str], precision: Precision = "float32"
+) -> None:
+    """Write the network as an ONNX file.
+
+    Args:
+        path: of the file.
+        network: in evaluation mode.
+        metadata: what the file says of itself, text by key.
+        precision: of its weights and features; input and output are float32 in any case.
+    """
+    import onnx
+
+    portable = PortableNetwork(network, precision)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # of PyTorch's own code
+        program = torch.onnx.export(
+            portable,
+            (torch.zeros(EXAMPLE),),
+            dynamo=True,
+            dynamic_shapes=dynamic_shapes(),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces, with the paths of this machine
+    program.model.metadata_props.update(metadata)
+    program.save(path, external_data=False)
+    onnx.checker.check_model(path, full_check=True)
+
+
+class OnnxNetwork:
+    """An ONNX file, run by ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        """Open a file that `write_onnx` wrote.
+
+        Args:
+            path: of the file.
+            threads: CPU threads; 0 lets ONNX Runtime choose.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (B, C + 1, H, W) of `images`, (B, 3, H, W) normalised."""
+        (logits,) = self.session.run([OUTPUT], {INPUT: images.numpy()})
+        return torch.from_numpy(logits)

@@ -1,0 +1,50 @@
+"""The data set of a run, as MLflow lists it: what its scores hang on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+CONTEXTS = {"train": "training", "val": "validation"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of the data set.
+
+    Attributes:
+        name: of the split, `train` or `val`.
+        data: name of the data set.
+        digest: of the split's rows in the index; the same for the same images, sizes and tags.
+        folder: where the data set lies.
+        profile: what else is known, such as the number of images.
+    """
+
+    name: str
+    data: str
+    digest: str
+    folder: str
+    profile: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Its name in MLflow: two splits of a data set are two data sets there."""
+        return f"{self.data}/{self.name}"
+
+    def as_input(self) -> DatasetInput:
+        """The split as an input of a run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=self.title,
+            digest=self.digest,
+            source_type="local",
+            source=json.dumps({"uri": self.folder}),
+            profile=json.dumps(self.profile),
+        )
+        return DatasetInput(dataset, [InputTag("mlflow.data.context", CONTEXTS[self.name])])
