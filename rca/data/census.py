@@ -8,7 +8,7 @@ from typing import Any
 
 from rca.config import IGNORE
 from rca.data.doctor import Diagnosis
-from rca.data.findings import CHECKS
+from rca.data.findings import CHECKS, ON_IMPORT
 from rca.data.voc import ImageList
 
 BACKGROUND, IGNORED = "background", "255: ignored"
@@ -72,7 +72,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
                 "findings": None if name in diagnosis.skipped else found[name],
             }
             for name, check in CHECKS.items()
-            if not check.on_import
+            if name not in ON_IMPORT
         },
         "findings": [
             {

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from rca.data.faults import dataset_findings
-from rca.data.findings import CHECKS, Finding, of_error
+from rca.data.findings import CHECKS, ON_IMPORT, Finding, of_error
 from rca.data.images import DataError
 from rca.data.inspection import Inspection
 from rca.data.likeness import SAME, nearest
@@ -53,7 +53,7 @@ class Diagnosis:
     def clean(self) -> list[str]:
         """Checks that were made and found nothing."""
         other = {finding.check for finding in self.findings}.union(self.skipped)
-        return [name for name, check in CHECKS.items() if name not in other and not check.on_import]
+        return [name for name in CHECKS if name not in other and name not in ON_IMPORT]
 
     @property
     def errors(self) -> int:

@@ -19,6 +19,7 @@ from rca.data.inspection import is_turned
 from rca.files import link
 
 QUALITY = 95
+LONGEST_SIDE = 65500  # of a JPEG as libjpeg writes it
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,29 @@ class Photograph:
 
 
 def bring_photograph(photograph: Photograph, out: Path) -> Finding | None:
-    """Put photograph and mask into the folders of `out`; what is wrong if they cannot be read."""
+    """Put photograph and mask into the folders of `out`; what is wrong if one cannot be read.
+
+    A photograph whose mask cannot be used is there without it.
+    """
+    file = photograph.file
     try:
-        image = open_image(photograph.file)
+        image = open_image(file)
     except DataError as error:
-        return of_error("image", photograph.file, error, photograph.image)
+        return of_error("photo_unread", file, error, photograph.image)
     target = out / "JPEGImages" / f"{photograph.image}.jpg"
     if image.format == "JPEG" and image.mode == "RGB" and not is_turned(image):
-        link(photograph.file, target)
+        link(file, target)
+    elif max(image.size) > LONGEST_SIDE:
+        what = f"is {image.width} × {image.height}; a JPEG has at most {LONGEST_SIDE} a side"
+        return Finding("photo_unread", file, what, (photograph.image,))
     else:
-        upright(image).save(target, format="JPEG", quality=QUALITY, subsampling=0)
+        try:
+            shown = upright(image)
+        except ValueError as error:  # such as LAB, which has no way to RGB
+            return Finding(
+                "photo_unread", file, f"cannot become RGB ({error})", (photograph.image,)
+            )
+        shown.save(target, format="JPEG", quality=QUALITY, subsampling=0)
     if photograph.mask:
         return _bring_mask(photograph, image, out / "SegmentationClassAug")
     return None
@@ -81,7 +95,7 @@ def _bring_mask(photograph: Photograph, image: Image.Image, folder: Path) -> Fin
     try:
         mask = open_image(path)
     except DataError as error:
-        return of_error("mask", path, error, photograph.image)
+        return of_error("mask_unread", path, error, photograph.image)
     target = folder / f"{photograph.image}.png"
     shown = ImageOps.exif_transpose(image).size
     if is_turned(image) and mask.size == image.size == shown:
