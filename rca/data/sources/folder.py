@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 NAMED = 5  # files of a kind that the log names
 
 
-def bring(cfg: FolderSource, out: Path, *, spread: Spread) -> list[Finding]:
+def bring(cfg: FolderSource, out: Path, *, spread: Spread) -> None:
     """Make `out` of the photographs of `cfg.folder`, in place of what was there.
 
     Args:
@@ -33,31 +33,47 @@ def bring(cfg: FolderSource, out: Path, *, spread: Spread) -> list[Finding]:
         out: folder of the data set.
         spread: shares work on many images out over processes.
 
-    Returns:
-        What is worth a look, and what was skipped.
-
     Raises:
         DataError: tags, photographs or masks cannot be used; `out` is untouched.
     """
-    root, skip = cfg.folder, cfg.on_bad_file == "skip"
-    surveyed = survey(root, cfg.val_share, cfg.val_seed)
-    _refuse(root, surveyed.findings, skip)
-    with new_folder(out) as partial_out:
-        findings = surveyed.findings + _bring_photographs(surveyed, root, partial_out, spread)
-        _refuse(root, findings, skip)
-        entries = _kept(surveyed.entries, findings)
-        _refuse_empty(root, entries, surveyed.given)
-        _write_texts(cfg, surveyed, entries, partial_out)
-        _write_skipped(partial_out / "skipped.csv", root, findings)
+    tolerated = SKIPPED if cfg.on_bad_file == "skip" else set()
+    findings, entries = lay_out(cfg, out, spread=spread, tolerated=tolerated)
     counts = Counter(entry.split for entry in entries)
     masks = sum(entry.mask is not None for entry in entries)
     log.info("%s: %s, %d with a mask", out, dict(sorted(counts.items())), masks)
-    _report(root, findings)
-    return findings
+    _report(cfg.folder, findings)
 
 
-def _refuse(root: Path, findings: Sequence[Finding], skip: bool) -> None:
-    faults = [finding for finding in findings if not (skip and finding.check in SKIPPED)]
+def lay_out(
+    cfg: FolderSource, out: Path, *, spread: Spread, tolerated: Collection[str]
+) -> tuple[list[Finding], list[Entry]]:
+    """Make `out`; what is worth a look or was left out, and what is there.
+
+    Args:
+        cfg: as for `bring`.
+        out: as for `bring`.
+        spread: as for `bring`.
+        tolerated: checks whose findings stop nothing: their photographs are left out.
+
+    Raises:
+        DataError: as for `bring`.
+    """
+    root = cfg.folder
+    surveyed = survey(root, cfg.val_share, cfg.val_seed)
+    _refuse(root, surveyed.findings, tolerated)
+    with new_folder(out) as partial_out:
+        findings = surveyed.findings + _bring_photographs(surveyed, root, partial_out, spread)
+        _refuse(root, findings, tolerated)
+        entries = _kept(surveyed.entries, findings)
+        if "list" not in tolerated:
+            _refuse_empty(root, entries, surveyed.given)
+        _write_texts(cfg, surveyed, entries, partial_out)
+        _write_skipped(partial_out / "skipped.csv", root, findings)
+    return findings, entries
+
+
+def _refuse(root: Path, findings: Sequence[Finding], tolerated: Collection[str]) -> None:
+    faults = [finding for finding in findings if finding.check not in tolerated]
     refuse(root, faults, "brought", f"rca data doctor {root}")
 
 

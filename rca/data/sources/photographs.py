@@ -44,19 +44,21 @@ def bring_photograph(photograph: Photograph, out: Path) -> Finding | None:
     target = out / "JPEGImages" / f"{photograph.image}.jpg"
     if image.format == "JPEG" and image.mode == "RGB" and not is_turned(image):
         link(file, target)
-    elif max(image.size) > LONGEST_SIDE:
-        what = f"is {image.width} × {image.height}; a JPEG has at most {LONGEST_SIDE} a side"
-        return Finding("photo_unread", file, what, (photograph.image,))
+    elif why := _unsaved(image):
+        return Finding("photo_unread", file, why, (photograph.image,))
     else:
-        try:
-            shown = upright(image)
-        except ValueError as error:  # such as LAB, which has no way to RGB
-            return Finding(
-                "photo_unread", file, f"cannot become RGB ({error})", (photograph.image,)
-            )
-        shown.save(target, format="JPEG", quality=QUALITY, subsampling=0)
+        upright(image).save(target, format="JPEG", quality=QUALITY, subsampling=0)
     if photograph.mask:
         return _bring_mask(photograph, image, out / "SegmentationClassAug")
+    return None
+
+
+def _unsaved(image: Image.Image) -> str | None:
+    """Why it cannot become a JPEG."""
+    if image.mode == "F":
+        return "holds floating-point values, of which nothing says which are bright"
+    if max(image.size) > LONGEST_SIDE:
+        return f"is {image.width} × {image.height}; a JPEG has at most {LONGEST_SIDE} a side"
     return None
 
 
