@@ -26,11 +26,13 @@ from stages import MARKS, plan, read_plan, shard_marks
 
 if workflow.is_main_process:
     import slurm_plugin  # a job has no use for it, and should start quickly
+    from rca.data.images import DataError
 
     try:
+        slurm_plugin.require_slurm()
         stages = plan(load(Path("params.yaml")))
         slurm_plugin.prepare({"all", *(stage["rule"] for stage in stages if stage["local"])})
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         sys.exit(f"snakemake: {error}")
 else:
     stages = read_plan()

@@ -36,6 +36,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with the debug preset as params.yaml, and what a training leaves."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", "configs")
+    Path("data").mkdir()
+    Path("data/embedded").symlink_to(ROOT / "data/embedded")
     shutil.copyfile("configs/debug.yaml", "params.yaml")
     Path("o").mkdir()
     Path("o/weights.safetensors").touch()

@@ -17,10 +17,17 @@ PRESETS = Path("configs")
 
 
 @app.command(rich_help_panel=HELP)
-def check(params: ParamsFile = PARAMS) -> None:
-    """Check a parameter file, and nothing else."""
+def check(
+    params: ParamsFile = PARAMS,
+    out: Annotated[
+        Path | None, typer.Option(help="Note what the data are made from, for the engines.")
+    ] = None,
+) -> None:
+    """Check a parameter file, and that what it names is there; nothing else is done."""
     loaded = config.load(params)
-    config.check_supply(loaded)
+    from rca.stages import check as stage
+
+    stage.run(loaded, out=out)
     print(f"{params}: valid (experiment {loaded.experiment})")
 
 
