@@ -53,7 +53,7 @@ def save(
     """
     uri = located(uri, home)
     with _alone(uri, home):
-        client = _connect(uri)
+        client = connect(uri)
         experiment = _experiment(client, uri)
         run = _find(client, experiment, record.key) or client.create_run(
             experiment, run_name=run_name, tags={KEY: record.key, **made}
@@ -68,14 +68,19 @@ def located(uri: str, home: Path) -> str:
     return f"{SQLITE}{home / uri.removeprefix(SQLITE)}"
 
 
-def _connect(uri: str) -> MlflowClient:
+def connect(uri: str) -> MlflowClient:
+    """A client of the store, which reports nothing to anybody.
+
+    Raises:
+        ConfigError: MLflow is not installed.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     try:
         from mlflow import MlflowClient
     except ImportError:
         raise ConfigError(
-            "track: MLflow is not installed; install the extra: pip install 'rca-wsss[workflow]'"
+            "MLflow is not installed; install the extra: pip install 'rca-wsss[workflow]'"
         ) from None
     for name in ("mlflow", "alembic"):  # which tell of each table they make
         logging.getLogger(name).setLevel(logging.WARNING)

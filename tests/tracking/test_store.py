@@ -24,7 +24,7 @@ from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry  # 
 def database(tmp_path_factory) -> Path:
     """A store whose tables are made once, which takes seconds."""
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    store._connect(f"sqlite:///{path}")
+    store.connect(f"sqlite:///{path}")
     return path
 
 
@@ -168,7 +168,7 @@ def test_save__lets_one_process_at_a_time_into_any_store(uri, lock, record, tmp_
                 held.append(True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "_connect", connect)
+    monkeypatch.setattr(store, "connect", connect)
     with pytest.raises(KeyboardInterrupt):
         store.save(record, uri=uri, run_name="demo", home=tmp_path)
 
@@ -251,7 +251,7 @@ def test_save__without_mlflow_says_what_to_install(uri, record, monkeypatch):
 
 
 def test_connect__to_a_new_store_is_silent(tmp_path):
-    code = "import sys; from rca.tracking.store import _connect; _connect(sys.argv[1])"
+    code = "import sys; from rca.tracking.store import connect; connect(sys.argv[1])"
 
     run = subprocess.run(
         [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new.db'}"],
