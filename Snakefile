@@ -25,13 +25,18 @@ from rca.config import ConfigError, load
 from stages import MARKS, plan, read_plan, shard_marks
 
 if workflow.is_main_process:
-    import slurm_plugin  # a job has no use for it, and should start quickly
+    # A job has no use for these, and should start quickly.
+    import last_words
+    import slurm_plugin
+    from rca.data.images import DataError
 
     try:
+        slurm_plugin.require_slurm()
         stages = plan(load(Path("params.yaml")))
         slurm_plugin.prepare({"all", *(stage["rule"] for stage in stages if stage["local"])})
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         sys.exit(f"snakemake: {error}")
+    last_words.say_at_exit(stages)
 else:
     stages = read_plan()
 

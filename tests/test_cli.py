@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
+from PIL import Image
+from safetensors import SafetensorError
 
 from rca import cli, config
 from rca.cli.app import home
@@ -37,6 +42,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with the debug preset as params.yaml, and what a training leaves."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", "configs")
+    Path("data").mkdir()
+    Path("data/embedded").symlink_to(ROOT / "data/embedded")
     shutil.copyfile("configs/debug.yaml", "params.yaml")
     Path("o").mkdir()
     Path("o/weights.safetensors").touch()
@@ -237,6 +244,53 @@ def test_main__shows_what_the_user_can_mend_as_one_message(folder, monkeypatch, 
     assert capsys.readouterr().err == f"rca: {error}\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "x", "results/a"), "results/a: no space left on device; make room"),
+        (
+            PermissionError(errno.EACCES, "x", "results"),
+            "results: permission denied; give yourself",
+        ),
+        (OSError(errno.EROFS, "x"), "the disk: read-only file system; write elsewhere"),
+        (SafetensorError("I/O error: x (os error 28)"), "the disk: no space left on device; make"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected"),
+            "no space left on",
+        ),
+    ],
+)
+def test_main__says_in_one_line_what_the_disk_refuses(folder, monkeypatch, capsys, error, message):
+    def fail(*_, **__):
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("while working on a.jpg") from cause
+
+    stand_in(monkeypatch, "index", fail)
+
+    assert rca(monkeypatch, "index --data d --out o") == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1 and "what is done is kept" in said
+
+
+def test_main__a_disk_that_refuses_midway_leaves_nothing_and_the_stage_runs_again(folder):
+    """A limit on the size of files stands for the disk: the sample has files above 20 kB."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}));"
+        "sys.argv = ['rca', 'download', '--out', 'data/d']; from rca.cli import main; main()"
+    )
+    limited, free = (
+        subprocess.run([sys.executable, "-c", code.format(size)], capture_output=True, text=True)
+        for size in (20_000, -1)
+    )
+    said = limited.stderr.splitlines()
+    assert limited.returncode == 2 and "Traceback" not in limited.stderr
+    assert "file too large" in said[-1]
+    assert free.returncode == 0 and (folder / "data/d/classes.txt").is_file()
+    assert not list((folder / "data").glob(".*.partial"))
+
+
 def test_main__lets_our_own_mistakes_through(folder, monkeypatch):
     stand_in(monkeypatch, "index", lambda *_, **__: [][0])
 
@@ -257,6 +311,99 @@ def test_verbs__stop_at_a_wrong_key_of_any_section(folder, monkeypatch, capsys, 
 def test_check__accepts_a_file_elsewhere(folder, monkeypatch, capsys):
     assert rca(monkeypatch, "check --params configs/debug.yaml") == 0
     assert capsys.readouterr().out == "configs/debug.yaml: valid (experiment debug)\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "weights: data/embedded/mobile",
+            "weights: data/mobile",
+            "train_cam.backbone.weights: data/",
+        ),
+        (
+            "archive: data/embedded/",
+            "archive: data/",
+            "download.archive: data/voc12_animals_sample",
+        ),
+    ],
+)
+def test_check__names_what_is_not_there(folder, monkeypatch, capsys, old, new, message):
+    text = Path("params.yaml").read_text()
+    assert old in text
+    Path("params.yaml").write_text(text.replace(old, new))
+
+    assert rca(monkeypatch, "check") == 2
+    assert message in capsys.readouterr().err
+
+
+def own_photographs(folder: Path, masks: int) -> None:
+    """Six photographs, some with a mask, as the data set of params.yaml."""
+    for number in range(6):
+        path = Path(f"photographs/{'cat' if number % 2 else 'dog'}/{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6), (number, 0, 0)).save(path)
+        if number < masks:
+            mask = Path("photographs/masks") / path.parent.name / path.name
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 6)).save(mask)
+    if masks:
+        Path("photographs/classes.txt").write_text("cat\ndog\n")
+    params = yaml.safe_load(Path("configs/own_folder.yaml").read_text())
+    params["train_seg"]["supervisions"] = ["pseudo", "truth"]
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+@pytest.mark.parametrize(("masks", "status"), [(0, 2), (3, 2), (6, 0)])
+def test_check__training_on_masks_needs_them(folder, monkeypatch, capsys, masks, status):
+    own_photographs(folder, masks)
+
+    assert rca(monkeypatch, "check") == status
+    assert ("set train_seg.supervisions: [pseudo]" in capsys.readouterr().err) == bool(status)
+
+
+def test_check__notes_what_changes_with_the_folder(folder, monkeypatch):
+    own_photographs(folder, 0)
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("  - truth\n", ""))
+
+    def noted() -> str:
+        assert rca(monkeypatch, "check --out seen.json") == 0
+        return json.loads(Path("seen.json").read_text())["digest"]
+
+    digests = [noted()]
+    assert noted() == digests[0]
+    shutil.copy("photographs/cat/1.png", "photographs/cat/11.png")
+    digests.append(noted())
+    Image.new("RGB", (8, 6), "red").save("photographs/cat/11.png")
+    digests.append(noted())
+    Path("photographs/cat/11.png").unlink()
+    digests.append(noted())
+    assert len(set(digests[:3])) == 3 and digests[3] == digests[0]
+
+
+def test_check__looks_into_the_archive_for_masks_and_maps(folder, monkeypatch, capsys):
+    with tarfile.open("set.tar", "w") as tar:
+        tar.add("params.yaml", "classes.txt")
+    text = (
+        Path("params.yaml").read_text().replace("data/embedded/voc12_animals_sample.tar", "set.tar")
+    )
+    Path("params.yaml").write_text(text.replace("saliency: false", "saliency: true"))
+    assert rca(monkeypatch, "check") == 2
+    assert "readout.saliency: true needs saliency maps, and set.tar" in capsys.readouterr().err
+    Path("params.yaml").write_text(text.replace("[pseudo]", "[pseudo, truth]"))
+    assert rca(monkeypatch, "check") == 2
+    assert "truth needs masks, and set.tar has none" in capsys.readouterr().err
+
+
+def test_check__needs_room_for_what_the_run_will_write(folder, monkeypatch, capsys):
+    usage = SimpleNamespace(free=10**8)
+    monkeypatch.setattr("rca.stages.check.shutil.disk_usage", lambda _: usage)
+
+    assert rca(monkeypatch, "check") == 2
+    assert "has 0.1 GB free, and this run may write 0.4 GB more" in capsys.readouterr().err
+    usage.free = 10**9
+    assert rca(monkeypatch, "check") == 0
 
 
 def test_check__stops_before_the_maps_of_the_paper_are_missed(folder, monkeypatch, capsys):
@@ -308,6 +455,32 @@ def test_use__makes_a_preset_current_and_keeps_the_one_before(folder, monkeypatc
     assert "$schema=workflow/schemas/" in Path("params.yaml").read_text()
     assert Path("params.yaml.bak").read_text() == before
     assert "experiment voc12_paper" in capsys.readouterr().out
+
+
+def test_use__again_and_again_loses_no_edit(folder, monkeypatch, capsys):
+    rca(monkeypatch, "use debug")
+    for number in range(3):
+        Path("params.yaml").write_text(f"{Path('params.yaml').read_text()}# edit {number}\n")
+        for preset in ("voc12", "debug"):
+            assert rca(monkeypatch, f"use {preset}") == 0
+
+    kept = [path.read_text() for path in sorted(folder.glob("params.yaml.bak*"))]
+    assert sorted(text.splitlines()[-1] for text in kept if "# edit" in text) == [
+        "# edit 0", "# edit 1", "# edit 2",
+    ]  # fmt: skip
+    assert "# edit 2" in Path("params.yaml.bak").read_text()
+    assert "; the one before is params.yaml.bak" in capsys.readouterr().out
+
+
+def test_use__outside_a_checkout_takes_the_presets_of_the_package(folder, monkeypatch):
+    shutil.rmtree("configs")
+    assert rca(monkeypatch, "use own_folder") == 0
+    assert config.load(Path("params.yaml")).experiment == "own_folder"
+
+
+def test_use__help_lists_the_presets(folder, monkeypatch, capsys):
+    assert rca(monkeypatch, "use --help") == 0
+    assert "own_folder" in capsys.readouterr().out
 
 
 def test_use__refuses_an_unknown_preset_and_names_the_known(folder, monkeypatch, capsys):

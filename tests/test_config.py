@@ -50,7 +50,9 @@ def test_load__the_rest_has_defaults(tmp_path):
     ("changes", "line"),
     [
         ({"trian_cam": {}}, "trian_cam: no such key"),
-        ({"train_cam": {"epoch": 3}}, "train_cam.epoch: no such key"),
+        ({"train_cam": {"epoch": 3}}, "train_cam.epoch: no such key; did you mean epochs?"),
+        ({"download": source(archiv="s", archive="s", sha256="0" * 64)}, "did you mean archive?"),
+        ({"xyz": 3}, "xyz: no such key; remove it"),
         ({"train_cam": {"rsc": {"tau": 1}}}, "train_cam.rsc.tau: no such key"),
         ({"train_cam": {"epochs": "many"}}, "train_cam.epochs: .*'many'"),
         ({"train_cam": {"epochs": 0}}, "train_cam.epochs: .*greater than or equal to 1.*it is 0"),
@@ -117,6 +119,16 @@ def test_check_supply__maps_that_the_source_does_not_bring(tmp_path):
         ConfigError, match=r"background: saliency needs maps.*\n.*download\.saliency"
     ):
         check_supply(loaded(tmp_path, download=source("voc12_aug"), **wants))
+
+
+@pytest.mark.parametrize("kind", ["voc12_aug", "coco14", "folder"])
+def test_check_supply__the_readout_needs_the_maps_as_well(tmp_path, kind):
+    wants = {"readout": {"saliency": True}}
+    brought = {"folder": {"folder": "photographs"}}.get(kind, {})
+    with pytest.raises(ConfigError, match=r"readout.saliency: true needs"):
+        check_supply(loaded(tmp_path, download=source(kind, **brought), **wants))
+    maps = {"saliency": "s.tar", "saliency_sha256": "0" * 64}
+    check_supply(loaded(tmp_path, download=source("voc12_aug", **maps), **wants))
 
 
 def test_load__every_fault_on_a_line_of_its_own(tmp_path):

@@ -15,6 +15,8 @@ from dvc.logger import set_loggers_level
 from dvc.repo import Repo
 from dvc_locks import mend
 
+SAID = ("exited with 1", "exited with 2")  # of `rca`, which has said why
+
 
 def main() -> int:
     """Run the stage, unless there is nothing to do."""
@@ -26,7 +28,9 @@ def main() -> int:
         with set_loggers_level(logging.WARNING), Repo(".", _wait_for_lock=True) as repo:
             repo.reproduce(name, single_item=True)
     except DvcException as error:
-        print("DVC:", ": ".join(causes(error)), file=sys.stderr)
+        why = ": ".join(causes(error))
+        if not why.endswith(SAID):
+            print("DVC:", why, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

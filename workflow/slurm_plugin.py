@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 from rca.config import ConfigError
 
+COMMANDS = ("scontrol", "sbatch", "squeue", "scancel")
 _ask = plugin.query_job_status
 _ask_min_job_age = plugin.get_min_job_age
 _submit = plugin.Executor.run_job
@@ -86,6 +88,24 @@ def _submit_when_slurm_answers(self: plugin.Executor, job: Any) -> None:
 
 def _controller_answers() -> bool:
     return subprocess.run(["scontrol", "ping"], capture_output=True, check=False).returncode == 0
+
+
+def require_slurm() -> None:
+    """With `--profile slurm`, make sure that Slurm's commands are there, but for a dry run.
+
+    Plugin 2.8.0 looks for them in a thread, and waits for ever when they are not.
+
+    Raises:
+        ConfigError: a command is missing.
+    """
+    _, args = parse_args(sys.argv[1:])
+    if args.executor != "slurm" or args.dryrun:
+        return
+    if missing := [command for command in COMMANDS if not shutil.which(command)]:
+        raise ConfigError(
+            f"{', '.join(missing)} not found: load Slurm (often `module load slurm`), run on a "
+            "node that submits jobs, or leave --profile slurm out"
+        )
 
 
 def prepare(local: Collection[str]) -> None:

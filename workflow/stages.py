@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 from pathlib import Path
 from typing import IO, Any, TypedDict
@@ -39,15 +40,21 @@ class Stage(TypedDict):
 def plan(params: Params) -> list[Stage]:
     """All stages; those that DVC finds fresh, with all they need, get their marks.
 
+    What can be refused before anything runs is refused here.
+
     Does not touch a mark while another Snakemake is at work; that one's lock stops this one later.
 
     Raises:
-        ConfigError: DVC cannot make sense of dvc.yaml.
+        ConfigError: the run cannot come to an end, or DVC cannot make sense of dvc.yaml.
+        DataError: the user's data cannot be used.
     """
     MARKS.mkdir(parents=True, exist_ok=True)
     if not _alone():
         return read_plan()
     mend()
+    from rca.stages import check  # here: the jobs, which only read the plan, start quickly
+
+    check.run(params)
     stages, stale = _ask_dvc(params)
     for stage in stages:
         for mark in (MARKS / stage["name"], *shard_marks(stage)):
@@ -108,12 +115,17 @@ def _alone() -> bool:
 def _ask_dvc(params: Params) -> tuple[list[Stage], set[str]]:
     """All stages in the order of dvc.yaml, and the names of those to run."""
     from dvc.exceptions import DvcException
+    from dvc.logger import set_loggers_level
     from dvc.repo import Repo
 
     try:
         repo = Repo(".", _wait_for_lock=True)
         graph = repo.index.graph  # from a stage to those it needs
-        stale = set(repo.status())
+        always = [stage.addressing for stage in graph if stage.always_changed]
+        with set_loggers_level(logging.WARNING):
+            for name in always:  # what follows from it, DVC knows once it has run
+                repo.reproduce(name, single_item=True)
+        stale = set(repo.status()) - set(always)
     except DvcException as error:
         raise ConfigError(f"DVC: {error}") from None
     while late := {a.addressing for a, b in graph.edges if b.addressing in stale} - stale:

@@ -6,6 +6,9 @@ the verbs that need them, so that `rca --help` is quick.
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import sys
 
 # Each adds its verbs to the app.
@@ -23,6 +26,15 @@ from rca.cli import (
 from rca.cli.app import app
 from rca.config import ConfigError
 
+KEPT = "then run again: what is done is kept"
+DISK = {
+    errno.ENOSPC: f"make room, {KEPT}",
+    errno.EDQUOT: f"make room within your quota, {KEPT}",
+    errno.EFBIG: f"the file system or a limit forbids files of that size; lift it, {KEPT}",
+    errno.EROFS: f"write elsewhere, or mount it for writing, {KEPT}",
+    errno.EACCES: f"give yourself the right to read and write there, {KEPT}",
+    errno.EPERM: f"give yourself the right to read and write there, {KEPT}",
+}
 __all__ = [
     "app", "compare", "data", "export", "figures", "main", "masks", "predict", "register", "stages",
     "tools",
@@ -34,9 +46,10 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if not isinstance(error, _mendable()):
+        message = str(error) if isinstance(error, _mendable()) else _of_the_disk(error)
+        if message is None:
             raise
-        print(f"rca: {error}", file=sys.stderr)
+        print(f"rca: {message}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -46,3 +59,24 @@ def _mendable() -> tuple[type[Exception], ...]:
     from rca.labels.pool import WorkerError
 
     return ConfigError, DataError, WorkerError, FloatingPointError
+
+
+def _of_the_disk(error: BaseException | None) -> str | None:
+    """What a full or protected disk keeps from being written, in words; None for other errors."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else _number_in(str(error))
+        if number in DISK:
+            where = getattr(error, "filename", None) or "the disk"
+            return f"{where}: {os.strerror(number).lower()}; {DISK[number]}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _number_in(text: str) -> int | None:
+    """The error number that safetensors, torch or SQLite tell of in words."""
+    if found := re.search(r"\(os error (\d+)\)", text):
+        return int(found[1])
+    # torch writes through C++ streams, which do not tell why: a full disk, as a rule.
+    if "inline_container.cc" in text or "disk is full" in text:
+        return errno.ENOSPC
+    return errno.EROFS if "readonly database" in text else None

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rca.cli.app import HELP, app
-from rca.config import ConfigError
+from rca import config
+from rca.cli.app import HELP, PARAMS, ParamsFile, app, home
+from rca.config import ConfigError, Track
 
 
 @app.command(rich_help_panel=HELP)
@@ -17,11 +18,13 @@ def compare(
     results: Annotated[
         list[str],
         typer.Argument(
-            help="Folders of experiments, or their metrics.json; with commas between (A,B,C), runs "
-            "of one method with different seeds, shown as mean ± standard deviation.",
+            help="Folders of experiments, or their metrics.json; names of DVC experiments; names "
+            "or ids of MLflow runs. With commas between (A,B,C), runs of one method with different "
+            "seeds, shown as mean ± standard deviation.",
             show_default=False,
         ),
     ],
+    params: ParamsFile = PARAMS,
 ) -> None:
     """Put results side by side, name every difference in protocol, and say if they compare.
 
@@ -35,7 +38,7 @@ def compare(
     if len(results) < 2:
         raise ConfigError("compare needs two results or more: rca compare results/a results/b")
     runs = [
-        same_method(argument, [_metrics(Path(part)) for part in argument.split(",")])
+        same_method(argument, [_metrics(part, params) for part in argument.split(",")])
         for argument in results
     ]
     shared, differences = compared(runs)
@@ -44,10 +47,14 @@ def compare(
         raise typer.Exit(1)
 
 
-def _metrics(place: Path) -> dict[str, Any]:
+def _metrics(name: str, params: Path) -> dict[str, Any]:
+    place = Path(name)
     file = place / "evaluate" / "metrics.json" if place.is_dir() else place
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        if file.is_file() or place.is_dir() or place.suffix == ".json":
+            content = json.loads(file.read_text(encoding="utf-8"))
+        else:
+            content = _of_name(name, params)
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file; run `rca evaluate` first") from None
     except ValueError as error:
@@ -55,3 +62,17 @@ def _metrics(place: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not {"miou", "products", "protocol"} <= set(content):
         raise ConfigError(f"{file}: is no metrics.json of `rca evaluate`")
     return content
+
+
+def _of_name(name: str, params: Path) -> dict[str, Any]:
+    """The metrics of a DVC experiment or an MLflow run."""
+    from rca.tracking.find import find_metrics
+
+    uri = config.load(params).track.uri if params.is_file() else Track().uri
+    found = find_metrics(name, uri=uri, home=home())
+    if found is None:
+        raise ConfigError(
+            f"{name}: no such file or folder, no DVC experiment (`dvc exp list`), and no MLflow "
+            f"run in {uri}"
+        )
+    return found

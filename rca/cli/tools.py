@@ -13,31 +13,67 @@ from rca.cli.app import HELP, PARAMS, ParamsFile, app
 from rca.config import ConfigError
 from rca.files import write_text
 
-PRESETS = Path("configs")
+
+def presets() -> Path:
+    """The folder of the presets: the checkout's, or elsewhere those that came with the package."""
+    here = Path("configs")
+    return here if here.is_dir() else Path(__file__).parents[1] / "presets"
+
+
+def _names() -> str:
+    return ", ".join(sorted(file.stem for file in presets().glob("*.yaml"))) or "none"
 
 
 @app.command(rich_help_panel=HELP)
-def check(params: ParamsFile = PARAMS) -> None:
-    """Check a parameter file, and nothing else."""
+def check(
+    params: ParamsFile = PARAMS,
+    out: Annotated[
+        Path | None, typer.Option(help="Note what the data are made from, for the engines.")
+    ] = None,
+) -> None:
+    """Check a parameter file, and that what it names is there; nothing else is done."""
     loaded = config.load(params)
-    config.check_supply(loaded)
+    from rca.stages import check as stage
+
+    stage.run(loaded, out=out)
     print(f"{params}: valid (experiment {loaded.experiment})")
 
 
 @app.command(rich_help_panel=HELP)
-def use(preset: Annotated[str, typer.Argument(help="Name of a file in configs/.")]) -> None:
-    """Make configs/PRESET.yaml the current params.yaml; the one before becomes params.yaml.bak."""
-    source = PRESETS / f"{preset}.yaml"
+def use(
+    preset: Annotated[str, typer.Argument(help=f"One of: {_names()}.", show_default=False)],
+) -> None:
+    """Make a preset the current params.yaml; one that you edited becomes params.yaml.bak.
+
+    An older params.yaml.bak becomes params.yaml.bak1, and so on: no edit is lost.
+    """
+    source = presets() / f"{preset}.yaml"
     if not source.is_file():
-        known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
-        raise ConfigError(f"no preset {preset!r} in {PRESETS}/; there are: {known or 'none'}")
+        raise ConfigError(f"no preset {preset!r} in {presets()}/; there are: {_names()}")
     experiment = config.load(source).experiment
-    if PARAMS.exists():
-        PARAMS.replace(PARAMS.with_suffix(".yaml.bak"))
-    # Beside params.yaml, the schema lies one folder nearer.
-    text = source.read_text(encoding="utf-8").replace("$schema=../", "$schema=", 1)
-    write_text(PARAMS, text)
-    print(f"{PARAMS} is now {source} (experiment {experiment})")
+    kept = _keep_edits()
+    write_text(PARAMS, _as_params(source))
+    print(f"{PARAMS} is now {source} (experiment {experiment}){kept}")
+
+
+def _as_params(preset: Path) -> str:
+    """The text of a preset; beside params.yaml, the schema lies one folder nearer."""
+    return preset.read_text(encoding="utf-8").replace("$schema=../", "$schema=", 1)
+
+
+def _keep_edits() -> str:
+    """Put a params.yaml that is no preset as it was shipped aside; where it went, in words."""
+    if not PARAMS.exists():
+        return ""
+    text = PARAMS.read_text(encoding="utf-8", errors="replace")
+    if any(text == _as_params(preset) for preset in presets().glob("*.yaml")):
+        return ""
+    backup = PARAMS.with_suffix(".yaml.bak")
+    if backup.exists():
+        numbers = (int(path.suffix[4:] or 0) for path in Path().glob(f"{backup}[0-9]*"))
+        backup.replace(f"{backup}{max(numbers, default=0) + 1}")
+    PARAMS.replace(backup)
+    return f"; the one before is {backup}"
 
 
 @app.command(rich_help_panel=HELP)
@@ -54,7 +90,7 @@ def table(
     folder = results or Path("results") / config.load(params).experiment
     file = folder / "evaluate" / "metrics.json"
     if not file.is_file():
-        raise ConfigError(f"{file}: no such file; run the pipeline first (make demo)")
+        raise ConfigError(f"{file}: no such file; run the pipeline first: snakemake --cores all")
     print(text_table(json.loads(file.read_text(encoding="utf-8"))))
     page = folder / "report" / "report.html"
     if page.is_file():

@@ -9,7 +9,7 @@ from rca.config.data import IndexSection, View
 from rca.config.download import ArchiveSource, Coco14Source, Download, FolderSource, Voc12AugSource
 from rca.config.labels import Crf, PseudoLabels
 from rca.config.method import Aggregation, Attention, Contrast, Memory
-from rca.config.params import Params, check_supply, json_schema, load
+from rca.config.params import Params, check_supply, json_schema, load, saliency_keys
 from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
@@ -52,4 +52,5 @@ __all__ = [
     "json_schema",
     "load",
     "round_number",
+    "saliency_keys",
 ]

@@ -121,6 +121,18 @@ class FolderSource(_Source):
         0.2, description="Share of the photographs for validation, where no split is given."
     )
     val_seed: int = Field(0, ge=0, description="Which ones: another seed, another choice.")
+    on_bad_file: Literal["error", "skip"] = Field(
+        "error",
+        description="Photographs and masks that cannot be read, photographs without a row in "
+        "tags.csv, and rows without a photograph: stop and name them, or go on without them and "
+        "list them in `skipped.csv`.",
+    )
+
+    def lost_with(self, out: Path) -> str | None:
+        """Also refuse a folder that holds `out`, whose photographs would count as the user's."""
+        if self.folder.resolve() in out.resolve().parents:
+            return f"folder: {self.folder} holds {out}; name a folder of photographs alone"
+        return super().lost_with(out)
 
 
 Download = Annotated[

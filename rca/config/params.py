@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
+from typing import get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rca.config.cam import InferCam, TrainCam
 from rca.config.data import IndexSection
@@ -17,6 +19,11 @@ from rca.config.results import Evaluate, Report, Track
 from rca.config.section import ConfigError, Section
 from rca.config.segmentation import InferSeg, Relabel, TrainSeg, round_number
 from rca.config.training import Compute
+
+SOURCES = {  # `download.source` → its section
+    get_args(kind.model_fields["source"].annotation)[0]: kind
+    for kind in get_args(get_args(Download)[0])
+}
 
 
 class Params(Section):
@@ -106,21 +113,39 @@ def check_supply(params: Params) -> None:
     """Make sure that the data set will have what later stages are told to use.
 
     Apart from `load`, so that a preset can be shipped without the files that only its user has.
+    What an archive holds is for stage `check` to see.
 
     Raises:
         ConfigError: it will not.
     """
     source = params.download
-    if (
-        params.pseudo_labels.background == "saliency"
-        and source.source == "voc12_aug"
-        and source.saliency is None
-    ):
+    brings = source.source == "archive" or (source.source == "voc12_aug" and source.saliency)
+    wanted = saliency_keys(params)
+    if not wanted or brings:
+        return
+    if source.source == "voc12_aug":
         raise ConfigError(
-            "pseudo_labels.background: saliency needs maps, and VOC 2012 and SBD have none\n"
+            f"{wanted[0]} needs maps, and VOC 2012 and SBD have none\n"
             "  pack yours (<image>.png of every training image) and set download.saliency and\n"
-            "  download.saliency_sha256 to the archive, or background to threshold or power"
+            f"  download.saliency_sha256 to the archive, or {WITHOUT_SALIENCY}"
         )
+    raise ConfigError(
+        f"{wanted[0]} needs saliency maps, which download.source: {source.source} does not bring; "
+        f"{WITHOUT_SALIENCY}"
+    )
+
+
+WITHOUT_SALIENCY = (
+    "set readout.saliency to false and pseudo_labels.background to one that needs no maps"
+)
+
+
+def saliency_keys(params: Params) -> list[str]:
+    """The settings that use saliency maps, as they are written."""
+    return [
+        *["pseudo_labels.background: saliency"] * (params.pseudo_labels.background == "saliency"),
+        *["readout.saliency: true"] * params.readout.saliency,
+    ]
 
 
 def _explain(error: ValidationError) -> str:
@@ -128,7 +153,9 @@ def _explain(error: ValidationError) -> str:
     for fault in error.errors():
         key = _key(fault["loc"])
         if fault["type"] == "extra_forbidden":
-            lines.append(f"  {key}: no such key; remove it or correct its name")
+            close = get_close_matches(str(fault["loc"][-1]), _keys(fault["loc"][:-1]), 1)
+            hint = f"did you mean {close[0]}?" if close else "remove it or correct its name"
+            lines.append(f"  {key}: no such key; {hint}")
         elif fault["type"] == "missing":
             lines.append(f"  {key}: missing")
         elif fault["type"] == "union_tag_not_found":
@@ -136,6 +163,19 @@ def _explain(error: ValidationError) -> str:
         else:
             lines.append(f"  {key}: {fault['msg']} (it is {fault['input']!r})")
     return "\n".join(lines)
+
+
+def _keys(parts: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section that pydantic reaches by `parts`."""
+    section: type[BaseModel] = Params
+    for part in parts:
+        if section is Params and part == "download":
+            continue  # a union: the chosen source comes next
+        field = section.model_fields.get(str(part))
+        section = SOURCES.get(str(part)) or (field and field.annotation)
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return []
+    return list(section.model_fields)
 
 
 def _key(parts: tuple[int | str, ...]) -> str:

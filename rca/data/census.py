@@ -8,7 +8,7 @@ from typing import Any
 
 from rca.config import IGNORE
 from rca.data.doctor import Diagnosis
-from rca.data.findings import CHECKS
+from rca.data.findings import CHECKS, ON_IMPORT
 from rca.data.voc import ImageList
 
 BACKGROUND, IGNORED = "background", "255: ignored"
@@ -51,7 +51,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     """Counts and findings for programs; paths are relative to the data set where they can be."""
     found = Counter(finding.check for finding in diagnosis.findings)
     return {
-        "root": diagnosis.folder.root.as_posix(),
+        "root": diagnosis.root.as_posix(),
         "errors": diagnosis.errors,
         "warnings": diagnosis.warnings,
         "classes": class_names(diagnosis),
@@ -72,7 +72,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
                 "findings": None if name in diagnosis.skipped else found[name],
             }
             for name, check in CHECKS.items()
-            if not check.on_import
+            if diagnosis.raw or name not in ON_IMPORT
         },
         "findings": [
             {
@@ -90,7 +90,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
 
 def within(diagnosis: Diagnosis, text: object) -> str:
     """`text` with the data set's own folder left out of its paths."""
-    return str(text).replace(f"{diagnosis.folder.root}/", "")
+    return str(text).replace(f"{diagnosis.root}/", "")
 
 
 def _count(diagnosis: Diagnosis, names: ImageList) -> SplitCensus:

@@ -12,11 +12,19 @@ from itertools import combinations
 from pathlib import Path
 
 from rca.data.faults import dataset_findings
-from rca.data.findings import CHECKS, Finding, of_error
+from rca.data.findings import CHECKS, ON_IMPORT, Finding, of_error
 from rca.data.images import DataError
 from rca.data.inspection import Inspection
 from rca.data.likeness import SAME, nearest
-from rca.data.voc import ImageList, VocFolder, list_path, read_classes, read_list, read_tags
+from rca.data.voc import (
+    ImageList,
+    VocFolder,
+    list_path,
+    read_classes,
+    read_list,
+    read_source,
+    read_tags,
+)
 
 FOLDERS = ("JPEGImages", "SegmentationClassAug", "saliency")
 
@@ -35,12 +43,19 @@ class Diagnosis:
         lists: one of each split whose list could be read.
         found: image → what its files hold.
         findings: sorted by check, errors first, in the order of `CHECKS`.
+        raw: the user's folder that `folder` was laid out from for this, if it was.
     """
 
     folder: VocFolder
     lists: list[ImageList]
     found: dict[str, Inspection]
     findings: list[Finding]
+    raw: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """The folder as the user knows it."""
+        return self.raw or self.folder.root
 
     @property
     def skipped(self) -> list[str]:
@@ -53,7 +68,9 @@ class Diagnosis:
     def clean(self) -> list[str]:
         """Checks that were made and found nothing."""
         other = {finding.check for finding in self.findings}.union(self.skipped)
-        return [name for name, check in CHECKS.items() if name not in other and not check.on_import]
+        if self.raw is None:
+            other |= ON_IMPORT.keys()
+        return [name for name in CHECKS if name not in other]
 
     @property
     def errors(self) -> int:
@@ -91,9 +108,13 @@ def diagnose(
     findings += mask_and_tag_findings(folder, found)
     findings += likeness_findings(folder, lists, found)
     findings += unlisted_findings(root, lists)
+    return Diagnosis(folder, lists, found, in_order(findings))
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first, each in the order of `CHECKS`."""
     order = {check: place for place, check in enumerate(CHECKS)}
-    findings.sort(key=lambda finding: (finding.severity != "error", order[finding.check]))
-    return Diagnosis(folder, lists, found, findings)
+    return sorted(findings, key=lambda found: (found.severity != "error", order[found.check]))
 
 
 def mask_and_tag_findings(folder: VocFolder, found: Mapping[str, Inspection]) -> list[Finding]:
@@ -179,4 +200,4 @@ def _read_texts(
             lists.append(read_list(root, split, name))
         except DataError as error:
             findings.append(of_error("layout", list_path(root, name), error))
-    return VocFolder(root, classes, tags, source=None), lists, findings
+    return VocFolder(root, classes, tags, read_source(root)), lists, findings

@@ -23,13 +23,14 @@ def as_text(diagnosis: Diagnosis) -> str:
     parts.append(_titles("Looked for and not found", diagnosis.clean))
     if diagnosis.skipped:
         parts.append(_titles("Not looked for, until the files above are there", diagnosis.skipped))
-    return "\n\n".join([str(diagnosis.folder.root), *parts, verdict(diagnosis)])
+    return "\n\n".join([str(diagnosis.root), *parts, verdict(diagnosis)])
 
 
 def verdict(diagnosis: Diagnosis) -> str:
     """How many of each kind, and what follows."""
     counts = f"{_count(diagnosis.errors, 'error')}, {_count(diagnosis.warnings, 'warning')}"
-    follows = "`rca index` refuses this data set" if diagnosis.errors else "fit for `rca index`"
+    verb = "`rca download`" if diagnosis.raw else "`rca index`"
+    follows = f"{verb} refuses this data set" if diagnosis.errors else f"fit for {verb}"
     return f"{counts}: {follows}"
 
 

@@ -117,6 +117,10 @@ def gap_findings(folder: VocFolder, names: ImageList) -> list[Finding]:
     ):
         lacking = [image for image in images if find(image) is None]
         if len(lacking) < len(images):
+            # A data set that others made is whole or damaged; a user draws as many as there is
+            # time for.
+            if check == "mask_gap" and (folder.source or {}).get("source") == "folder":
+                check = "mask_part"
             lack = f"has no {what}, others in {names.split} have one"
             findings += [Finding(check, folder.image(image), lack, (image,)) for image in lacking]
     return findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +22,56 @@ class Check:
         title: what it looks for, as people say it.
         severity: `error` stops stage `index`; `warning` does not, but is worth a look.
         fix: what to do about it.
-        on_import: whether only source `folder` can see it, before it normalises.
     """
 
     title: str
     severity: Severity
     fix: str
-    on_import: bool = False
 
+
+SKIP = "or set download.on_bad_file: skip"
+# Only source `folder` can see these, before it normalises.
+ON_IMPORT = {
+    "mask_turned": Check(
+        "masks of photographs that EXIF turns",
+        "error",
+        "turn the photograph's own pixels (`exiftran -a`), so that the mask fits as it is",
+    ),
+    "photo_unread": Check(
+        "photographs that cannot be read", "error", f"save it again as JPEG, {SKIP}"
+    ),
+    "mask_unread": Check("masks that cannot be read", "error", f"save it again as PNG, {SKIP}"),
+    "row_missing": Check(
+        "photographs that nothing says the tags of",
+        "error",
+        f"add a row (an empty cell if it shows none of the classes), or move it, {SKIP}",
+    ),
+    "file_missing": Check(
+        "rows without a photograph", "error", f"correct the name, or remove the row, {SKIP}"
+    ),
+    "row_unclear": Check("rows for one of several photographs", "error", f"say which, {SKIP}"),
+    "split_twice": Check("photographs in two splits", "error", "keep it in one"),
+    "name_clash": Check("photographs that would have one name", "error", "rename one of the two"),
+    "name_odd": Check("names that cannot be stored", "error", f"rename it, {SKIP}"),
+    "tag_reserved": Check(
+        "names that no class can have",
+        "error",
+        "rename the class; a photograph of none has an empty cell in tags.csv",
+    ),
+    "tag_alike": Check(
+        "classes whose names look alike", "warning", "if it is one class, write it in one way"
+    ),
+    "class_thin": Check(
+        "classes that can hardly be learnt",
+        "warning",
+        "add photographs, with it and without it, or leave it out of index.classes",
+    ),
+    "mask_stray": Check(
+        "masks that are not used", "warning", "call it like its photograph, as PNG"
+    ),
+    "table": Check("tables in another encoding", "warning", "save it as CSV UTF-8"),
+}
+SKIPPED = {name for name, check in ON_IMPORT.items() if check.fix.endswith(SKIP)}
 
 CHECKS = {
     "layout": Check(
@@ -71,11 +114,10 @@ CHECKS = {
     "mask_gap": Check(
         "masks for a part of a split only", "error", "add the mask, or take the split's others away"
     ),
-    "mask_turned": Check(
-        "masks of photographs that EXIF turns",
-        "error",
-        "turn the photograph's own pixels (`exiftran -a`), so that the mask fits as it is",
-        on_import=True,
+    "mask_part": Check(
+        "masks for a part of the photographs",
+        "warning",
+        "nothing to do: those with a mask are scored, the others are used without",
     ),
     "saliency": Check("faulty saliency maps", "error", "make it again, 8-bit grey, for each image"),
     "untagged": Check("images without tags", "warning", "see whether their tags were forgotten"),
@@ -104,6 +146,12 @@ CHECKS = {
     "alpha": Check(
         "images with transparency", "warning", "lay it on a background; transparency is dropped"
     ),
+    "large": Check(
+        "very large photographs",
+        "warning",
+        "scale it down; if memory suffices, lower crf.processes",
+    ),
+    **ON_IMPORT,
     "unlisted": Check(
         "files that no list names", "warning", "add it to a list, or take it out of the folder"
     ),
@@ -139,8 +187,16 @@ def of_error(check: str, file: Path, error: DataError, *images: str) -> Finding:
     return Finding(check, file, what, images)
 
 
-def refuse(root: Path, findings: Sequence[Finding], verb: str = "indexed") -> None:
+def refuse(
+    root: Path, findings: Sequence[Finding], verb: str = "indexed", look: str = "rca data doctor"
+) -> None:
     """Do nothing if there is no error among the findings.
+
+    Args:
+        root: the data set.
+        findings: errors and warnings.
+        verb: what cannot be done with it.
+        look: the command that shows all.
 
     Raises:
         DataError: listing the errors, the first 20 in full.
@@ -148,8 +204,11 @@ def refuse(root: Path, findings: Sequence[Finding], verb: str = "indexed") -> No
     errors = [finding for finding in findings if finding.severity == "error"]
     if not errors:
         return
+    counts = Counter(finding.check for finding in errors)
     lines = [f"  {finding}; {finding.fix}" for finding in errors[:SHOWN]]
     if len(errors) > SHOWN:
-        lines.append(f"  … and {len(errors) - SHOWN} more; `rca data doctor` shows them all")
+        lines.append(f"  … and {len(errors) - SHOWN} more; `{look}` shows them all")
+        kinds = ", ".join(f"{CHECKS[name].title} ({count})" for name, count in counts.items())
+        lines.append(f"  in all: {kinds}")
     count = "1 fault" if len(errors) == 1 else f"{len(errors)} faults"
     raise DataError("\n".join([f"{root} cannot be {verb}, {count} to correct:", *lines]))

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from rca.files import new_file
+
+HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
+# What Pillow's decoders raise at damaged files.
+UNDECODABLE = (
+    OSError,  # UnidentifiedImageError among them
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+# What downloads that went wrong leave under the name of an image.
+DISGUISED = {
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "XML",
+    b"<svg": "SVG",
+    b"version https://git-lfs": "a pointer of Git LFS",
+    b"pk\x03\x04": "a ZIP archive",
+    b"%pdf": "a PDF",
+    b"\x00\x05\x16\x07": "a note of macOS",
+}
 
 
 class DataError(ValueError):
@@ -21,13 +50,70 @@ def open_image(path: Path) -> Image.Image:
         DataError: the file is missing or cannot be decoded.
     """
     try:
-        image = Image.open(path)
-        image.load()
+        image = _decoded(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); fetch it again") from None
+    except PermissionError:
+        raise DataError(f"{path}: may not be read; give yourself the right to") from None
+    except UNDECODABLE as error:
+        cause, fix = _cause(path, error)
+        raise DataError(f"{path}: {cause}; {fix}") from None
     return image
+
+
+def _decoded(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        # The size is checked by `rca data doctor`; twice this one is refused.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(path)
+        except UnidentifiedImageError:
+            if not (_is_heic(path) and _reads_heic()):
+                raise
+            image = Image.open(path)
+        image.load()
+    return image
+
+
+def _is_heic(path: Path) -> bool:
+    """Whether it is one of Apple's photographs, whatever its suffix."""
+    start = _start(path)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC
+
+
+def _reads_heic() -> bool:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _cause(path: Path, error: Exception) -> tuple[str, str]:
+    """Why an image cannot be decoded, in words, and what helps."""
+    start, why, fix = _start(path), str(error).replace(f" '{path}'", ""), "fetch it again"
+    disguise = (what for sign, what in DISGUISED.items() if start.lstrip().lower().startswith(sign))
+    if not start:
+        why = "it is empty"
+    elif isinstance(error, Image.DecompressionBombError):
+        why = f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} megapixels"
+        fix = "scale it down"
+    elif _is_heic(path) and not _reads_heic():
+        why = "it is HEIC, which needs pillow-heif: pip install 'rca-wsss[heic]'"
+        fix = "or save it as JPEG"
+    elif start[4:12] == b"ftypavif" and not features.check("avif"):
+        why, fix = "it is AVIF, which this build of Pillow cannot read", "save it as JPEG"
+    elif what := next(disguise, None):
+        why = f"it is {what}"
+    elif isinstance(error, UnidentifiedImageError):
+        why = "no image format is known that begins so"
+    return f"cannot be decoded ({why})", fix
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
 
 
 def read_image(path: Path) -> Image.Image:

@@ -25,6 +25,8 @@ MODES = {  # of photographs; RGB alone is read without a change
     "PA": ("alpha", "has transparency"),
 }
 VOC_COLOURS = voc_palette()
+LARGE = 8_000_000  # pixels; a process of the CRF then takes 2.4 to 4 GB
+CRF_GB = (0.3e-9, 0.5e-9)  # that the CRF takes for a pixel, measured: smooth and noisy photographs
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ def _photograph_findings(files: ImageFiles, photograph: Image.Image) -> list[Fin
     found = [MODES[photograph.mode]] if photograph.mode in MODES else []
     if is_turned(photograph):
         found.append(("exif", "is shown turned by viewers (EXIF), but read as it is stored"))
+    width, height = photograph.size
+    if width * height > LARGE:
+        low, high = (width * height * share for share in CRF_GB)
+        what = f"is {width} × {height}; the CRF takes {low:.1f} to {high:.1f} GB for it"
+        found.append(("large", f"{what} in each of its processes"))
     return [Finding(check, files.photograph, what, (files.image,)) for check, what in found]
 
 

@@ -87,6 +87,8 @@ COCO14_ANNOTATIONS = RemoteFile(
     mirrors=_coco("annotations/annotations_trainval2014.zip"),
 )
 
+COCO14 = (COCO14_TRAIN, COCO14_VAL, COCO14_ANNOTATIONS)
+
 
 @dataclass(frozen=True)
 class NameList:

@@ -84,9 +84,13 @@ def read_voc(root: Path) -> VocFolder:
         DataError: `classes.txt` or `tags.csv` is missing, or is not what it should be.
     """
     classes, tags = read_classes(root), read_tags(root / "tags.csv")
+    return VocFolder(root, classes, tags, read_source(root))
+
+
+def read_source(root: Path) -> dict[str, Any] | None:
+    """What `source.json` says, if there is one."""
     note = root / "source.json"
-    source = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
-    return VocFolder(root, classes, tags, source)
+    return json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
 
 
 def read_classes(root: Path) -> tuple[str, ...]:

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from rca.config import IndexSection
+from rca.config import FolderSource, IndexSection
 from rca.data.census import BACKGROUND, IGNORED, as_json, census, class_names, within
-from rca.data.doctor import Diagnosis, diagnose
+from rca.data.doctor import Diagnosis, diagnose, in_order
 from rca.data.doctor_text import as_text, verdict
-from rca.data.findings import CHECKS, Finding
+from rca.data.findings import CHECKS, ON_IMPORT, Finding
 from rca.data.images import DataError, read_image, read_mask
 from rca.data.palette import voc_palette
+from rca.data.sources.folder import lay_out
 from rca.drawing.gallery import Gallery, Layer
 from rca.drawing.overlays import draw_labels
 from rca.drawing.page import render
 from rca.files import write_json, write_text
+from rca.labels.pool import ordered_map
 from rca.stages.index import inspect_all
 
-__all__ = ["as_text", "run"]
+__all__ = ["as_text", "run", "run_raw"]
 
 SHOWN, FOLDED = 8, 200  # findings of a check, at once and on a click
 EXAMPLES, PER_CLASS = 6, 3  # pictures of a check and of a class
 # A picture would add nothing to these.
-TEXT_CHECKS = {"unlisted", "tags_missing", "list", "mask_gap", "saliency"}
+TEXT_CHECKS = {*ON_IMPORT, "unlisted", "tags_missing", "list", "mask_gap", "saliency"}
 
 
 def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) -> Diagnosis:
@@ -46,11 +51,57 @@ def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) 
     """
     splits = {"train": cfg.train_list, "val": cfg.val_list}
     diagnosis = diagnose(data, splits, partial(inspect_all, processes=processes), cfg.classes)
+    _write(diagnosis, out)
+    return diagnosis
+
+
+def run_raw(
+    cfg: FolderSource, index: IndexSection, *, out: Path | None, processes: int = 0
+) -> Diagnosis:
+    """Diagnose a user's own folder as `download` would bring it, which needs not to have run.
+
+    The folder is laid out for the time of the look: photographs are linked where they can be.
+
+    Args:
+        cfg: section `download`; nothing is refused, whatever `on_bad_file` says.
+        index: section `index`.
+        out: as for `run`.
+        processes: as for `run`.
+
+    Raises:
+        DataError: there is no such folder, or nothing can be made of it at all.
+    """
+    with TemporaryDirectory(prefix="rca-doctor-") as scratch:
+        data = Path(scratch) / "data"
+        found, entries = lay_out(cfg, data, spread=ordered_map, tolerated=CHECKS)
+        splits = {"train": index.train_list, "val": index.val_list}
+        look = partial(inspect_all, processes=processes)
+        laid_out = diagnose(data, splits, look, index.classes)
+        names = {data / "JPEGImages" / f"{e.image}.jpg": cfg.folder / e.path for e in entries}
+        names |= {data / "SegmentationClassAug" / f"{e.image}.png": e.mask for e in entries}
+        known = {str(ours): str(theirs) for ours, theirs in names.items() if theirs}
+        # The folder's own findings say these once for all photographs.
+        again = {"tag_unknown"}.intersection(finding.check for finding in found)
+        findings = found + [
+            replace(finding, file=_theirs(finding.file, known), what=_theirs(finding.what, known))
+            for finding in laid_out.findings
+            if finding.check not in again
+        ]
+        diagnosis = replace(laid_out, findings=in_order(findings), raw=cfg.folder)
+        _write(diagnosis, out)
+    return diagnosis
+
+
+def _theirs(text: object, names: Mapping[str, str]) -> str:
+    """`text` with the user's own files in place of those laid out."""
+    return re.sub(r"\S+/data/\S+?\.(?:jpg|png)\b", lambda m: names.get(m[0], m[0]), str(text))
+
+
+def _write(diagnosis: Diagnosis, out: Path | None) -> None:
+    """Write the two files; whatever else lies in the user's folder `out` stays."""
     if out:
-        # Whatever else lies in the user's folder stays.
         write_json(out / "doctor.json", as_json(diagnosis))
         write_text(out / "doctor.html", _page(diagnosis))
-    return diagnosis
 
 
 def _page(diagnosis: Diagnosis) -> str:
@@ -63,7 +114,7 @@ def _page(diagnosis: Diagnosis) -> str:
     panels = Panels(diagnosis)
     return render(
         "doctor.html.j2",
-        name=diagnosis.folder.root.resolve().name,
+        name=diagnosis.root.resolve().name,
         verdict=verdict(diagnosis).replace("`", ""),
         errors=diagnosis.errors,
         warnings=diagnosis.warnings,

@@ -114,7 +114,7 @@ def connect(uri: str) -> MlflowClient:
         from mlflow import MlflowClient
     except ImportError:
         raise ConfigError(
-            "track: MLflow is not installed; install the extra: pip install 'rca-wsss[workflow]'"
+            "MLflow is not installed; install the extra: pip install 'rca-wsss[workflow]'"
         ) from None
     for name in ("mlflow", "alembic"):  # which tell of each table they make
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -182,6 +182,7 @@ def test_bring__other_kinds_of_image_become_rgb_jpeg(own):
     for name, (image, _) in made.items():
         image.save(own / name)
         rows.append(f"{name},cat")
+    rows += [f"day {number % 2}/IMG {number}.JPG," for number in range(10)]
     (own / "tags.csv").write_text("\n".join(rows))
     out = bring(own)
 
@@ -216,14 +217,20 @@ def write(own: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda own: write(own, "file,tags\na,cat\n"), "needs a row for each image, under `image`"),
+        (lambda own: write(own, "file,tags\na,cat\n"), "has no column image but file, tags"),
         (lambda own: write(own, "image,tags\n"), "needs a row for each image"),
-        (lambda own: write(own, "image,tags\nnone.jpg,cat\n"), "such as none.jpg"),
+        (
+            lambda own: write(own, "image,tags\nnone.jpg,cat\n"),
+            "line 2: none.jpg: the folder holds",
+        ),
         (lambda own: write(own, "image,tags,split\nx.jpg,cat,valid\n"), "line 2 must have"),
         (lambda own: write(own, "image,tags\nday 0/IMG 0.JPG,\n"), "no photograph has a tag"),
-        (lambda own: (own / "masks").mkdir(), "classes.txt: no such file; masks need it"),
+        (
+            lambda own: photograph(own / "masks/day 0/IMG 0.png", 0),
+            "classes.txt: no such file; masks need it",
+        ),
         (lambda own: shutil.rmtree(own), "no such folder"),
-        (lambda own: (own / "tags.csv").write_bytes("image,tags\nä,b".encode("latin-1")), "UTF-8"),
+        (lambda own: (own / "tags.csv").write_bytes(b"image,tags\n\x81,b"), "Windows-1252"),
     ],
 )
 def test_bring__a_folder_that_cannot_be_used(own, spoil, message):
@@ -276,6 +283,7 @@ def test_commands__download_index_and_doctor(own, monkeypatch):
     content = yaml.safe_load((ROOT / "configs/debug.yaml").read_text())
     content["download"] = {
         "source": "folder", "name": "mine", "folder": str(own), "val_share": 0.2, "val_seed": 0,
+        "on_bad_file": "error",
     }  # fmt: skip
     content["index"]["classes"] = None
     Params.model_validate(content)

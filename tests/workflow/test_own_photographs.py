@@ -67,6 +67,7 @@ def folder(tmp_path_factory):
     params["train_seg"]["supervisions"], params["relabel"]["teachers"] = {"pseudo": "crf"}, {}
     params["download"] = {
         "source": "folder", "name": "own", "folder": "photographs", "val_share": 0.2, "val_seed": 0,
+        "on_bad_file": "error",
     }  # fmt: skip
     params["index"] |= {"classes": None, "untagged": "keep", "limit": None}
     (home / "params.yaml").write_text(yaml.safe_dump(params))

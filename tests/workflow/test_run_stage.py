@@ -17,6 +17,7 @@ PIPELINE = """
 stages:
   write: {cmd: echo written | tee out, outs: [out]}
   fail: {cmd: echo alas; exit 3}
+  refuse: {cmd: "echo rca: no such file; exit 2"}
 """
 
 
@@ -53,6 +54,10 @@ def test_run_stage__says_why_it_failed(run):
         1,
         "alas\nDVC: failed to reproduce 'fail': failed to run: echo alas; exit 3, exited with 3\n",
     )
+
+
+def test_run_stage__leaves_the_last_word_to_a_stage_that_says_why(run):
+    assert run("refuse") == (1, "rca: no such file\n")
 
 
 def test_run_stage__takes_what_a_dead_process_holds_that_nobody_buried(run):

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from rca.config import ConfigError
+
 
 @pytest.fixture
 def states(slurm_plugin, monkeypatch):
@@ -132,3 +134,27 @@ def test_leftovers__without_slurm_there_are_none(slurm_plugin, monkeypatch):
     monkeypatch.setenv("PATH", "")
 
     assert slurm_plugin.leftovers(Path.cwd()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (["--profile", "slurm", "--cores", "1"], True),
+        (["--profile", "slurm", "--cores", "1", "-n"], False),
+        (["--cores", "1"], False),
+    ],
+)
+def test_require_slurm__names_missing_commands_at_once(
+    slurm_plugin, tmp_path, monkeypatch, arguments, refused
+):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setattr("sys.argv", ["snakemake", *arguments])
+    for command in ("sbatch", "squeue", "scancel"):
+        (tmp_path / command).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    if refused:
+        with pytest.raises(ConfigError, match="scontrol not found: load Slurm"):
+            slurm_plugin.require_slurm()
+    else:
+        slurm_plugin.require_slurm()

@@ -1,69 +1,82 @@
-"""What a user's folder says of its photographs: tags and splits, from a table or from sub-folders.
+"""What a user's folder says of its photographs: tags, splits and masks.
 
-A table is `tags.csv` with the columns image (a path within the folder), tags and maybe split. Tags
-are set apart by `;`, by `,` where no cell of the column holds a `;`, or by spaces where none holds
-either. Without a table, the photographs of class c lie in `c/`, or in `train/c/` and `val/c/`; one
-that lies in the folders of several classes, the same bytes, has all their tags.
+A table is `tags.csv` with the columns image, tags and maybe split (see `tag_table`). Without one,
+the photographs of class c lie in `c/`, or in `train/c/` and `val/c/`; one that lies in the folders
+of several classes, the same bytes, has all their tags. Masks lie in `masks/`, in either case.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from rca.data.archive import sha256_of
+from rca.data.findings import Finding
 from rca.data.images import DataError
+from rca.data.sources.class_names import name_findings, share_findings
+from rca.data.sources.listing import MASKS, Listing, Lookup, list_folder
+from rca.data.sources.tag_table import clean
+from rca.data.sources.tagged import SHAPES, Entry, find_table, of_folders, of_table
 
-MASKS = "masks"
-SPLITS = ("train", "val", "test")
-SUFFIXES = {
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif",
-    ".heic", ".heif",
-}  # fmt: skip
+LONGEST = 200  # bytes of a name; file systems hold 255, and temporary names are longer
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A photograph: its path within the folder, its tags, and its split where one is given."""
+class Survey:
+    """What a folder holds, before a photograph is opened.
 
-    path: Path
-    tags: tuple[str, ...]
-    split: str | None
+    Attributes:
+        entries: photographs that can be used, in the order of their paths.
+        classes: in the order of their mask values.
+        given: whether the splits are the user's.
+        findings: what is wrong.
+    """
 
-    @property
-    def image(self) -> str:
-        """Its name in the data set: the path without suffix, `/` and spaces as `_`."""
-        return "_".join("_".join(self.path.with_suffix("").parts).split())
+    entries: list[Entry]
+    classes: tuple[str, ...]
+    given: bool
+    findings: list[Finding]
 
 
-def read_entries(root: Path) -> list[Entry]:
-    """The photographs of the folder `root`, in the order of their paths.
+def survey(root: Path, share: float, seed: int) -> Survey:
+    """Look through the folder `root`.
+
+    Args:
+        root: the user's folder.
+        share: of the photographs for validation, where no split is given.
+        seed: of the choice of these.
 
     Raises:
         DataError: there is no such folder, its table is faulty, or it holds no photograph.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; correct download.folder")
-    table = root / "tags.csv"
-    entries = _of_table(table) if table.is_file() else _of_folders(root)
-    if not entries:
-        raise DataError(
-            f"{root}: holds no photograph; add `tags.csv`, or a sub-folder for each class"
-        )
-    missing = [entry.path for entry in entries if not (root / entry.path).is_file()]
-    if missing:
-        raise DataError(
-            f"{table}: names {len(missing)} files that {root} does not hold, such as {missing[0]}; "
-            "paths are relative to the folder"
-        )
+        what = "is a file; unpack it, and name the folder" if root.is_file() else "no such folder"
+        raise DataError(f"{root}: {what}; correct download.folder")
+    listing = list_folder(root)
+    table = find_table(listing)
+    entries, findings = of_table(listing, table) if table else of_folders(listing)
+    where = root / table if table else root
+    findings += [
+        Finding("photo_unread", root / path, f"is in a format that is not read, {path.suffix}")
+        for path in listing.unread
+    ]
+    if not entries and not findings:
+        raise DataError(f"{root}: holds no photograph; {SHAPES}")
+    entries = _sound(root, entries, findings)
     splits = {entry.split for entry in entries}
     if None in splits and len(splits) > 1:
-        raise DataError(f"{table}: some rows have a split and some have none; fill all, or none")
-    return _refuse_clashes(root, sorted(_merged(root, entries), key=lambda entry: entry.path))
+        raise DataError(f"{where}: some rows have a split and some have none; fill all, or none")
+    given = None not in splits
+    if not given:
+        entries = with_splits(entries, share, seed)
+    entries = _with_masks(listing, entries, findings)
+    classes = _classes(root, where, entries, findings)
+    findings += share_findings(where, ((entry.split, entry.tags) for entry in entries))
+    return Survey(entries, classes, given, findings)
 
 
 def with_splits(entries: Sequence[Entry], share: float, seed: int) -> list[Entry]:
@@ -86,88 +99,129 @@ def with_splits(entries: Sequence[Entry], share: float, seed: int) -> list[Entry
     ]
 
 
-def find_mask(root: Path, path: Path) -> Path | None:
-    """`masks/<path>.png`, if it is there; for photographs in `images/`, also without that part."""
-    names = [path.with_suffix(".png")]
-    if path.parts[0] == "images":
-        names.append(Path(*path.parts[1:]).with_suffix(".png"))
-    found = (root / MASKS / name for name in names)
-    return next((mask for mask in found if mask.is_file()), None)
-
-
 def _draw(entry: Entry, seed: int) -> str:
     return hashlib.sha256(f"{seed} {entry.image}".encode()).hexdigest()
 
 
-def _of_table(table: Path) -> list[Entry]:
+def _sound(root: Path, entries: Sequence[Entry], findings: list[Finding]) -> list[Entry]:
+    """The entries that can be used, one for files of the same bytes; of others, a finding each."""
+    usable = []
+    for entry in entries:
+        path = root / entry.path
+        if not path.is_file():
+            what = "is a link to nothing" if path.is_symlink() else "is no file"
+            findings.append(Finding("photo_unread", path, what))
+        elif (length := _bytes(entry.image)) is None:
+            findings.append(Finding("name_odd", path, "has a name that is not in UTF-8"))
+        elif length > LONGEST:
+            what = f"would get a name of {length} bytes; at most {LONGEST} are stored"
+            findings.append(Finding("name_odd", path, what))
+        else:
+            usable.append(entry)
+    named: dict[str, Entry] = {}
+    for entry in sorted(_merged(root, usable), key=lambda entry: entry.path):
+        twin = named.setdefault(entry.image, entry)
+        if twin is entry:
+            continue
+        if twin.path == entry.path:
+            what = f"is in {twin.split} and in {entry.split}"
+            findings.append(Finding("split_twice", root / entry.path, what))
+        else:
+            what = f"and {twin.path} would both be named {entry.image}"
+            findings.append(Finding("name_clash", root / entry.path, what))
+    return list(named.values())
+
+
+def _bytes(name: str) -> int | None:
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except UnicodeDecodeError:
-        raise DataError(f"{table}: is not in UTF-8; save it so") from None
-    columns = set(rows[0]) if rows else set()
-    if not {"image", "tags"} <= columns:
-        raise DataError(f"{table}: needs a row for each image, under `image` and `tags`")
-    cells = [row["tags"] or "" for row in rows]
-    separator = next((mark for mark in ";," if any(mark in cell for cell in cells)), None)
-    entries = []
-    for line, (row, cell) in enumerate(zip(rows, cells, strict=True), start=2):
-        split = (row.get("split") or "").strip() or None
-        if not row["image"] or (split and split not in SPLITS):
-            raise DataError(
-                f"{table}: line {line} must have an image, and train, val, test or nothing as split"
-            )
-        tags = ("_".join(tag.split()) for tag in cell.split(separator))
-        kept = dict.fromkeys(tag for tag in tags if tag)
-        entries.append(Entry(Path(row["image"].strip()), tuple(kept), split))
-    return entries
-
-
-def _of_folders(root: Path) -> list[Entry]:
-    folders = _visible(root)
-    if folders and {folder.name for folder in folders} <= {*SPLITS, MASKS}:
-        return [
-            entry
-            for folder in folders
-            if folder.name in SPLITS
-            for entry in _of_classes(root, _visible(folder), folder.name)
-        ]
-    return _of_classes(root, [folder for folder in folders if folder.name != MASKS], None)
-
-
-def _of_classes(root: Path, folders: Iterable[Path], split: str | None) -> list[Entry]:
-    return [
-        Entry(path.relative_to(root), ("_".join(folder.name.split()),), split)
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+        return len(name.encode())
+    except UnicodeEncodeError:
+        return None
 
 
 def _merged(root: Path, entries: Iterable[Entry]) -> list[Entry]:
     """One entry for files of the same bytes in the same split, with the tags of all."""
     groups: dict[tuple[str | None, str], list[Entry]] = defaultdict(list)
+    digests: dict[Path, str] = {}
     for entry in entries:
-        groups[entry.split, sha256_of(root / entry.path)].append(entry)
+        if entry.path not in digests:
+            empty = not (root / entry.path).stat().st_size
+            # Two empty files are no copies of one photograph; each is named later.
+            digests[entry.path] = entry.image if empty else sha256_of(root / entry.path)
+        groups[entry.split, digests[entry.path]].append(entry)
     return [
         replace(group[0], tags=tuple(dict.fromkeys(tag for one in group for tag in one.tags)))
         for group in groups.values()
     ]
 
 
-def _refuse_clashes(root: Path, entries: list[Entry]) -> list[Entry]:
-    seen: dict[str, Path] = {}
+def _with_masks(listing: Listing, entries: Sequence[Entry], findings: list[Finding]) -> list[Entry]:
+    """The entries with their masks: `masks/<path>.png`, or of the same name wherever it is unique.
+
+    For photographs in `images/` that part may be left out.
+    """
+    inner = {Path(*path.parts[1:]): path for path in listing.masks}
+    pngs = [path for path in inner if path.suffix.lower() == ".png"]
+    lookup = Lookup(pngs)
+    bare = Counter(entry.path.stem.casefold() for entry in entries)
+    matched = []
     for entry in entries:
-        if entry.image in seen:
-            raise DataError(
-                f"{root}: {seen[entry.image]} and {entry.path} would both be named {entry.image}; "
-                "rename one"
-            )
-        seen[entry.image] = entry.path
-    return entries
+        stem = entry.path.with_suffix("")
+        names = [stem, Path(*stem.parts[1:])] if stem.parts[0] == "images" else [stem]
+        found = next(filter(None, (lookup.by_path(name.as_posix()) for name in names)), [])
+        if not found and bare[stem.name.casefold()] == 1:
+            found = lookup.by_name(stem.name)
+        mask = listing.root / inner[found[0]] if len(found) == 1 else None
+        matched.append(replace(entry, mask=mask))
+    used = {entry.mask for entry in matched}
+    for path in inner.values():
+        if listing.root / path not in used and path.name.lower() != "classes.txt":
+            what = "belongs to no photograph" if path.suffix.lower() == ".png" else "is no PNG"
+            findings.append(Finding("mask_stray", listing.root / path, what))
+    return matched
+
+
+def _classes(
+    root: Path, where: Path, entries: Sequence[Entry], findings: list[Finding]
+) -> tuple[str, ...]:
+    """The classes in the order of their mask values: those of `classes.txt`, or all tags sorted.
+
+    Raises:
+        DataError: there are masks, but nothing says what their values mean; or no tag at all.
+    """
+    counts = Counter(tag for entry in entries for tag in entry.tags)
+    files = [
+        path for path in (root / "classes.txt", root / MASKS / "classes.txt") if path.is_file()
+    ]
+    if len(files) == 2 and files[0].read_bytes() != files[1].read_bytes():
+        raise DataError(f"{files[0]}: differs from {files[1]}; keep one of them")
+    if files:
+        classes = _read_classes(files[0])
+        findings += name_findings(files[0], {name: counts[name] for name in classes})
+        unknown = {name: count for name, count in counts.items() if name not in classes}
+        for name, count in sorted(unknown.items()):
+            close = get_close_matches(name, classes, 1, 0.7)
+            hint = f"; is it {close[0]!r}?" if close else ""
+            what = f"the tag {name!r} ({count}) is not in {files[0].name}{hint}"
+            findings.append(Finding("tag_unknown", where, what))
+        return classes
+    if any(entry.mask for entry in entries):
+        raise DataError(
+            f"{root / 'classes.txt'}: no such file; masks need it: its line v names the class of "
+            "mask value v, and 0 is the background, which has no line"
+        )
+    if not counts and entries:
+        raise DataError(f"{root}: no photograph has a tag; fill the column `tags` of tags.csv")
+    findings += name_findings(where, dict(sorted(counts.items())))
+    return tuple(sorted(counts))
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: is not in UTF-8; save it so") from None
+    classes = tuple(name for name in map(clean, lines) if name)
+    if not classes or len(set(classes)) < len(classes):
+        raise DataError(f"{path}: must name each class once, one a line")
+    return classes

@@ -19,6 +19,7 @@ from rca.data.inspection import is_turned
 from rca.files import link
 
 QUALITY = 95
+LONGEST_SIDE = 65500  # of a JPEG as libjpeg writes it
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,33 @@ class Photograph:
 
 
 def bring_photograph(photograph: Photograph, out: Path) -> Finding | None:
-    """Put photograph and mask into the folders of `out`; what is wrong if they cannot be read."""
+    """Put photograph and mask into the folders of `out`; what is wrong if one cannot be read.
+
+    A photograph whose mask cannot be used is there without it.
+    """
+    file = photograph.file
     try:
-        image = open_image(photograph.file)
+        image = open_image(file)
     except DataError as error:
-        return of_error("image", photograph.file, error, photograph.image)
+        return of_error("photo_unread", file, error, photograph.image)
     target = out / "JPEGImages" / f"{photograph.image}.jpg"
     if image.format == "JPEG" and image.mode == "RGB" and not is_turned(image):
-        link(photograph.file, target)
+        link(file, target)
+    elif why := _unsaved(image):
+        return Finding("photo_unread", file, why, (photograph.image,))
     else:
         upright(image).save(target, format="JPEG", quality=QUALITY, subsampling=0)
     if photograph.mask:
         return _bring_mask(photograph, image, out / "SegmentationClassAug")
+    return None
+
+
+def _unsaved(image: Image.Image) -> str | None:
+    """Why it cannot become a JPEG."""
+    if image.mode == "F":
+        return "holds floating-point values, of which nothing says which are bright"
+    if max(image.size) > LONGEST_SIDE:
+        return f"is {image.width} × {image.height}; a JPEG has at most {LONGEST_SIDE} a side"
     return None
 
 
@@ -81,7 +97,7 @@ def _bring_mask(photograph: Photograph, image: Image.Image, folder: Path) -> Fin
     try:
         mask = open_image(path)
     except DataError as error:
-        return of_error("mask", path, error, photograph.image)
+        return of_error("mask_unread", path, error, photograph.image)
     target = folder / f"{photograph.image}.png"
     shown = ImageOps.exif_transpose(image).size
     if is_turned(image) and mask.size == image.size == shown:

@@ -1,0 +1,134 @@
+"""The files of a user's folder: which are photographs, which masks, and how their names are found.
+
+Hidden files, and the folders in which systems keep notes of their own, are passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MASKS = "masks"
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif",
+    ".heic", ".heif",
+}  # fmt: skip
+UNREAD = {  # of photographs too, but no library here opens them as such
+    ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".jxl", ".nef", ".nrw", ".orf", ".pef", ".psd",
+    ".raf", ".raw", ".rw2", ".srw", ".svg", ".xcf",
+}  # fmt: skip
+SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "lost+found"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder, as sorted paths relative to it.
+
+    Attributes:
+        root: the folder.
+        photographs: files with the suffix of an image that is read, outside `masks/`.
+        unread: images in formats that are not read, outside `masks/`.
+        masks: files within `masks/`, in whatever capitals.
+        others: tables and whatever else lies in the folder itself.
+    """
+
+    root: Path
+    photographs: list[Path]
+    unread: list[Path]
+    masks: list[Path]
+    others: list[Path]
+
+
+def list_folder(root: Path) -> Listing:
+    """The files below `root`; folders that are linked to are looked into as well."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in _files(root):
+        suffix = path.suffix.lower()
+        if len(path.parts) > 1 and path.parts[0].lower() == MASKS:
+            found["masks"].append(path)
+        elif suffix in SUFFIXES:
+            found["photographs"].append(path)
+        elif suffix in UNREAD:
+            found["unread"].append(path)
+        elif len(path.parts) == 1:
+            found["others"].append(path)
+    return Listing(
+        root, *(sorted(found[kind]) for kind in ("photographs", "unread", "masks", "others"))
+    )
+
+
+def seen(root: Path) -> dict[str, int | str]:
+    """A digest that changes when a file below `root` is added, removed, renamed or edited.
+
+    By sizes and times of change, which takes no reading.
+    """
+    digest, count = hashlib.sha256(), 0
+    for path in sorted(_files(root)):
+        try:
+            state = (root / path).stat()
+        except OSError:
+            continue  # a broken link, which `download` names
+        count += 1
+        digest.update(os.fsencode(f"{path.as_posix()}\0{state.st_size}\0{state.st_mtime_ns}\n"))
+    return {"files": count, "digest": digest.hexdigest()}
+
+
+def name_key(text: str) -> str:
+    """What two spellings of a path have in common, for capitals, slashes and composed accents."""
+    path = unicodedata.normalize("NFC", text.strip().replace("\\", "/")).casefold()
+    return path.removeprefix("./").strip("/")
+
+
+def without_suffix(key: str) -> str:
+    """The key without the suffix of an image; another dot belongs to the name."""
+    stem, dot, suffix = key.rpartition(".")
+    return stem if dot + suffix in SUFFIXES and stem else key
+
+
+class Lookup:
+    """Finds paths by the names that people write: whole or not, with suffix or without."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._whole: dict[str, list[Path]] = defaultdict(list)
+        self._stems: dict[str, list[Path]] = defaultdict(list)
+        self._bare: dict[str, list[Path]] = defaultdict(list)
+        self._exact = {path.as_posix(): path for path in paths}
+        for path in self._exact.values():
+            key = name_key(path.as_posix())
+            self._whole[key].append(path)
+            self._stems[without_suffix(key)].append(path)
+            self._bare[without_suffix(key).rpartition("/")[2]].append(path)
+
+    def by_path(self, text: str) -> list[Path]:
+        """Paths that `text` names from the folder on."""
+        if text in self._exact:
+            return [self._exact[text]]
+        key = name_key(text)
+        return self._whole.get(key) or self._stems.get(key) or []
+
+    def by_name(self, text: str) -> list[Path]:
+        """Paths whose last part has the name, whatever folder and suffix `text` gives it."""
+        key = without_suffix(name_key(text))
+        return self._stems.get(key) or self._bare.get(key.rpartition("/")[2], [])
+
+
+def _files(root: Path) -> Iterator[Path]:
+    entered: set[str] = set()
+    for folder, names, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in entered:  # a link to a folder above
+            names.clear()
+            continue
+        entered.add(real)
+        names[:] = [name for name in names if _counts(name)]
+        for name in filter(_counts, files):
+            yield Path(folder, name).relative_to(root)
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in SYSTEM

@@ -1,0 +1,112 @@
+"""Stage `check`: all that can be refused before anything runs, and what the data are made from.
+
+It runs first, in every run: what it sees of a user's folder tells `download` when that changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rca.config import ConfigError, FolderSource, Params, check_supply, saliency_keys
+from rca.data.archive import contents
+from rca.data.room import GB, needed
+from rca.data.sources.listing import seen
+from rca.data.sources.own import survey
+from rca.files import write_json
+
+
+def run(params: Params, *, out: Path | None = None) -> None:
+    """Refuse what a later stage would refuse; note the data's source in `out`, if given.
+
+    Args:
+        params: the whole configuration.
+        out: a JSON file: the source, and for a user's folder a digest of its files.
+
+    Raises:
+        ConfigError: a file is missing, the data set will lack what is asked for, or the disk is
+            too full.
+        DataError: the user's folder or archive cannot be used.
+    """
+    check_supply(params)
+    missing = [
+        f"{key}: {path}: no such {kind}; correct the path" for key, path, kind in _absent(params)
+    ]
+    if missing:
+        raise ConfigError("\n     ".join(missing))  # aligned after `rca: `
+    _check_masks(params)
+    _check_saliency(params)
+    _check_room(params)
+    if out:
+        source = params.download
+        note = {"source": source.source}
+        if isinstance(source, FolderSource):
+            note |= {"folder": source.folder.as_posix(), **seen(source.folder)}
+        write_json(out, note)
+
+
+def _absent(params: Params) -> Iterator[tuple[str, Path, str]]:
+    """Key, path and kind of each file and folder that is named and is not there."""
+    for section in ("train_cam", "train_seg"):
+        for path in getattr(params, section).backbone.files():
+            if not path.is_file():
+                yield f"{section}.backbone.weights", path, "file"
+    for key, value in params.download:
+        if isinstance(value, Path):
+            folder = key in ("folder", "have")
+            if not (value.is_dir() if folder else value.is_file()):
+                yield f"download.{key}", value, "folder" if folder else "file"
+
+
+def _check_masks(params: Params) -> None:
+    """Training on true masks needs one for every training image."""
+    source = params.download
+    if "truth" not in params.train_seg.supervisions:
+        return
+    if source.source == "folder":
+        entries = survey(source.folder, source.val_share, source.val_seed).entries
+        without = [e.path.as_posix() for e in entries if e.split == "train" and not e.mask]
+        if without:
+            raise ConfigError(
+                f"train_seg.supervisions: truth needs a mask of every training image; "
+                f"{len(without)} have none, such as {without[0]}; set train_seg.supervisions: "
+                "[pseudo]"
+            )
+    elif source.source == "archive" and not _holds(source.archive, "SegmentationClassAug/"):
+        raise ConfigError(
+            f"train_seg.supervisions: truth needs masks, and {source.archive} has none; set "
+            "train_seg.supervisions: [pseudo]"
+        )
+
+
+def _check_saliency(params: Params) -> None:
+    wanted, source = saliency_keys(params), params.download
+    if wanted and source.source == "archive" and not _holds(source.archive, "saliency/"):
+        raise ConfigError(
+            f"{wanted[0]} needs saliency maps, and {source.archive} has none; pack them into it, "
+            "or do without"
+        )
+
+
+def _holds(archive: Path, folder: str) -> bool:
+    """Whether an archive has files in the folder; nothing is unpacked."""
+    names: list[str] = []
+
+    def note(name: str) -> bool:
+        names.append(name)
+        return False
+
+    for _ in contents(archive, note):
+        pass
+    return any(name.startswith(folder) for name in names)
+
+
+def _check_room(params: Params) -> None:
+    room, free = needed(params), shutil.disk_usage(".").free
+    if room > free:
+        raise ConfigError(
+            f"the disk of {Path.cwd()} has {free / GB:.1f} GB free, and this run may write "
+            f"{room / GB:.1f} GB more (data, results and DVC's copies of them); make room, or "
+            "run from another disk"
+        )
