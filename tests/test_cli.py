@@ -350,7 +350,7 @@ def own_photographs(folder: Path, masks: int) -> None:
     if masks:
         Path("photographs/classes.txt").write_text("cat\ndog\n")
     params = yaml.safe_load(Path("configs/own_folder.yaml").read_text())
-    params["train_seg"]["supervisions"] = ["pseudo", "truth"]
+    params["train_seg"]["supervisions"] = {"pseudo": "crf", "truth": "index"}
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
 
@@ -359,13 +359,13 @@ def test_check__training_on_masks_needs_them(folder, monkeypatch, capsys, masks,
     own_photographs(folder, masks)
 
     assert rca(monkeypatch, "check") == status
-    assert ("set train_seg.supervisions: [pseudo]" in capsys.readouterr().err) == bool(status)
+    assert ("leave `truth` out" in capsys.readouterr().err) == bool(status)
 
 
 def test_check__notes_what_changes_with_the_folder(folder, monkeypatch):
     own_photographs(folder, 0)
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("  - truth\n", ""))
+    Path("params.yaml").write_text(text.replace("    truth: index\n", ""))
 
     def noted() -> str:
         assert rca(monkeypatch, "check --out seen.json") == 0
@@ -391,7 +391,7 @@ def test_check__looks_into_the_archive_for_masks_and_maps(folder, monkeypatch, c
     Path("params.yaml").write_text(text.replace("saliency: false", "saliency: true"))
     assert rca(monkeypatch, "check") == 2
     assert "readout.saliency: true needs saliency maps, and set.tar" in capsys.readouterr().err
-    Path("params.yaml").write_text(text.replace("[pseudo]", "[pseudo, truth]"))
+    Path("params.yaml").write_text(text.replace("{pseudo: crf", "{truth: index, pseudo: crf"))
     assert rca(monkeypatch, "check") == 2
     assert "truth needs masks, and set.tar has none" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rca.config import ConfigError
-from rca.evaluation.products import PRODUCTS, Product
+from rca.evaluation.products import NETWORKS, PRODUCTS, Product
 from rca.evaluation.runs import Runs, differing
 
 
@@ -89,8 +89,7 @@ def _from_saliency(product: Product, runs: Sequence[Runs]) -> bool:
 
 
 def _networks(product: Product, _runs: Sequence[Runs]) -> bool:
-    trained = ("network_val", "fully_supervised_val")
-    return product.name in trained or (product.split == "val" and product.name[:6] == "round_")
+    return product.name in NETWORKS.values()
 
 
 def _cams(product: Product, _runs: Sequence[Runs]) -> bool:

@@ -54,6 +54,12 @@ PRODUCTS = (
     *(network for _, network in _ROUNDS),
     Product("fully_supervised_val", "Same network, true masks", "val", False),
 )
+# What a network was trained on, of `train_seg.supervisions` → its masks of the validation images.
+NETWORKS = {
+    "pseudo": "network_val",
+    **{f"round_{number}": network.name for number, (_, network) in enumerate(_ROUNDS, start=1)},
+    "truth": "fully_supervised_val",
+}
 _PREVIOUS = {product.name: product.previous for product in PRODUCTS}
 
 

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rca.config import ConfigError
 from rca.data.archive import sha256_of
 from rca.data.index import read_index
+from rca.evaluation.products import NETWORKS
 from rca.evaluation.protocol import UNSTATED, in_words
 from rca.inference.model import SegmentationModel
 
 UNKNOWN = "unknown"
-SCORED_AS = {"pseudo": "network_val", "truth": "fully_supervised_val"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Run:
     """
 
     name: str
-    network: Literal["pseudo", "truth"]
+    network: str
     metrics: Mapping[str, Any]
     images: Mapping[str, int]
 
@@ -56,7 +56,7 @@ def read_run(results: Path, weights: Path) -> Run:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; run `rca evaluate` first") from None
     wanted = sha256_of(weights)
-    for network in SCORED_AS:
+    for network in NETWORKS:
         file = results / "train_seg" / network / "weights.safetensors"
         if file.is_file() and sha256_of(file) == wanted:
             images = Counter(record.split for record in read_index(results / "index").records)
@@ -102,7 +102,7 @@ def _score(run: Run | None) -> tuple[Mapping[str, Any] | None, str]:
     """The network's entry of `metrics.json`, or why there is none."""
     if run is None:
         return None, "Unknown: this card was made without the results of a run."
-    score = run.metrics["products"].get(SCORED_AS[run.network])
+    score = run.metrics["products"].get(NETWORKS[run.network])
     return score, "" if score else "None: the data set has no masks to score against."
 
 
@@ -123,7 +123,7 @@ def _facts(run: Run | None) -> Iterator[tuple[str, str]]:
             yield title, UNKNOWN
         return
     protocol = run.metrics["protocol"]
-    data, weak = protocol["data"], run.network == "pseudo"
+    data, weak = protocol["data"], run.network != "truth"
     yield "Experiment", f"`{run.name}`, seed {run.metrics['seed']}"
     yield "Data set", f"{_data_name(run)} (source: {_known(data['source'])})"
     for archive, digest in data.get("archives", {}).items():
@@ -143,7 +143,7 @@ def _facts(run: Run | None) -> Iterator[tuple[str, str]]:
 def _signals(run: Run) -> list[str]:
     """All that the network learned from; the protocol has what the pipeline did."""
     signals = run.metrics["protocol"]["signals"]
-    if run.network == "pseudo":
+    if run.network != "truth":
         return signals
     return ["true masks", *(signal for signal in signals if signal.startswith("backbone"))]
 

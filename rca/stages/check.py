@@ -70,13 +70,13 @@ def _check_masks(params: Params) -> None:
         if without:
             raise ConfigError(
                 f"train_seg.supervisions: truth needs a mask of every training image; "
-                f"{len(without)} have none, such as {without[0]}; set train_seg.supervisions: "
-                "[pseudo]"
+                f"{len(without)} have none, such as {without[0]}; leave `truth` "
+                "out"
             )
     elif source.source == "archive" and not _holds(source.archive, "SegmentationClassAug/"):
         raise ConfigError(
-            f"train_seg.supervisions: truth needs masks, and {source.archive} has none; set "
-            "train_seg.supervisions: [pseudo]"
+            f"train_seg.supervisions: truth needs masks, and {source.archive} has none; leave "
+            "`truth` out"
         )
 
 

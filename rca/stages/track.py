@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rca.config import Params, Track
 from rca.data.index import Index, read_index
+from rca.evaluation.products import NETWORKS
 from rca.files import new_folder, write_json
 from rca.inference.model import load
 from rca.nested import flat
@@ -22,10 +23,11 @@ from rca.tracking.record import read_record
 
 log = logging.getLogger(__name__)
 
-# What a network learned from → its name in MLflow, and its masks' in `metrics.json`.
-NETWORKS = {
-    "pseudo": ("segmentation", "network_val"),
-    "truth": ("segmentation_true_masks", "fully_supervised_val"),
+# What a network learned from → its name in MLflow.
+NAMES = {
+    **{supervision: f"segmentation_{supervision}" for supervision in NETWORKS},
+    "pseudo": "segmentation",
+    "truth": "segmentation_true_masks",
 }
 
 
@@ -107,14 +109,13 @@ def _splits(index: Index, params: Params) -> Iterator[Split]:
 def _networks(results: Path, params: Params, folder: Path) -> Iterator[Network]:
     """The run's networks, each saved to `folder` as one file that needs no other."""
     for supervision in params.train_seg.supervisions:
-        name, product = NETWORKS[supervision]
         model = load(results / "train_seg" / supervision, device="cpu")
         file = folder / supervision / "weights.safetensors"
         model.save(file)
         settings = dict(flat(model.settings.model_dump(mode="json")))
         yield Network(
-            name=name,
-            product=product,
+            name=NAMES[supervision],
+            product=NETWORKS[supervision],
             weights=file,
             settings={key: str(value) for key, value in settings.items()},
             crf=model.settings.infer_seg.crf,

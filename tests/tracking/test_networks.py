@@ -22,6 +22,7 @@ from tiny_results import evaluate_results, tiny_params, write_results
 import rca
 from rca.config import Backbone, ConfigError, TrainSeg
 from rca.data.archive import contents
+from rca.evaluation.products import NETWORKS
 from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
 from rca.stages import track
@@ -87,8 +88,8 @@ def test_networks__are_models_of_the_run_with_its_scores_and_settings(tracked, c
     models = models_of(client)
 
     assert set(models) == {"segmentation", "segmentation_true_masks"}
-    for name, product in track.NETWORKS.values():
-        model = models[name]
+    for supervision in params.train_seg.supervisions:
+        product, model = NETWORKS[supervision], models[track.NAMES[supervision]]
         assert model.source_run_id == run_of(client).info.run_id
         assert model.params["infer_seg.size"] == str(params.infer_seg.size)
         (miou,) = [metric for metric in model.metrics if metric.key.startswith("miou/")]
