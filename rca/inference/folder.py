@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from rca.config import ConfigError
 from rca.data.images import DataError
 from rca.inference.exports import (
     Done,
@@ -81,7 +83,8 @@ def predict_folder(
         processes: for the CRF; 0 takes every core.
 
     Raises:
-        ConfigError: nothing is named, or `out` holds masks of another model or settings.
+        ConfigError: nothing is named, or `out` holds masks of another model or settings, or of
+            other photographs by the same names.
     """
     listed = list_photographs(photographs, out)
     claim(out, _determining(model))
@@ -90,6 +93,7 @@ def predict_folder(
     writer = Writer(out, model.classes, model.palette, refining, wanted.overlays, wanted.confidence)
     journal = Journal(out)
     try:
+        _refuse_others(listed, journal, out)
         left = [one for one in listed if not _is_done(one, journal, writer)]
         outcome = Outcome(before=len(listed) - len(left))
         if outcome.before:
@@ -127,11 +131,23 @@ def _determining(model: SegmentationModel) -> dict[str, object]:
     }
 
 
+def _refuse_others(listed: Sequence[Listed], journal: Journal, out: Path) -> None:
+    """Stop if a mask of another photograph would be overwritten, unless that one is gone."""
+    for one in listed:
+        row = journal.get(one.name)
+        path = row and row.stamp.path
+        if path and path != os.path.abspath(one.file) and os.path.isfile(path):
+            raise ConfigError(
+                f"{out}: {one.name} is the mask of {path} there, and would be that of {one.file}; "
+                "give another --out"
+            )
+
+
 def _stamp(file: Path) -> Stamp:
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
         raise DataError(f"{file}: is no regular file")
-    return Stamp(str(file.absolute()), status.st_size, status.st_mtime_ns)
+    return Stamp(os.path.abspath(file), status.st_size, status.st_mtime_ns)
 
 
 def _is_done(one: Listed, journal: Journal, writer: Writer) -> bool:

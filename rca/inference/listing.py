@@ -78,7 +78,12 @@ def _meant_by(argument: str, out: Path) -> Iterator[tuple[Path, str | None]]:
         yield path, None
     elif glob.has_magic(argument):
         matches = sorted(glob.glob(argument, recursive=True))
-        files = [Path(match) for match in matches if os.path.isfile(match)]
+        masks = os.path.abspath(out) + os.sep
+        files = [
+            Path(match)
+            for match in matches
+            if os.path.isfile(match) and not os.path.abspath(match).startswith(masks)
+        ]
         if not files:
             raise ConfigError(f"{argument}: no file matches")
         yield from ((file, None) for file in files)

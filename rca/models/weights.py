@@ -71,8 +71,8 @@ def read_config(path: Path, kind: type[Config], classes: tuple[str, ...]) -> Con
         cfg = kind.model_validate(metadata["config"])
     except ValidationError:
         raise ConfigError(
-            f"{path}: is not of the network that {kind.__name__} describes; "
-            "give the weights of the stage before, trained by this version"
+            f"{path}: is not of a network that section {kind.__name__} describes; "
+            "give another file, or train again with this version"
         ) from None
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     return cfg.model_copy(update={"backbone": backbone})

@@ -52,6 +52,7 @@ def test_folder__leaves_out_the_masks_of_an_earlier_run(tree):
     (tree / "p/out/masks").mkdir(parents=True)
     (tree / "p/out/masks/a.png").touch()
     assert names("p", out="p/out") == ["a", "b", "sub/a", "sub/deep/c"]
+    assert names("p/**/*.png", out="p/out") == ["a"]
 
 
 def test_folder__does_not_follow_links_to_folders(tree):

@@ -262,7 +262,7 @@ def test_load__refuses_what_is_no_network_for_masks(tmp_path, weights):
         "none.safetensors": "no such file; give that of stage train_seg",
         "empty": "holds no weights.safetensors",
         "cut.safetensors": "no usable weights",
-        "cam.safetensors": "not of the network that TrainSeg describes",
+        "cam.safetensors": "not of a network that section TrainSeg describes",
     }.items():
         with pytest.raises(ConfigError, match=f"{name}: .*{message}"):
             rca.load(tmp_path / name)

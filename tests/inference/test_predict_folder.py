@@ -299,6 +299,20 @@ def test_same_stems__get_masks_of_their_own(place, monkeypatch):
         np.testing.assert_array_equal(mask, model.predict(row["photograph"]).mask)
 
 
+def test_same_names__of_another_call_are_refused_unless_the_photograph_moved(
+    place, monkeypatch, capsys
+):
+    predict(monkeypatch, "p --out o")
+    before = contents(Path("o"), "predictions.csv")
+    shutil.copytree("p", "q")
+    assert predict(monkeypatch, "q --out o") == 2
+    assert "/p/a.jpg there, and would be that of q/a.jpg; give another" in capsys.readouterr().err
+    assert contents(Path("o")) == before
+    shutil.rmtree("p")
+    assert predict(monkeypatch, "q --out o") == 0
+    assert table(Path("o"))[0]["photograph"] == "q/a.jpg"
+
+
 def test_names__that_are_not_text_keep_their_bytes(place, monkeypatch):
     name = os.fsdecode(b"p/\xff\xe9.jpg")
     photograph(9).save(name)
