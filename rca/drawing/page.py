@@ -24,6 +24,9 @@ def render(template: str = "report.html.j2", **content: Any) -> str:
     )
     environment.filters["number"] = number
     environment.filters["signed"] = signed
+    environment.filters["labelled"] = lambda name, names: (names.index(name), name)
+    environment.filters["index_in"] = lambda name, names: names.index(name)
+    environment.filters["pair"] = lambda row, value, text: (row[value], row[text])
     return environment.get_template(template).render(content)
 
 
