@@ -73,6 +73,27 @@ function update(gallery) {
   form.querySelector("output").textContent = `${shown.length} of ${every.length}`;
   galleries.set(gallery.dataset.split, shown);
   label(gallery, of, shown, fields);
+  for (const article of every) tell(of, article, fields);
+}
+
+// Says of a photograph what it was found or put in order by, unless its captions do.
+function tell(of, article, fields) {
+  article.querySelector(".found")?.remove();
+  if (article.hidden) return;
+  let text = "";
+  if (fields.actual || fields.predicted) {
+    const share = 100 * confusionOf(article, fields.actual, fields.predicted);
+    text = `${share.toFixed(1)} % of its pixels`;
+  } else if (fields.sort === "change") {
+    const gain = fields.order * keyOf(of, article, fields);
+    const known = keyOf(of, article, fields) !== null;
+    text = known ? `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(1)} points` : "";
+  }
+  if (!text) return;
+  const found = document.createElement("span");
+  found.className = "found";
+  found.textContent = text;
+  article.querySelector("header").append(found);
 }
 
 // The number beside a picture is of the class that is asked for.

@@ -166,9 +166,11 @@ const keys = {
 viewer.addEventListener("click", ({ target }) => {
   actions[target.closest("[data-do]")?.dataset.do]?.();
 });
-viewer.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (["INPUT", "SELECT"].includes(event.target.tagName)) return;
+// Of the document: after an address was followed, the focus may be on none of the viewer's parts.
+document.addEventListener("keydown", (event) => {
+  if (!viewer.open || event.ctrlKey || event.metaKey || event.altKey) return;
+  const { tagName } = event.target; // a list and the slider have a use for some keys themselves
+  if (tagName === "SELECT" || (tagName === "INPUT" && event.key.startsWith("Arrow"))) return;
   const chosen = view.stages[+event.key - 1];
   if (chosen) { view.stage = chosen.stage; paint(); }
   else if (keys[event.key]) keys[event.key]();

@@ -17,10 +17,10 @@ from rca.data.doctor import Diagnosis, diagnose
 from rca.data.doctor_text import as_text, verdict
 from rca.data.findings import CHECKS, Finding
 from rca.data.images import DataError, read_image, read_mask
-from rca.data.palette import voc_palette
 from rca.drawing.gallery import Gallery, Layer
 from rca.drawing.overlays import draw_labels
 from rca.drawing.page import render
+from rca.drawing.screen_colours import screen_palette
 from rca.files import write_json, write_text
 from rca.stages.index import inspect_all
 
@@ -49,36 +49,38 @@ def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) 
     if out:
         # Whatever else lies in the user's folder stays.
         write_json(out / "doctor.json", as_json(diagnosis))
-        write_text(out / "doctor.html", _page(diagnosis))
+        write_text(out / "doctor.html", _page(diagnosis, cfg.classes))
     return diagnosis
 
 
-def _page(diagnosis: Diagnosis) -> str:
+def _page(diagnosis: Diagnosis, chosen: Sequence[str] | None) -> str:
     found: dict[str, list[Finding]] = defaultdict(list)
     for finding in diagnosis.findings:
         found[finding.check].append(finding)
-    palette = voc_palette()
-    names = class_names(diagnosis)
+    every = class_names(diagnosis)
+    names = [name for name in every if name in chosen] if chosen else every
+    palette = screen_palette(every, diagnosis.folder.tags.values())
     splits = census(diagnosis)
-    panels = Panels(diagnosis)
+    panels = Panels(diagnosis, palette)
     return render(
         "doctor.html.j2",
         name=diagnosis.folder.root.resolve().name,
-        verdict=verdict(diagnosis).replace("`", ""),
+        verdict=verdict(diagnosis),
         errors=diagnosis.errors,
         warnings=diagnosis.warnings,
-        colours={name: "#" + bytes(palette[v]).hex() for v, name in enumerate(names, start=1)},
+        colours={name: "#" + bytes(palette[v]).hex() for v, name in enumerate(every, start=1)},
+        left_out=len(every) - len(names),
         splits=splits,
         masked=any(split.masks for split in splits),
-        rows=_rows(diagnosis),
+        rows=_rows(diagnosis, names),
         checks=[_check(diagnosis, panels, name, entries) for name, entries in found.items()],
         clean=[CHECKS[name].title for name in diagnosis.clean],
         skipped=[CHECKS[name].title for name in diagnosis.skipped],
-        examples=_examples(diagnosis, panels),
+        examples=_examples(diagnosis, panels, names),
     )
 
 
-def _rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+def _rows(diagnosis: Diagnosis, names: Sequence[str]) -> list[dict[str, Any]]:
     """The table of counts: a row for the background, each class, and ignored pixels."""
     splits = census(diagnosis)
     totals = [sum(split.pixels.values()) for split in splits]
@@ -96,7 +98,7 @@ def _rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
                 for split, total, top in zip(splits, totals, most, strict=True)
             ],
         }
-        for name in (BACKGROUND, *class_names(diagnosis), IGNORED)
+        for name in (BACKGROUND, *names, IGNORED)
     ]
 
 
@@ -122,24 +124,23 @@ def _check(
     }
 
 
-def _examples(diagnosis: Diagnosis, panels: Panels) -> dict[str, list[dict[str, Any]]]:
+def _examples(
+    diagnosis: Diagnosis, panels: Panels, names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
     """Class → panels of its first images, as the lists have them; the splits take turns."""
     images = [image for names in diagnosis.lists for image in names.images]
     holding: dict[str, list[str]] = defaultdict(list)
     for image in images:
         for tag in diagnosis.folder.tags.get(image, ()):
             holding[tag].append(image)
-    examples = {
-        name: panels.some(dict.fromkeys(holding[name]), PER_CLASS)
-        for name in class_names(diagnosis)
-    }
+    examples = {name: panels.some(dict.fromkeys(holding[name]), PER_CLASS) for name in names}
     return {name: shown for name, shown in examples.items() if shown}
 
 
 class Panels:
     """Photographs with their masks, for those images that can be opened."""
 
-    def __init__(self, diagnosis: Diagnosis) -> None:
+    def __init__(self, diagnosis: Diagnosis, palette: np.ndarray) -> None:
         folder = diagnosis.folder
         self.splits = {image: names.split for names in diagnosis.lists for image in names.images}
 
@@ -151,7 +152,7 @@ class Panels:
                 return None  # a finding says so
 
         def paint(photo: Image.Image, labels: np.ndarray) -> Image.Image:
-            return draw_labels(photo, labels, voc_palette())
+            return draw_labels(photo, labels, palette)
 
         self.gallery = Gallery(
             tags={image: folder.tags.get(image, ()) for image in self.splits},
