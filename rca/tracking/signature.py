@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from rca.config import ConfigError
-
 SCORES = "evaluate/metrics.json"
-PLACE = "<!-- of the run: rca track -->"  # in the report's list of terms
+# Stands in the report's list of terms until these take its place.
+PLACE = (
+    "<div><dt>Commit, date and machine</dt><dd>in a copy of this page, "
+    "<code>track/report.html</code>, by stage <code>track</code>: here they would change the "
+    "bytes</dd></div>"
+)
 TRAININGS = {
     "train_cam": "Classification network trained on",
     "train_seg/pseudo": "Segmentation network trained on",
@@ -23,13 +26,7 @@ TRAININGS = {
 
 
 def signed(page: str, rows: Sequence[tuple[str, str]]) -> str:
-    """`page`, a report, with more terms in its list.
-
-    Raises:
-        ConfigError: it has no place for them; it is of an older version.
-    """
-    if PLACE not in page:
-        raise ConfigError("the report has no place for commit and machine; run `rca report` again")
+    """`page`, a report, with these terms in its list; as it is if it has no place for them."""
     terms = "".join(
         f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in rows
     )

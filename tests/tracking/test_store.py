@@ -14,6 +14,7 @@ from rca.config import ConfigError, Params
 from rca.stages import track
 from rca.tracking import store
 from rca.tracking.record import Record
+from rca.tracking.signature import PLACE
 
 mlflow = pytest.importorskip("mlflow")
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: E402
@@ -180,6 +181,7 @@ SAVER = """
 import os, signal, sys
 from pathlib import Path
 from rca.tracking import store
+from rca.tracking.signature import PLACE
 from rca.tracking.record import Record
 uri, folder, score, batches = sys.argv[1:]
 record = Record(
@@ -294,3 +296,28 @@ def test_run__says_where_the_run_is_the_same_every_time(uri, tmp_path, monkeypat
         "key": run.data.tags["rca.key"],
         "uri": uri,
     }
+
+
+def test_run__keeps_a_report_that_names_its_commit(uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(track, "provenance", lambda *_: {"git.commit": "c0ffee"})
+    results, out = tmp_path / "results", tmp_path / "track"
+    for name, text in {
+        "evaluate/metrics.json": '{"miou": {}, "products": {}}',
+        "report/report.html": f"<dl>{PLACE}</dl>",
+    }.items():
+        (results / name).parent.mkdir(parents=True)
+        (results / name).write_text(text)
+    download = {"source": "archive", "name": "set", "archive": "set.tar", "sha256": "0" * 64}
+    params = Params.model_validate(
+        {"experiment": "e", "download": download, "track": {"uri": uri, "run_name": None}}
+    )
+
+    track.run(params.track, params, results=results, out=out)
+
+    page = (out / "report.html").read_text()
+    assert "<dt>Commit</dt><dd>c0ffee</dd>" in page
+    assert (results / "report/report.html").read_text() == f"<dl>{PLACE}</dl>"  # same bytes
+    (run,) = runs(uri)
+    artefacts = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert (artefacts / "report.html").read_text() == page
