@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -543,6 +544,24 @@ The network from tags reaches 92% of the one from true masks.
 Report: {page}
 """
     )
+
+
+def test_table__names_the_report_with_the_commit_unless_it_is_of_an_earlier_run(
+    folder, monkeypatch, capsys
+):
+    Path("r/evaluate").mkdir(parents=True)
+    Path("r/evaluate/metrics.json").write_text('{"miou": {}, "products": {}}')
+    for made, stage in enumerate(("report", "track"), start=1):
+        page = Path("r", stage, "report.html")
+        page.parent.mkdir()
+        page.touch()
+        os.utime(page, (made, made))
+
+    assert rca(monkeypatch, "table --results r") == 0
+    assert "r/track/report.html" in capsys.readouterr().out
+    os.utime("r/report/report.html", (3, 3))
+    assert rca(monkeypatch, "table --results r") == 0
+    assert "r/report/report.html" in capsys.readouterr().out
 
 
 def test_table__of_a_run_that_is_not_evaluated_says_what_to_do(folder, monkeypatch, capsys):

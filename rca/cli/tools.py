@@ -92,9 +92,11 @@ def table(
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; run the pipeline first: snakemake --cores all")
     print(text_table(json.loads(file.read_text(encoding="utf-8"))))
-    page = folder / "report" / "report.html"
-    if page.is_file():
-        print(f"Report: {page.resolve().as_uri()}")
+    pages = [folder / stage / "report.html" for stage in ("report", "track")]
+    # That of `track` names commit and machine, but may be of an earlier run.
+    if made := [page for page in pages if page.is_file()]:
+        latest = max(made, key=lambda page: page.stat().st_mtime_ns)
+        print(f"Report: {latest.resolve().as_uri()}")
 
 
 @app.command(rich_help_panel=HELP)

@@ -45,12 +45,16 @@ class Evaluate(Section):
 class Report(Section):
     """Stage `report`: one HTML page."""
 
-    panels: Count = Field(24, description="Validation images shown, half best and half worst.")
-    training_panels: Count = Field(12, description="Training images shown.")
+    panels: Count = Field(
+        1500,
+        description="Validation photographs on the page at most; of more, half the best and half "
+        "the worst. The page shrinks pictures to stay below 30 MB, which 1,500 do.",
+    )
+    training_panels: Count = Field(60, description="Training photographs, likewise.")
     class_panels: int = Field(
         1,
         ge=0,
-        description="Images of each class shown as its best, as its worst and as those that "
+        description="Images of each class named as its best, as its worst and as those that "
         "changed most from the CAM on: so many of each, in both splits.",
     )
 

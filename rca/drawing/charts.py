@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 420, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 14, 42
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 42  # at least: long tick labels push the axis inwards
 LABEL_HEIGHT, CHARACTER = 16, 6.6  # of text at 13 pixels
 
 
@@ -49,12 +49,15 @@ def line_chart(
     known = [(x, y) for line in lines for x, y in line.points if y is not None]
     names = [line.name for line in lines] if len(lines) > 1 else []
     right = WIDTH - RIGHT - (CHARACTER * max(map(len, names)) + 8 if names else 0)
-    x = Axis(*_span([point[0] for point in known]), LEFT, right)
     ticks = nice_ticks(*_span([point[1] for point in known]))
+    left = max(LEFT, CHARACTER * max(len(f"{tick:g}") for tick in ticks) + 12)
+    places = [point[0] for point in known]
+    whole = all(float(place).is_integer() for place in places)
+    x = Axis(*(_span(places) if not whole else _whole_span(places)), left, right)
     y = Axis(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
-    parts = [_grid(ticks, y, right), _x_axis(x, x_title)]
+    parts = [_grid(ticks, y, left, right), _x_axis(x, x_title, whole)]
     if marker:
-        parts.append(_marker(x(marker[0]), marker[1], right))
+        parts.append(_marker(x(marker[0]), marker[1], (left + right) / 2))
     parts += [_curve(line, x, y, number) for number, line in enumerate(lines)]
     if names:
         parts += _end_labels(lines, y, right)
@@ -66,9 +69,12 @@ def line_chart(
     )
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round values whose first and last enclose `low` and `high`."""
-    rough = (high - low) / count
+def nice_ticks(low: float, high: float, count: int = 5, finest: float = 0.0) -> list[float]:
+    """About `count` round values whose first and last enclose `low` and `high`.
+
+    They are at least `finest` apart; 1 gives whole numbers.
+    """
+    rough = max((high - low) / count, finest)
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -82,16 +88,24 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _grid(ticks: Sequence[float], y: Axis, right: float) -> str:
+def _whole_span(values: Sequence[float]) -> tuple[float, float]:
+    """Smallest and largest whole number; a single value gets one to each side."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return (low, high) if high > low else (low - 1, high + 1)
+
+
+def _grid(ticks: Sequence[float], y: Axis, left: float, right: float) -> str:
     return "".join(
-        f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{right:.1f}"/>'
-        f'<text class="tick" x="{LEFT - 7}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        f'<path class="grid" d="M{left:.1f} {y(tick):.1f}H{right:.1f}"/>'
+        f'<text class="tick" x="{left - 7:.1f}" y="{y(tick) + 4:.1f}" text-anchor="end">'
+        f"{tick:g}</text>"
         for tick in ticks
     )
 
 
-def _x_axis(x: Axis, title: str) -> str:
-    inside = [tick for tick in nice_ticks(x.low, x.high, 6) if x.low <= tick <= x.high]
+def _x_axis(x: Axis, title: str, whole: bool) -> str:
+    ticks = nice_ticks(x.low, x.high, 6, finest=1.0 if whole else 0.0)
+    inside = [tick for tick in ticks if x.low <= tick <= x.high]
     base = HEIGHT - BOTTOM
     labels = "".join(
         f'<text class="tick" x="{x(tick):.1f}" y="{base + 17}" text-anchor="middle">{tick:g}</text>'
@@ -99,14 +113,14 @@ def _x_axis(x: Axis, title: str) -> str:
     )
     middle = (x.start + x.end) / 2
     return (
-        f'<path class="axis" d="M{x.start} {base}H{x.end:.1f}"/>{labels}'
+        f'<path class="axis" d="M{x.start:.1f} {base}H{x.end:.1f}"/>{labels}'
         f'<text class="title" x="{middle:.1f}" y="{HEIGHT - 5}" text-anchor="middle">'
         f"{escape(title)}</text>"
     )
 
 
-def _marker(position: float, text: str, right: float) -> str:
-    anchor, shift = ("end", -5) if position > (LEFT + right) / 2 else ("start", 5)
+def _marker(position: float, text: str, middle: float) -> str:
+    anchor, shift = ("end", -5) if position > middle else ("start", 5)
     return (
         f'<path class="marker" d="M{position:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
         f'<text class="tick" x="{position + shift:.1f}" y="{TOP + 10}" text-anchor="{anchor}">'

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rca.drawing.overlays import data_uri, fit
+from rca.drawing.embedded import data_uri
+from rca.drawing.overlays import fit
 
-SIDE = 320  # pixels, of the pictures' longer side on the page
+SIDE = 320  # pixels, of the longer side of a picture drawn over its photograph
 PHOTOGRAPH = "Photograph"
 
 
@@ -24,12 +25,14 @@ class Layer:
         product: name of the product it shows, for its IoU, if it has one.
         read: image → label map or scores, (H, W), or None where there is nothing to show.
         draw: (photograph as shown, what was read) → picture.
+        threshold: where scores are drawn with a line; None for label maps.
     """
 
     title: str
     product: str | None
     read: Callable[[str], np.ndarray | None]
     draw: Callable[[Image.Image, np.ndarray], Image.Image]
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

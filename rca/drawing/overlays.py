@@ -5,9 +5,6 @@ Everything is drawn at twice the shown size and then reduced, so that contours c
 
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -94,13 +91,6 @@ def draw_spot(photo: Image.Image, x: float, y: float, side: int) -> Image.Image:
     for radius, width, colour in RINGS:
         draw.circle(centre, radius, outline=colour, width=width)
     return picture.reduce(OVERSAMPLING)
-
-
-def data_uri(image: Image.Image, quality: int = 80) -> str:
-    """`image` as a WebP data URI."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="WEBP", quality=quality, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _enlarge(photo: Image.Image, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

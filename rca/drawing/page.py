@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 
 def render(template: str = "report.html.j2", **content: Any) -> str:
@@ -24,6 +26,10 @@ def render(template: str = "report.html.j2", **content: Any) -> str:
     )
     environment.filters["number"] = number
     environment.filters["signed"] = signed
+    environment.filters["code"] = code
+    environment.filters["labelled"] = lambda name, names: (names.index(name), name)
+    environment.filters["index_in"] = lambda name, names: names.index(name)
+    environment.filters["pair"] = lambda row, value, text: (row[value], row[text])
     return environment.get_template(template).render(content)
 
 
@@ -35,3 +41,8 @@ def number(value: float | None, decimals: int = 1) -> str:
 def signed(value: float | None) -> str:
     """A difference with its sign; a dash for None."""
     return "–" if value is None else f"{value:+.1f}".replace("-", "−")
+
+
+def code(text: str) -> Markup:
+    """Text as HTML, with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -79,12 +79,27 @@ def in_words(protocol: Mapping[str, Any]) -> str:
         f"{protocol['absent_classes']}. Truth: {protocol['mask_source']}; its pixels of value "
         f"{protocol['ignored_truth']} never count, and "
         f"{_POLICIES[protocol['ignored_predictions']]}. CAM seeds take a background score of "
+        f"{_settings(protocol)} Intervals: {protocol['intervals']}."
+    )
+
+
+def made_in_words(protocol: Mapping[str, Any]) -> str:
+    """How masks were made that nothing was held against, as a paragraph."""
+    classes = protocol["classes"]
+    return (
+        f"{len(classes)} classes: {', '.join(classes)}. CAM seeds take a background score of "
+        f"{_settings(protocol)}"
+    )
+
+
+def _settings(protocol: Mapping[str, Any]) -> str:
+    """The rest of a sentence on the threshold of CAM seeds, and how all else was made."""
+    return (
         f"{protocol['threshold']:g}, {protocol['threshold_chosen_by']}, chosen on "
         f"{protocol['threshold_chosen_on']}. {readout_in_words(protocol.get('readout', {}))}"
         "The network is asked at "
         f"{inference_in_words(protocol['segmentation_inference'])}. "
-        f"Tags: {protocol['data']['tags']}. Signals used: {', '.join(protocol['signals'])}. "
-        f"Intervals: {protocol['intervals']}."
+        f"Tags: {protocol['data']['tags']}. Signals used: {', '.join(protocol['signals'])}."
     )
 
 

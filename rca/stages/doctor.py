@@ -20,11 +20,11 @@ from rca.data.doctor import Diagnosis, diagnose, in_order
 from rca.data.doctor_text import as_text, verdict
 from rca.data.findings import CHECKS, ON_IMPORT, Finding
 from rca.data.images import DataError, read_image, read_mask
-from rca.data.palette import voc_palette
 from rca.data.sources.folder import lay_out
 from rca.drawing.gallery import Gallery, Layer
 from rca.drawing.overlays import draw_labels
 from rca.drawing.page import render
+from rca.drawing.screen_colours import screen_palette
 from rca.files import write_json, write_text
 from rca.labels.pool import ordered_map
 from rca.stages.index import inspect_all
@@ -51,7 +51,7 @@ def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) 
     """
     splits = {"train": cfg.train_list, "val": cfg.val_list}
     diagnosis = diagnose(data, splits, partial(inspect_all, processes=processes), cfg.classes)
-    _write(diagnosis, out)
+    _write(diagnosis, cfg.classes, out)
     return diagnosis
 
 
@@ -88,7 +88,7 @@ def run_raw(
             if finding.check not in again
         ]
         diagnosis = replace(laid_out, findings=in_order(findings), raw=cfg.folder)
-        _write(diagnosis, out)
+        _write(diagnosis, index.classes, out)
     return diagnosis
 
 
@@ -97,39 +97,41 @@ def _theirs(text: object, names: Mapping[str, str]) -> str:
     return re.sub(r"\S+/data/\S+?\.(?:jpg|png)\b", lambda m: names.get(m[0], m[0]), str(text))
 
 
-def _write(diagnosis: Diagnosis, out: Path | None) -> None:
+def _write(diagnosis: Diagnosis, chosen: Sequence[str] | None, out: Path | None) -> None:
     """Write the two files; whatever else lies in the user's folder `out` stays."""
     if out:
         write_json(out / "doctor.json", as_json(diagnosis))
-        write_text(out / "doctor.html", _page(diagnosis))
+        write_text(out / "doctor.html", _page(diagnosis, chosen))
 
 
-def _page(diagnosis: Diagnosis) -> str:
+def _page(diagnosis: Diagnosis, chosen: Sequence[str] | None) -> str:
     found: dict[str, list[Finding]] = defaultdict(list)
     for finding in diagnosis.findings:
         found[finding.check].append(finding)
-    palette = voc_palette()
-    names = class_names(diagnosis)
+    every = class_names(diagnosis)
+    names = [name for name in every if name in chosen] if chosen else every
+    palette = screen_palette(every, diagnosis.folder.tags.values())
     splits = census(diagnosis)
-    panels = Panels(diagnosis)
+    panels = Panels(diagnosis, palette)
     return render(
         "doctor.html.j2",
         name=diagnosis.root.resolve().name,
-        verdict=verdict(diagnosis).replace("`", ""),
+        verdict=verdict(diagnosis),
         errors=diagnosis.errors,
         warnings=diagnosis.warnings,
-        colours={name: "#" + bytes(palette[v]).hex() for v, name in enumerate(names, start=1)},
+        colours={name: "#" + bytes(palette[v]).hex() for v, name in enumerate(every, start=1)},
+        left_out=len(every) - len(names),
         splits=splits,
         masked=any(split.masks for split in splits),
-        rows=_rows(diagnosis),
+        rows=_rows(diagnosis, names),
         checks=[_check(diagnosis, panels, name, entries) for name, entries in found.items()],
         clean=[CHECKS[name].title for name in diagnosis.clean],
         skipped=[CHECKS[name].title for name in diagnosis.skipped],
-        examples=_examples(diagnosis, panels),
+        examples=_examples(diagnosis, panels, names),
     )
 
 
-def _rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+def _rows(diagnosis: Diagnosis, names: Sequence[str]) -> list[dict[str, Any]]:
     """The table of counts: a row for the background, each class, and ignored pixels."""
     splits = census(diagnosis)
     totals = [sum(split.pixels.values()) for split in splits]
@@ -147,7 +149,7 @@ def _rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
                 for split, total, top in zip(splits, totals, most, strict=True)
             ],
         }
-        for name in (BACKGROUND, *class_names(diagnosis), IGNORED)
+        for name in (BACKGROUND, *names, IGNORED)
     ]
 
 
@@ -173,24 +175,23 @@ def _check(
     }
 
 
-def _examples(diagnosis: Diagnosis, panels: Panels) -> dict[str, list[dict[str, Any]]]:
+def _examples(
+    diagnosis: Diagnosis, panels: Panels, names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
     """Class → panels of its first images, as the lists have them; the splits take turns."""
     images = [image for names in diagnosis.lists for image in names.images]
     holding: dict[str, list[str]] = defaultdict(list)
     for image in images:
         for tag in diagnosis.folder.tags.get(image, ()):
             holding[tag].append(image)
-    examples = {
-        name: panels.some(dict.fromkeys(holding[name]), PER_CLASS)
-        for name in class_names(diagnosis)
-    }
+    examples = {name: panels.some(dict.fromkeys(holding[name]), PER_CLASS) for name in names}
     return {name: shown for name, shown in examples.items() if shown}
 
 
 class Panels:
     """Photographs with their masks, for those images that can be opened."""
 
-    def __init__(self, diagnosis: Diagnosis) -> None:
+    def __init__(self, diagnosis: Diagnosis, palette: np.ndarray) -> None:
         folder = diagnosis.folder
         self.splits = {image: names.split for names in diagnosis.lists for image in names.images}
 
@@ -202,7 +203,7 @@ class Panels:
                 return None  # a finding says so
 
         def paint(photo: Image.Image, labels: np.ndarray) -> Image.Image:
-            return draw_labels(photo, labels, voc_palette())
+            return draw_labels(photo, labels, palette)
 
         self.gallery = Gallery(
             tags={image: folder.tags.get(image, ()) for image in self.splits},

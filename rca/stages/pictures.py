@@ -20,6 +20,7 @@ from rca.stages.prototype_pictures import has_prototypes
 TRUTH = "Truth"
 # A folder of this network may be left of an earlier run; its scores are of this one.
 SUPERVISED = "fully_supervised_val"
+EVEN = 0.5  # class and background are equally probable
 
 
 def galleries(
@@ -78,7 +79,9 @@ def cam_layer(data: Index, folder: Path, product: str, threshold: float) -> Laye
     """The highest CAM of each pixel, from the CAM store `folder`."""
     read = cam_reader(data, folder)
     draw = partial(draw_cam, threshold=threshold)
-    return Layer("CAM", product, lambda image: read(image)[1].max(axis=0, initial=0), draw)
+    return Layer(
+        "CAM", product, lambda image: read(image)[1].max(axis=0, initial=0), draw, threshold
+    )
 
 
 def readout_layer(data: Index, folder: Path, product: str) -> Layer:
@@ -90,7 +93,7 @@ def readout_layer(data: Index, folder: Path, product: str) -> Layer:
         best = posteriors.max(axis=0, initial=0)
         return best / (best + rest_background(posteriors))
 
-    return Layer("Readout", product, lead, partial(draw_cam, threshold=0.5))
+    return Layer("Readout", product, lead, partial(draw_cam, threshold=EVEN), EVEN)
 
 
 def cam_reader(data: Index, folder: Path) -> Callable[[str], tuple[np.ndarray, np.ndarray]]:

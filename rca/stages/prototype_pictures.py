@@ -11,7 +11,8 @@ from PIL.Image import Image
 
 from rca.data.images import DataError, read_image
 from rca.data.index import Index
-from rca.drawing.overlays import data_uri, draw_spot
+from rca.drawing.embedded import data_uri
+from rca.drawing.overlays import draw_spot
 
 NEAREST = "nearest.json"  # written where there are prototypes
 SIDE = 96  # pixels

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from rca.config import PseudoLabels, Report
-from rca.data.index import read_index
+from rca.data.index import Index, read_index
+from rca.data.palette import voc_palette
 from rca.drawing.charts import history_charts, sweep_chart
 from rca.drawing.figure import Row, tile, write_figure
 from rca.drawing.gallery import PHOTOGRAPH, Gallery
 from rca.drawing.page import render
+from rca.drawing.screen_colours import screen_palette
 from rca.evaluation import summary
-from rca.evaluation.protocol import in_words
+from rca.evaluation.protocol import in_words, made_in_words
 from rca.evaluation.published.tables import beside_the_paper
-from rca.evaluation.ranking import best_and_worst, evenly, extremes, spread
+from rca.evaluation.ranking import evenly, spread
 from rca.files import new_folder, write_text
+from rca.progress import progress
 from rca.stages.numbers import read_image_table, read_metrics, read_numbers, read_text
+from rca.stages.origin import origin, scores_digest
+from rca.stages.photographs import (
+    FINAL,
+    Shown,
+    Table,
+    choose,
+    class_rows,
+    entry,
+    facts,
+    picture_side,
+)
 from rca.stages.pictures import SUPERVISED, TRUTH, colours, galleries
 from rca.stages.prototype_pictures import prototype_crops
+from rca.tracking.signature import PLACE
 
 POSTER_ROWS, POSTER_DPI = 6, 160
 POSTER_COLUMNS = (PHOTOGRAPH, "CAM", "Prediction", TRUTH)
-RANKING = {"val": "network_val", "train": "crf_train"}
-CLASS_SIDE = 240  # pixels: there are many of these pictures
 TRUTH_TRAINING = "train_seg/truth"
 TRAININGS = {
     "train_cam": "Classification network",
     "train_seg/pseudo": "Segmentation network",
     TRUTH_TRAINING: "Segmentation network, true masks",
 }
-
-Table = Sequence[Mapping[str, str]]
 
 
 def run(
@@ -65,47 +76,44 @@ def run(
     """
     data = read_index(index)
     table = read_image_table(results, data.classes)
+    metrics = read_metrics(results)
     scores = summary.image_scores(table)
-    paints = colours(data)
     of_split = galleries(data, results, rules.threshold, scores)
     shown = parameters or {"pseudo_labels": rules.model_dump(), "report": cfg.model_dump()}
     page = render(
         experiment=results.name,
-        colours=paints,
+        place=PLACE,
+        origin=origin(metrics),
+        digest=scores_digest(results),
+        scores_file=f"{results.as_posix()}/evaluate/metrics.json",
         images={split: len(gallery.tags) for split, gallery in of_split.items()},
-        **_numbers(results, rules.threshold),
+        **_numbers(results, metrics, rules.threshold),
         trainings={
             title: history_charts(read_numbers(results / folder / "history.csv"))
             for folder, title in TRAININGS.items()
             if folder != TRUTH_TRAINING or SUPERVISED in scores
         },
         prototypes=prototype_crops(data, results / "readout"),
-        galleries={
-            "val": _panels(of_split["val"], "val", cfg.panels),
-            "train": _panels(of_split["train"], "train", cfg.training_panels),
-        },
-        classes={
-            split: _class_panels(gallery, split, paints, table, cfg.class_panels)
-            for split, gallery in of_split.items()
-        },
+        **_photographs(cfg, data, of_split, table),
         parameters=yaml.safe_dump(dict(shown), sort_keys=False, allow_unicode=True),
     )
     with new_folder(out) as folder:
         write_text(folder / "report.html", page)
-        _poster(folder / "panels.png", of_split["val"], paints)
+        _poster(folder / "panels.png", of_split["val"], colours(data))
 
 
-def _numbers(results: Path, threshold: float) -> dict[str, Any]:
+def _numbers(results: Path, metrics: Mapping[str, Any], threshold: float) -> dict[str, Any]:
     """The page's variables that come from stage `evaluate`."""
-    metrics = read_metrics(results)
     counts = json.loads(read_text(results / "evaluate/confusion.json"))
     sweep = read_numbers(results / "evaluate/sweep.csv")
     shares = summary.confusion_shares(counts.get("network_val", []))
+    stages = summary.stage_rows(metrics)
+    words = in_words if stages else made_in_words
     return {
-        "protocol": in_words(metrics["protocol"]),
+        "protocol": words(metrics["protocol"]),
         "names": metrics["protocol"]["classes"],
         "miou": metrics["miou"],
-        "stages": summary.stage_rows(metrics),
+        "stages": stages,
         "evaluators": summary.evaluator_rows(metrics),
         "paper": beside_the_paper(metrics),
         "confusion": shares,
@@ -116,57 +124,73 @@ def _numbers(results: Path, threshold: float) -> dict[str, Any]:
     }
 
 
-def _panels(gallery: Gallery, split: str, count: int) -> dict[str, list[dict[str, Any]]]:
-    """The best and the worst images; where none is scored, some at equal distances."""
-    scores = gallery.scores.get(RANKING[split], {})
-    best, worst = best_and_worst(scores, count)
-    groups = {"best": best, "worst": worst}
-    if not scores:
-        groups = {"any": evenly(list(gallery.tags), count)}
+def _photographs(
+    cfg: Report, data: Index, of_split: Mapping[str, Gallery], table: Table
+) -> dict[str, Any]:
+    """The page's variables that are about single images: their pictures, facts and colours."""
+    palette = screen_palette(data.classes, [record.tags for record in data.records])
+    most = {"val": cfg.panels, "train": cfg.training_panels}
+    groups = [
+        choose(gallery, split, most[split], classes)
+        for split, gallery in of_split.items()
+        for classes in [class_rows(gallery, split, data.classes, table, cfg.class_panels)]
+    ]
+    side = picture_side(groups, palette)
     return {
-        group: [gallery.panel(image) for image in images]
-        for group, images in groups.items()
-        if images
+        "colours": _hex(data, palette),
+        "side": side,
+        "groups": {shown.split: _group(shown, side, palette) for shown in groups},
+        "facts": {
+            "classes": ["background", *data.classes],
+            "palettes": {
+                "screen": _listed(data, palette),
+                "voc": _listed(data, _with_ignored(data.palette)),
+            },
+            "splits": {shown.split: facts(shown, table, data.classes) for shown in groups},
+        },
     }
 
 
-def _class_panels(
-    gallery: Gallery, split: str, classes: Iterable[str], table: Table, count: int
-) -> dict[str, dict[str, Any]]:
-    """Class → images that hold it and panels of the best, the worst and the most changed of them.
+def _group(shown: Shown, side: int, palette: np.ndarray) -> dict[str, Any]:
+    """One split as the page shows it."""
+    many = progress(shown.images, len(shown.images), f"{shown.split} photographs drawn")
+    return {
+        "total": len(shown.gallery.tags),
+        "entries": [entry(shown, image, side, palette) for image in many],
+        "classes": shown.classes,
+        "final": FINAL[shown.split][0],
+        "scored": bool(shown.gallery.scores.get(FINAL[shown.split][1])),
+    }
 
-    All by the IoU of that class alone, which is also what these panels say.
-    """
-    found = {}
-    for name in classes:
-        holding = {image for image, tags in gallery.tags.items() if name in tags}
-        scores = {
-            product: {image: iou for image, iou in known.items() if image in holding}
-            for product, known in summary.image_scores(table, f"iou_{name}").items()
-        }
-        before, after = scores.get(f"cam_seeds_{split}", {}), scores.get(RANKING[split], {})
-        of_class = replace(gallery, scores=scores)
-        panels = [
-            {
-                **of_class.panel(image, CLASS_SIDE),
-                "roles": ", ".join(roles),
-                "change": after[image] - before[image] if image in before else None,
-            }
-            for image, roles in extremes(before, after, count).items()
-        ]
-        if panels:
-            found[name] = {"images": len(after), "panels": panels}
-    return found
+
+def _hex(data: Index, palette: np.ndarray) -> dict[str, str]:
+    """Class → its colour as `#rrggbb`."""
+    return {
+        name: "#" + bytes(palette[label]).hex() for label, name in enumerate(data.classes, start=1)
+    }
+
+
+def _listed(data: Index, palette: np.ndarray) -> list[list[int]]:
+    """The colours of 0 … C and, last, of 255."""
+    return [*palette[: len(data.classes) + 1].tolist(), palette[255].tolist()]
+
+
+def _with_ignored(palette: np.ndarray) -> np.ndarray:
+    """The data set's palette, with VOC's colour for 255 where it has none."""
+    whole = np.array(palette)
+    if not whole[255].any():
+        whole[255] = voc_palette()[255]
+    return whole
 
 
 def _poster(file: Path, gallery: Gallery, paints: Mapping[str, str]) -> None:
     """Six validation images: the classes take turns, each from its median in the better half."""
-    scores = gallery.scores.get(RANKING["val"], {})
+    scores = gallery.scores.get(FINAL["val"][1], {})
     images = spread(scores, gallery.tags, list(paints), POSTER_ROWS)
     rows = [
         {title: picture for title, _, picture in gallery.pictures(image, *tile(POSTER_DPI))}
         for image in images or evenly(list(gallery.tags), POSTER_ROWS)
     ]
-    titles = [title for title in POSTER_COLUMNS if any(title in row for row in rows)]
+    titles: Sequence[str] = [title for title in POSTER_COLUMNS if any(title in row for row in rows)]
     pictures = [Row([row.get(title) for title in titles]) for row in rows]
     write_figure([file], titles, pictures, paints, POSTER_DPI)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from rca.config import Params, Track
 from rca.data.index import Index, read_index
 from rca.evaluation.products import NETWORKS
-from rca.files import new_folder, write_json
+from rca.files import new_folder, write_json, write_text
 from rca.inference.model import load
 from rca.nested import flat
 from rca.tracking import store
@@ -20,6 +20,7 @@ from rca.tracking.data import Split
 from rca.tracking.networks import Network
 from rca.tracking.provenance import experiment, provenance
 from rca.tracking.record import read_record
+from rca.tracking.signature import of_the_run, signed
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ NAMES = {
 def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Path()) -> None:
     """Put the run in `results` into the MLflow store, and write `run.json`, which says where.
 
+    Beside it goes a copy of the report that names commit, date and machines; MLflow gets that one.
+
     Run again, it refills a store that was deleted; a run that is there is not doubled. A DVC
     experiment gives the run its name, unless `cfg` has one. A tracking server that does not answer
     is waited for some seconds, and then warned of: the run is done and whole without it.
@@ -42,7 +45,7 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
         cfg: section `track`.
         params: the whole configuration, which made the run.
         results: folder of the experiment, evaluated and reported.
-        out: folder that gets `run.json`.
+        out: folder that gets `run.json` and, where there is a report, its copy.
         home: the user's checkout. There a relative path of an SQLite store begins, and trainings
             have noted their machines.
 
@@ -53,11 +56,13 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
     origin = experiment()
     name = cfg.run_name or origin.get("dvc.experiment") or params.experiment
     note = {"experiment": store.EXPERIMENT, "run_name": name, "key": record.key, "uri": cfg.uri}
-    with tempfile.TemporaryDirectory() as folder:
+    made = provenance(results, Path("data", params.download.name), home)
+    with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         record = replace(
             record,
+            files=tuple(_signed(file, results, folder, made) for file in record.files),
             splits=tuple(_splits(read_index(results / "index"), params)),
-            networks=tuple(_networks(results, params, Path(folder))),
+            networks=tuple(_networks(results, params, Path(scratch))),
         )
         try:
             place = store.save(
@@ -65,7 +70,7 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
                 uri=cfg.uri,
                 home=home,
                 run_name=name,
-                made=provenance(results, Path("data", params.download.name), home),
+                made=made,
                 latest=origin,
             )
             address = store.address(store.located(cfg.uri, home), place)
@@ -79,8 +84,16 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
                 results,
                 out,
             )
-    with new_folder(out) as folder:
         write_json(folder / "run.json", {**note, "saved": place is not None})
+
+
+def _signed(file: Path, results: Path, folder: Path, made: Mapping[str, str]) -> Path:
+    """`file`, or if it is the report, its copy in `folder` that names the run."""
+    if file != results / "report/report.html":
+        return file
+    copy = folder / file.name
+    write_text(copy, signed(file.read_text(encoding="utf-8"), of_the_run(results, made)))
+    return copy
 
 
 def _splits(index: Index, params: Params) -> Iterator[Split]:

@@ -15,7 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rca import cli
+from rca.config import IndexSection
 from rca.data.findings import CHECKS
+from rca.stages import doctor as diagnosis
 
 
 def doctor(root: Path, *options: str) -> tuple[int, dict[str, list[dict]], str]:
@@ -250,6 +252,23 @@ def test_doctor__page_needs_no_other_file_and_shows_leaks_side_by_side(tiny_voc)
         f"{title}, {image}" for image in ("2009_01", "2008_01") for title in ("Photograph", "Mask")
     ]
     assert "<b>' which" not in text and "&lt;b&gt;" in text
+
+
+def test_doctor__page_lists_the_chosen_classes_and_shows_code_as_such(tiny_voc, monkeypatch):
+    monkeypatch.chdir(tiny_voc.root.parent)
+    tiny_voc.tags["2008_02"] = ""
+    tiny_voc.write_texts()
+    cfg = IndexSection(classes=["dog", "person"])
+    diagnosis.run(cfg, data=tiny_voc.root, out=tiny_voc.root.parent / "chosen", processes=1)
+    text = (tiny_voc.root.parent / "chosen/doctor.html").read_text()
+    table = text[text.index('id="counts"') : text.index('id="examples"')]
+    assert [name for name in ("cat", "dog", "person", "sofa") if f"</i>{name}</span>" in table] == [
+        "dog",
+        "person",
+    ]
+    assert "18 classes of the data set are not among <code>index.classes</code>" in text
+    body = text[text.index("<body>") :]
+    assert "`" not in body and "<code>" in body
 
 
 def test_doctor__leaves_what_else_is_in_the_folder(tiny_voc):

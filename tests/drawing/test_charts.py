@@ -10,6 +10,7 @@ import pytest
 
 from rca.drawing.charts import (
     BOTTOM,
+    CHARACTER,
     HEIGHT,
     LABEL_HEIGHT,
     LEFT,
@@ -54,6 +55,26 @@ def test_line_chart__puts_points_where_the_axes_say():
     first, middle, last = coordinates(curve.get("d"))
     assert first == (LEFT, HEIGHT - BOTTOM) and last[1] == TOP
     assert middle == pytest.approx(((first[0] + last[0]) / 2, (first[1] + last[1]) / 2))
+
+
+def ticks(svg: str, anchor: str) -> list[ElementTree.Element]:
+    return [tick for tick in elements(svg, "tick") if tick.get("text-anchor") == anchor]
+
+
+@pytest.mark.parametrize(
+    ("last", "labels"), [(1, "0 1 2"), (2, "1 2"), (3, "1 2 3"), (6, "1 2 3 4 5 6")]
+)
+def test_line_chart__counts_epochs_in_whole_numbers(last, labels):
+    points = [(epoch, 1.0 / epoch) for epoch in range(1, last + 1)]
+    svg = line_chart([Line("a", points)], x_title="epoch", y_title="loss")
+    assert " ".join(tick.text for tick in ticks(svg, "middle")) == labels
+
+
+def test_line_chart__long_tick_labels_stay_inside():
+    svg = line_chart([Line("a", [(1, 1e-5), (2, 1.5e-5)])], x_title="x", y_title="y")
+    longest = max(ticks(svg, "end"), key=lambda tick: len(tick.text))
+    assert len(longest.text) >= 7
+    assert float(longest.get("x")) - CHARACTER * len(longest.text) >= 0
 
 
 def test_line_chart__a_missing_value_interrupts_the_curve():

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from rca.drawing.overlays import HEAT, data_uri, draw_cam, draw_labels, draw_spot, fit
+from rca.drawing.overlays import HEAT, draw_cam, draw_labels, draw_spot, fit
 
 PALETTE = np.zeros((256, 3), np.uint8)
 PALETTE[1], PALETTE[2] = (255, 0, 0), (0, 0, 255)
@@ -103,10 +100,3 @@ def test_draw_spot__rings_the_pixel(spot, centre):
 
 def test_draw_spot__of_a_photograph_of_a_pixel():
     assert draw_spot(Image.new("RGB", (4, 1)), 0.9, 0.5, 96).size == (96, 96)
-
-
-def test_data_uri__is_the_picture():
-    start, _, content = data_uri(GREY).partition(",")
-    assert start == "data:image/webp;base64"
-    with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
-        assert picture.format == "WEBP" and picture.size == GREY.size

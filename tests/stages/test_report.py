@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_results import CLASSES, evaluate_results, tiny_params, write_results
+from tiny_results import CLASSES, MAPS, TRUTH, evaluate_results, tiny_params, write_results
 
 from rca.config import PseudoLabels, Report
 from rca.data.images import DataError
@@ -20,6 +24,7 @@ from rca.evaluation.published.tables import VOC_CLASSES
 from rca.stages import report
 from rca.stages.pictures import readout_layer
 from rca.stages.prototype_pictures import prototype_crops
+from rca.tracking.signature import PLACE
 
 RULES = PseudoLabels(threshold=0.25)
 PARAMS = tiny_params()
@@ -35,7 +40,11 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.ids: list[str] = []
         self.pictures: list[str] = []
+        self.sources: dict[str, str] = {}  # of the pictures, by their text
+        self.articles: dict[str, dict[str, str]] = {}
         self.words = ""
+        self.facts: dict = {}
+        self.inside = ""
         self.text = path.read_text()
         self.feed(self.text)
 
@@ -43,11 +52,29 @@ class Page(HTMLParser):
         known = dict(attributes)
         self.tags.append(tag)
         self.ids += [known["id"]] if "id" in known else []
-        self.pictures += [known["alt"]] if tag == "img" else []
+        if tag == "img":
+            self.pictures.append(known["alt"])
+            self.sources[known["alt"]] = known["src"]
+            assert known["loading"] == "lazy" and known["width"] and known["height"]
+        if tag == "article":
+            self.articles[known["id"]] = known
+        self.inside = known.get("id", tag) if tag == "script" else tag
         self.references += [value for name, value in attributes if name in REFERENCES]
 
     def handle_data(self, data):
-        self.words += data
+        if self.inside == "facts":
+            self.facts = json.loads(data)
+        elif self.inside not in ("script", "style"):
+            self.words += data
+
+    def handle_endtag(self, tag):
+        self.inside = ""
+
+    def picture(self, text: str) -> np.ndarray:
+        """The pixels of an embedded picture."""
+        content = base64.b64decode(self.sources[text].partition(",")[2])
+        with Image.open(io.BytesIO(content)) as picture:
+            return np.asarray(picture.convert("RGB"))
 
 
 def run(results: Path, out: str = "report", evaluated: bool = True, **arguments) -> Path:
@@ -58,15 +85,6 @@ def run(results: Path, out: str = "report", evaluated: bool = True, **arguments)
     index, out = results / "index", results / out
     report.run(cfg, RULES, index=index, results=results, out=out, **arguments)
     return out
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_pictures():
-    """Pictures of 40 pixels, for speed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rca.drawing.gallery.SIDE", 40)
-        patch.setattr("rca.stages.report.CLASS_SIDE", 40)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +102,10 @@ def page(results) -> Page:
 def test_run__page_refers_to_nothing_outside_itself(page):
     assert page.references
     for reference in page.references:
-        inside = reference.startswith("#") and reference[1:] in page.ids
+        inside = reference.startswith("#") and unquote(reference[1:]) in page.ids
         assert inside or reference.startswith("data:image/webp;base64,"), reference[:80]
-    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
-    for remote in ("http:", "https:", "@import", "url("):
+    assert not {"link", "iframe", "object", "base"} & set(page.tags)
+    for remote in ("http:", "https:", "@import", "url(", "fetch(", "XMLHttp", "import("):
         assert remote not in page.text
 
 
@@ -110,9 +128,9 @@ def test_run__prototypes_bring_their_scores_their_layer_and_their_crops(tmp_path
     page = Page(run(results, params=type(PARAMS).model_validate(content)) / "report.html")
     assert "Prototype readout" in page.words and "prototypes" in page.ids
     # The classes in their order, then the background; dog's prototype is like no pixel.
-    assert page.pictures[:5] == ["cat, a", "cat, b", "cat, a", "background, b", "background, a"]
+    assert page.pictures[-5:] == ["cat, a", "cat, b", "cat, a", "background, b", "background, a"]
     assert "cosine 0.70" in page.words and "cosine 0.91 to 0.70" in page.words
-    assert page.pictures[5:8] == ["Photograph, v", "CAM, v", "Readout, v"]
+    assert page.pictures[:3] == ["Photograph, v", "CAM, v", "Readout, v"]
     assert "Readout, a" in page.pictures and "Readout: how probable" in page.words
 
 
@@ -156,17 +174,57 @@ def test_run__page_shows_every_image_in_every_form(page):
     val = [
         f"{title}, v" for title in ("Photograph", "CAM", "Prediction", "Trained on truth", "Truth")
     ]
-    after = [*val, *val]  # as cat's only image and as dog's
-    assert page.pictures == val + after + train[5:] + train[:5] + train[5:]
+    assert page.pictures == val + train[5:] + train[:5]
+    assert list(page.articles) == ["image-v", "image-a", "image-b"]
+    assert "All 1 are here" in page.words and "All 2 are here" in page.words
 
 
-def test_run__page_shows_each_class_by_its_own_iou(page):
+def test_run__label_maps_are_embedded_without_loss(page):
+    colours = np.array(page.facts["palettes"]["screen"])
+    np.testing.assert_array_equal(
+        page.picture("Prediction, v"), colours[MAPS["infer_seg/pseudo/v"]]
+    )
+    truth = np.where(np.array(TRUTH["a"]) == 255, 3, TRUTH["a"])  # 255 is the last colour
+    np.testing.assert_array_equal(page.picture("Truth, a"), colours[truth])
+    assert page.facts["palettes"]["voc"] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [224, 224, 192]]
+
+
+def test_run__cams_are_embedded_as_grey(page):
+    grey = page.picture("CAM, a")[..., 0] / 255
+    assert grey == pytest.approx(np.array([[0, 0.2, 0.9, 0.9], [0.3, 0.9, 0.1, 1]]), abs=0.25)
+
+
+def test_run__facts_hold_what_the_script_sorts_and_filters_by(page):
+    val = page.facts["splits"]["val"]
+    assert page.facts["classes"] == ["background", "cat", "dog"]
+    assert val["final"] == "prediction"
+    assert val["products"] == [
+        ["cam_seeds_val", "CAM"],
+        ["network_val", "Prediction"],
+        ["fully_supervised_val", "Trained on truth"],
+    ]
+    # The mean, and that of cat and dog; of 4 pixels, one dog is taken for a cat.
+    assert val["scores"]["v"]["network_val"] == {"": 55.56, "1": 0, "2": 66.67}
+    assert page.articles["image-v"]["data-tags"] == "1 2"
+    assert page.articles["image-v"]["data-confused"] == "2,1,0.25"
+    assert "data-confused" not in page.articles["image-a"]
+    thresholds = {stage["stage"]: stage["threshold"] for stage in val["stages"]}
+    assert thresholds["cam"] == 0.25 and thresholds["prediction"] is None
+
+
+def test_run__page_names_the_best_of_each_class_by_its_own_iou(page):
     start = page.words.index("The best, the worst and the most changed of each class")
-    words = " ".join(page.words[start : page.words.index("Training images", start)].split())
+    words = " ".join(page.words[start : page.words.index("Training photographs", start)].split())
     # The CAMs find `v`'s 3 pixels of dog, the network 2, and a cat where there is none.
-    assert "cat 1 image Best vcat dog Photograph CAM Prediction 0.0" in words
-    assert "dog 1 image Best, most changed −33.3 v" in words
-    assert "Photograph CAM 100.0 Prediction 66.7 Trained on truth 100.0 Truth" in words
+    assert "cat bestv 0.0–" in words
+    assert "dog best, most changedv 66.7−33.3" in words
+
+
+def test_run__page_says_where_it_comes_from(results, page):
+    assert "Zhou, Zhang, Zhao, Li" in page.words and "CVPR 2022" in page.words
+    digest = hashlib.sha256((results / "evaluate/metrics.json").read_bytes()).hexdigest()
+    assert f"sha256sum {results}/evaluate/metrics.json\n# {digest}" in page.words
+    assert page.text.count(PLACE) == 1
 
 
 def test_run__page_draws_each_loss_and_the_sweep(page):
@@ -194,11 +252,20 @@ def test_run__page_puts_vocs_classes_beside_the_papers(tmp_path):
     assert known == {0: "100.0", 8: "0.0", 12: "66.7", 21: "55.6"}
 
 
-def test_run__panels_are_as_many_as_asked_for(results):
-    out = run(
-        results, "few", evaluated=False, cfg=Report(panels=5, training_panels=1, class_panels=0)
-    )
-    assert len(Page(out / "report.html").pictures) == 5 + 5
+def test_run__photographs_are_as_many_as_asked_for(results):
+    cfg = Report(panels=1, training_panels=1, class_panels=0)
+    page = Page(run(results, "few", evaluated=False, cfg=cfg) / "report.html")
+    assert list(page.articles) == ["image-v", "image-a"]  # `a` is better than `b`
+    assert "1 of 2 are on this page" in " ".join(page.words.split())
+    assert "report.training_panels" in page.words
+
+
+def test_run__pictures_shrink_until_they_fit(results, monkeypatch, caplog):
+    monkeypatch.setattr("rca.stages.photographs.SIDES", (4, 2))
+    monkeypatch.setattr("rca.stages.photographs.BUDGET", 1)
+    page = Page(run(results, "small", evaluated=False) / "report.html")
+    assert page.picture("Photograph, a").shape == (1, 2, 3)
+    assert "report.panels" in caplog.text
 
 
 def test_run__same_inputs_same_bytes(results):
@@ -226,6 +293,7 @@ def test_run__without_masks(tmp_path):
     assert page.pictures[:3] == [f"{title}, v" for title in titles]
     assert len(page.pictures) == 3 + 2 * 4
     assert "no true masks" in page.words
+    assert "IoU" not in page.words
     with Image.open(out / "panels.png") as picture:
         assert picture.width == 2 * 16 + 3 * 240 + 2 * 8
 

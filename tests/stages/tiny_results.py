@@ -76,10 +76,10 @@ def write_results(
         truth = np.array(TRUTH[image], np.uint8)
         file, mask = data / f"images/{image}.png", data / f"Masks/{image}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        colours = np.random.default_rng(ord(image)).integers(0, 256, (*truth.shape, 3), np.uint8)
+        colours = np.random.default_rng(ord(image[0])).integers(0, 256, (*truth.shape, 3), np.uint8)
         Image.fromarray(colours).save(file)
         write_label_map(mask, truth, voc_palette())
-        split = "val" if image == "v" else "train"
+        split = "val" if f"infer_seg/pseudo/{image}" in MAPS else "train"
         size = truth.shape[::-1]
         records.append(Record(image, split, file, mask if masks else None, None, *size, tags))
     values = np.full(256, 255, np.uint8)

@@ -20,6 +20,7 @@ from rca.stages import track
 from rca.times import Span
 from rca.tracking import store
 from rca.tracking.record import Record
+from rca.tracking.signature import PLACE
 
 mlflow = pytest.importorskip("mlflow")
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: E402
@@ -186,6 +187,7 @@ SAVER = """
 import os, signal, sys
 from pathlib import Path
 from rca.tracking import store
+from rca.tracking.signature import PLACE
 from rca.tracking.record import Record
 uri, folder, score, batches = sys.argv[1:]
 record = Record(
@@ -373,3 +375,22 @@ class _Nothing(BaseHTTPRequestHandler):
 
     def log_message(self, *_) -> None:
         pass
+
+
+def test_run__keeps_a_report_that_names_its_commit(
+    results, without_networks, uri, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(track, "provenance", lambda *_: {"git.commit": "c0ffee"})
+    report, out = results / "report/report.html", tmp_path / "track"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(f"<dl>{PLACE}</dl>")
+    params = params_of(uri)
+
+    track.run(params.track, params, results=results, out=out, home=tmp_path)
+
+    page = (out / "report.html").read_text()
+    assert "<dt>Commit</dt><dd>c0ffee</dd>" in page
+    assert report.read_text() == f"<dl>{PLACE}</dl>"  # same bytes
+    (run,) = runs(uri)
+    artefacts = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert (artefacts / "report.html").read_text() == page

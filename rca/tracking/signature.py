@@ -1,0 +1,58 @@
+"""A report with the name of its run: commit, date and machines.
+
+The report is the same bytes wherever and whenever it is made. What a run adds to that is put into
+a copy by stage `track`, which no result depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+SCORES = "evaluate/metrics.json"
+# Stands in the report's list of terms until these take its place.
+PLACE = (
+    "<div><dt>Commit, date and machine</dt><dd>in a copy of this page, "
+    "<code>track/report.html</code>, by stage <code>track</code>: here they would change the "
+    "bytes</dd></div>"
+)
+TRAININGS = {
+    "train_cam": "Classification network trained on",
+    "train_seg/pseudo": "Segmentation network trained on",
+    "train_seg/truth": "Network on true masks trained on",
+}
+
+
+def signed(page: str, rows: Sequence[tuple[str, str]]) -> str:
+    """`page`, a report, with these terms in its list; as it is if it has no place for them."""
+    terms = "".join(
+        f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in rows
+    )
+    return page.replace(PLACE, terms, 1)
+
+
+def of_the_run(results: Path, tags: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Terms and what there is to say: commit, date, data, machines.
+
+    Args:
+        results: folder of the experiment; the date is that of its scores.
+        tags: from `rca.tracking.provenance`.
+    """
+    rows = []
+    if commit := tags.get("git.commit"):
+        edited = tags.get("git.clean") == "false"
+        rows.append(("Commit", commit + (", with local edits" if edited else "")))
+    made = datetime.fromtimestamp((results / SCORES).stat().st_mtime, UTC)
+    rows.append(("Scored", f"{made:%Y-%m-%d %H:%M} UTC"))
+    if digest := tags.get("data.md5"):
+        rows.append(("Data set, as DVC digests it", f"MD5 {digest}"))
+    for training, term in TRAININGS.items():
+        facts = [
+            tags.get(f"{training}.{fact}", "") for fact in ("gpus", "processor", "cores", "torch")
+        ]
+        if facts[1]:
+            gpus, processor, cores, torch = facts
+            rows.append((term, f"{gpus or processor}, {cores} cores, torch {torch}"))
+    return rows

@@ -1,0 +1,308 @@
+"""The report in a real browser: sorted, filtered, searched, enlarged, at every size and theme.
+
+Skipped where there is no Chromium; the accessibility check also where axe-core cannot be fetched.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_results
+
+from rca.config import PseudoLabels, Report
+from rca.stages import report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+AXE = "axe-core@4.14.1"
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+WIDE, PHONE = (1440, 1000), (390, 844)
+SHAPE = (36, 48)
+DOG = np.zeros(SHAPE, int)
+DOG[8:28, 12:36] = 2
+# Validation image → what is predicted where its truth is a dog.
+PREDICTED = {"Über gut": DOG, "half": np.where(np.arange(48) < 24, DOG, 0), "wrong": DOG // 2}
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM, reason="no Chromium: apt-get install chromium, or install Google Chrome"
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    """A report of three validation images of a dog and the two small training images."""
+    cams = np.stack([DOG * 0, DOG / 2 * 0.9])
+    with pytest.MonkeyPatch.context() as patch:
+        new = {
+            f"infer_seg/{of}/{image}": labels
+            for image, labels in PREDICTED.items()
+            for of in ("pseudo", "truth")
+        }
+        maps = {
+            name: labels for name, labels in tiny_results.MAPS.items() if "infer_seg" not in name
+        }
+        patch.setattr(tiny_results, "MAPS", {**maps, **new})
+        for name, content in (("TAGS", ("cat", "dog")), ("TRUTH", DOG), ("CAMS", cams)):
+            known = {key: getattr(tiny_results, name)[key] for key in "ab"}
+            patch.setattr(tiny_results, name, {**known, **dict.fromkeys(PREDICTED, content)})
+        results = tiny_results.write_results(tmp_path_factory.mktemp("browser"))
+        tiny_results.evaluate_results(results, tiny_results.tiny_params())
+    out = results / "report"
+    report.run(
+        Report(), PseudoLabels(threshold=0.25), index=results / "index", results=results, out=out
+    )
+    return out / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser, file):
+    """Open the report; nothing may go wrong in it, and nothing may be asked of a network."""
+    contexts, faults = [], []
+
+    def opened(hash: str = "", size: tuple[int, int] = WIDE, **options) -> playwright.Page:
+        width, height = size
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(5000)
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if message.type == "error" else None,
+        )
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "request",
+            lambda request: faults.append(request.url) if request.url.startswith("http") else None,
+        )
+        page.goto(f"{file.as_uri()}{hash}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+@pytest.fixture(scope="session")
+def axe(request) -> str:
+    """The script of axe-core, from npm or from an earlier run."""
+    folder = request.config.cache.mkdir("axe")
+    script = folder / f"{AXE}.js"
+    if not script.is_file():
+        if not shutil.which("npm"):
+            pytest.skip("no npm to fetch axe-core with")
+        packed = subprocess.run(
+            ["npm", "pack", AXE, "--pack-destination", str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if packed.returncode:
+            pytest.skip(f"axe-core could not be fetched: {packed.stderr.strip().splitlines()[-1:]}")
+        with tarfile.open(folder / packed.stdout.split()[-1]) as archive:
+            script.write_bytes(archive.extractfile("package/axe.min.js").read())
+    return script.read_text()
+
+
+def names(page) -> list[str]:
+    """The validation photographs that are shown, in their order."""
+    return [text.strip() for text in page.locator("#val .photo:visible h3").all_text_contents()]
+
+
+def column(table, place: int) -> list[str]:
+    """The cells of a column of a table, in the rows that are shown."""
+    return table.locator(f"tbody tr:visible > :nth-child({place})").all_inner_texts()
+
+
+def pixel(page, canvas: str, x: float, y: float) -> list[int]:
+    """Colour of a canvas at a share of its width and height."""
+    return page.locator(canvas).first.evaluate(
+        "(c, [x, y]) => [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]",
+        [x, y],
+    )[:3]
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_page__is_accessible_and_fits(visit, axe, size, theme):
+    page = visit(size=size, color_scheme=theme)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    for opened in (False, True):
+        if opened:
+            page.locator("#val .photo h3 a").first.click()
+            page.wait_for_selector("#viewer[open] canvas[aria-label]")
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")["violations"]
+        serious = [
+            f"{one['id']}: {node['html'][:200]} {node['failureSummary']}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
+        assert not serious
+
+
+def test_tables__sort_by_any_column_and_filter_rows(visit):
+    page = visit()
+    table = page.locator("#stages table").first
+    table.get_by_role("button", name="mIoU").click()
+    scores = [float(text) for text in column(table, 3)]
+    assert scores == sorted(scores, reverse=True) and len({*scores}) > 2
+    table.get_by_role("button", name="mIoU").click()
+    assert [float(text) for text in column(table, 3)] == sorted(scores)
+    assert table.locator("th[aria-sort=ascending]").count() == 1
+    table.get_by_role("button", name="Product").click()
+    titles = column(table, 1)
+    assert titles == sorted(titles)
+    page.get_by_label("Rows with, Score of each stage").fill("crf")
+    assert column(table, 1) == ["Pseudo-labels after CRF"]
+
+
+def test_photographs__are_found_by_name_class_and_score(visit):
+    page = visit()
+    assert names(page) == ["Über gut", "half", "wrong"]  # the best first
+    tools = page.locator("#val .tools")
+    tools.get_by_label("Order").select_option("low first")
+    assert names(page) == ["wrong", "half", "Über gut"]
+    tools.get_by_role("searchbox").fill("ÜBER")
+    assert names(page) == ["Über gut"] and tools.locator("output").inner_text() == "1 of 3"
+    tools.get_by_role("button", name="Reset").click()
+    page.wait_for_function("document.querySelector('#val .tools output').textContent === '3 of 3'")
+    tools.get_by_label("Highest IoU").fill("90")
+    assert names(page) == ["half", "wrong"]
+    tools.get_by_label("Tagged").select_option("dog")
+    # IoU of the dog alone: half of its pixels, and none.
+    assert page.locator(
+        "#val .photo:visible figure[data-stage=prediction] b"
+    ).all_text_contents() == ["50.0", "0.0"]
+
+
+def test_photographs__sort_by_the_gain_between_two_stages(visit):
+    page = visit()
+    tools = page.locator("#val .tools")
+    tools.get_by_label("Sort by").select_option("gain")
+    tools.get_by_label("Order").select_option("low first")
+    assert names(page) == ["wrong", "half", "Über gut"]  # the CAM is right in all
+    told = page.locator("#val .photo:visible .found").all_text_contents()
+    assert told[-1] == "+0.0 points" and told[0].startswith("−")
+
+
+def test_confusions__a_cell_finds_its_photographs(visit):
+    page = visit()
+    page.get_by_role("button", name="dog taken for cat").click()
+    page.wait_for_function("document.querySelector('#val .tools output').textContent === '1 of 3'")
+    assert names(page) == ["wrong"]
+    assert page.locator("#val .found:visible").inner_text() == "27.8 % of its pixels"
+    page.locator("#val .tools").get_by_label("taken for").select_option("background")
+    assert names(page) == ["half"]
+
+
+def test_photographs__are_drawn_over_in_colours_that_can_be_changed(visit):
+    page = visit()
+    page.locator("#val .photo").first.scroll_into_view_if_needed()
+    canvas = "#val .photo:first-child figure[data-stage=prediction] canvas"
+    page.wait_for_selector(canvas)
+    screen, background = pixel(page, canvas, 0.5, 0.5), pixel(page, canvas, 0.05, 0.05)
+    assert max(background) - min(background) < max(screen) - min(screen)
+    page.locator("#val .tools").get_by_label("Colours").select_option("of the masks")
+    page.wait_for_function(
+        f"() => {{ const c = document.querySelector('{canvas}');"
+        "const d = c?.getContext('2d').getImageData(24, 18, 1, 1).data;"
+        f"return d && d[0] !== {screen[0]}; }}"
+    )
+    red, green, blue = pixel(page, canvas, 0.5, 0.5)
+    assert green > red and green > blue  # VOC's second colour
+    page.locator("#val .tools").get_by_label("Show").select_option("Truth")
+    shown = page.locator("#val figure:visible").evaluate_all(
+        "all => all.map(one => one.dataset.stage)"
+    )
+    assert shown == ["truth"] * 3
+
+
+def test_viewer__opens_at_an_address_and_obeys_the_keyboard(visit):
+    page = visit("#image-half")
+    heading = page.locator("#viewer h2")
+    pressed = page.locator("#viewer .stages-bar [aria-pressed=true]")
+    assert heading.inner_text() == "half" and pressed.inner_text().startswith("3 Prediction")
+    page.keyboard.press("ArrowRight")
+    assert heading.inner_text() == "wrong" and page.url.endswith("#image-wrong")
+    page.keyboard.press("ArrowRight")
+    assert heading.inner_text() == "Über gut"  # round, and escaped in the address
+    page.keyboard.press("ArrowLeft")
+    titles = []
+    for key in "123456":
+        page.keyboard.press(key)
+        titles.append(pressed.inner_text().split(" ", 1)[1])
+    assert [title.split("\n")[0].rstrip(" .0123456789") for title in titles] == [
+        "Photograph", "CAM", "Prediction", "Trained on truth", "Truth", "Errors",
+    ]  # fmt: skip
+    page.wait_for_selector("#viewer canvas[aria-label='Errors, wrong']")
+    red, green, blue = pixel(page, "#viewer canvas.under", 0.5, 0.5)
+    assert red > blue > green  # swapped
+    page.keyboard.press("ArrowUp")
+    assert pressed.inner_text().startswith("5 Truth")
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible() and "#" not in page.url
+    assert page.evaluate("document.activeElement.textContent.trim()") == "wrong"
+
+
+def test_viewer__compares_two_stages_and_zooms(visit):
+    page = visit("#image-%C3%9Cber%20gut")
+    assert page.locator("#viewer h2").inner_text() == "Über gut"
+    page.keyboard.press("c")
+    page.wait_for_selector("#viewer canvas.over[aria-label='Truth, Über gut']")
+    page.get_by_label("Divide").fill("25")
+    clip = page.locator("#viewer canvas.over").evaluate("c => getComputedStyle(c).clipPath")
+    assert clip.endswith("25%)")
+    before = page.locator(".board").bounding_box()
+    page.keyboard.press("+")
+    after = page.locator(".board").bounding_box()
+    assert after["width"] == pytest.approx(1.5 * before["width"], rel=1e-3)
+    page.mouse.move(700, 400)
+    page.mouse.down()
+    page.mouse.move(760, 430)
+    page.mouse.up()
+    page.mouse.move(900, 500)
+    moved = page.locator(".board").bounding_box()
+    assert moved["x"] - after["x"] == pytest.approx(60) and moved["y"] - after[
+        "y"
+    ] == pytest.approx(30)
+    page.keyboard.press("0")
+    assert page.locator(".board").bounding_box() == before
+
+
+def test_page__is_readable_without_scripts(visit):
+    page = visit(java_script_enabled=False)
+    assert names(page) == ["Über gut", "half", "wrong"]
+    assert page.locator("#val .photo:visible img:visible").count() == 3 * 5
+    assert not page.locator(".tools").first.is_visible()
+    assert page.locator("noscript p").first.is_visible()
+
+
+def test_print__cuts_no_table(visit):
+    page = visit(size=(1032, 700))  # A4 across, within its margins
+    page.emulate_media(media="print")
+    wide = page.locator(".scroll table:visible").evaluate_all(
+        "all => all.map(one => one.offsetWidth)"
+    )
+    assert wide and max(wide) <= 1032
+    assert (
+        page.locator(".scroll").first.evaluate("one => getComputedStyle(one).overflowX")
+        == "visible"
+    )
+    assert not page.locator(".tools").first.is_visible()
