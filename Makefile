@@ -9,6 +9,9 @@
 ENVIRONMENT := .venv/.made
 UV := .uv/bin/uv
 
+# The tests of the pipeline use every core themselves, and one cluster among them: they run in turn.
+PARALLEL_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -22,15 +25,19 @@ demo: $(ENVIRONMENT)  ## Run the pipeline of params.yaml on the embedded photogr
 	@rca table
 
 check: lint types  ## What to run while working: style, types and the fast tests, in two minutes
-	@OMP_NUM_THREADS=1 pytest -m "not pipeline and not slow"
+	@$(PARALLEL_TESTS) -m "not pipeline and not slow"
 
 test: $(ENVIRONMENT)  ## Run all tests, the pipeline's with a tiny cut of the photographs among them
-	@OMP_NUM_THREADS=1 pytest
+	@$(PARALLEL_TESTS) -m "not pipeline"
+	@OMP_NUM_THREADS=1 pytest -m pipeline
+
+coverage: $(ENVIRONMENT)  ## Say which lines the tests run that need no pipeline; page in htmlcov/
+	@$(PARALLEL_TESTS) -m "not pipeline" --cov --cov-report=term:skip-covered --cov-report=html
 
 lint: $(ENVIRONMENT)  ## Check style, format, spelling, dependencies and who imports whom
 	@ruff check
 	@ruff format --check
-	@snakefmt --quiet --check Snakefile
+	@snakefmt --check Snakefile
 	@codespell
 	@deptry --no-ansi .
 	@lint-imports --no-cache

@@ -72,7 +72,9 @@ def interpreter(stage):
 
 
 if "container" in config and any(stage["resources"].get("nodes", 1) > 1 for stage in stages):
-    sys.exit("snakemake: compute.nodes above 1 calls srun, which the container has not: leave one out")
+    sys.exit(
+        "snakemake: compute.nodes above 1 calls srun, which the container has not: leave one out"
+    )
 
 for stage in stages:
 
@@ -86,8 +88,6 @@ for stage in stages:
             MARKS / stage["name"],
         log:
             stage["log"],
-        message:
-            f"{stage['name']}: {stage['desc']}"
         localrule: stage["local"]
         threads: stage["resources"].get("cpus_per_task", 1)
         resources:
@@ -96,9 +96,10 @@ for stage in stages:
             python=interpreter(stage),
             script=Path(workflow.basedir) / "workflow/run_stage.py",
             stage=stage["name"],
+        message:
+            f"{stage['name']}: {stage['desc']}"
         shell:
-            "{params.python} {params.script:q} {params.stage}"
-            " 2>&1 | tee {log} && touch {output}"
+            "{params.python} {params.script:q} {params.stage} 2>&1 | tee {log} && touch {output}"
 
     if stage["shards"] > 1:
 
@@ -111,8 +112,6 @@ for stage in stages:
                 shard_marks(stage, "{number}"),
             log:
                 stage["log"].replace(".log", ".{number}.log"),
-            message:
-                f"{stage['name']}: share {{wildcards.number}} of {stage['shards']}"
             threads: stage["resources"].get("cpus_per_task", 1)
             resources:
                 **at_site(stage["resources"]),
@@ -121,6 +120,8 @@ for stage in stages:
                 script=Path(workflow.basedir) / "workflow/shard.py",
                 stage=stage["name"],
                 shards=stage["shards"],
+            message:
+                f"{stage['name']}: share {{wildcards.number}} of {stage['shards']}"
             shell:
                 "{params.python} {params.script:q} {params.stage} {wildcards.number}/{params.shards}"
                 " 2>&1 | tee {log} && touch {output}"

@@ -131,8 +131,8 @@ def _fill(
     client.log_batch(number, tags=[RunTag(key, value) for key, value in tags.items()])
     for batch in _batches(params):
         client.log_batch(number, params=batch)
-    for batch in _batches(metrics):
-        client.log_batch(number, metrics=batch)
+    for points in _batches(metrics):
+        client.log_batch(number, metrics=points)
     for file in record.files:
         client.log_artifact(number, str(file))
     client.log_text(number, record.params_file, "params.yaml")

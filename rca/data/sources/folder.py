@@ -50,11 +50,11 @@ def bring(cfg: FolderSource, out: Path, *, spread: Spread) -> None:
         done = spread(work, items, processes_for(len(photographs)))
         found = list(progress(done, len(photographs), "photographs"))
         refuse(root, [finding for finding in found if finding], "brought")
+        rows = [(entry.image, entry.split, entry.tags) for entry in entries if entry.split]
         lists = {
-            split: [entry.image for entry in entries if entry.split == split]
-            for split in dict.fromkeys(["train", "val", *(entry.split for entry in entries)])
+            split: [image for image, of, _ in rows if of == split]
+            for split in dict.fromkeys(["train", "val", *(of for _, of, _ in rows)])
         }
-        rows = [(entry.image, entry.split, entry.tags) for entry in entries]
         write_texts(partial_out, classes, lists, rows)
         _write_origins(partial_out / "files.csv", entries)
         split_by = "the user" if given else f"seed {cfg.val_seed}, share {cfg.val_share:g}"
