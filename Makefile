@@ -1,30 +1,49 @@
-# `make demo` is the place to start. Nothing is installed outside .venv.
+# `make demo` is the place to start. Nothing is installed outside .venv and .uv.
 #
 # Every target puts .venv/bin on the PATH. To run `rca`, `dvc` or `snakemake` yourself:
 #   source .venv/bin/activate
+#
+# Any Python 3 brings uv, and uv takes a Python 3.11 or 3.12 that it finds, or downloads one.
+# To choose it: make demo PYTHON=3.12, or PYTHON=/path/to/python.
 
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 ENVIRONMENT := .venv/.made
+UV := .uv/bin/uv
 
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# The tests of the pipeline use every core themselves, and one cluster among them: they run in turn.
+PARALLEL_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint reproduce dependencies lock clean
+.PHONY: help demo check test coverage lint types reproduce dependencies lock release clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(ENVIRONMENT)  ## Run the pipeline of params.yaml on the embedded photographs
 	@snakemake --cores all --quiet host progress reason
 	@rca table
 
-test: $(ENVIRONMENT)  ## Run all tests, the pipeline's with a tiny cut of the photographs among them
-	@OMP_NUM_THREADS=1 pytest
+check: lint types  ## What to run while working: style, types and the fast tests, in two minutes
+	@$(PARALLEL_TESTS) -m "not pipeline and not slow"
 
-lint: $(ENVIRONMENT)  ## Check style, format and who imports whom
+test: $(ENVIRONMENT)  ## Run all tests, the pipeline's with a tiny cut of the photographs among them
+	@$(PARALLEL_TESTS) -m "not pipeline"
+	@OMP_NUM_THREADS=1 pytest -m pipeline
+
+coverage: $(ENVIRONMENT)  ## Say which lines the tests run that need no pipeline; page in htmlcov/
+	@$(PARALLEL_TESTS) -m "not pipeline" --cov --cov-report=term:skip-covered --cov-report=html
+
+lint: $(ENVIRONMENT)  ## Check style, format, spelling, dependencies and who imports whom
 	@ruff check
 	@ruff format --check
+	@snakefmt --check Snakefile
+	@codespell
+	@deptry --no-ansi .
 	@lint-imports --no-cache
+
+types: $(ENVIRONMENT)  ## Check types
+	@mypy
 
 reproduce: $(ENVIRONMENT)  ## Run a clean clone on eight photographs; compare with the committed lock
 	@python workflow/reproduce.py $(if $(RECORD),--record)
@@ -32,10 +51,13 @@ reproduce: $(ENVIRONMENT)  ## Run a clean clone on eight photographs; compare wi
 dependencies: $(ENVIRONMENT)  ## Bring the modules that dvc.yaml lists up to date with the imports
 	@python workflow/dependencies.py
 
-lock: .venv/bin/uv  ## Bring uv.lock, and envs/ with it, up to date with pyproject.toml
+lock: $(UV)  ## Bring uv.lock, and envs/ with it, up to date with pyproject.toml
 	@uv lock
 	@uv export --quiet --frozen --all-extras --no-dev --no-emit-project --no-hashes --no-annotate \
 		--output-file envs/requirements.txt
+
+release: $(ENVIRONMENT)  ## Check, build and tag the version that pyproject.toml states
+	@python tools/release.py
 
 clean:  ## Remove what runs made: data unpacked, results, caches; archives and MLflow's store stay
 	@find data -mindepth 1 -maxdepth 1 -type d ! -name embedded ! -name archives -exec rm -r {} +
@@ -43,19 +65,14 @@ clean:  ## Remove what runs made: data unpacked, results, caches; archives and M
 
 # The locked environment, made once, and again when the lock changes. With byte code: where the
 # environment forbids Python to write it, every process would compile the libraries again.
-$(ENVIRONMENT): pyproject.toml uv.lock | .venv/bin/uv
-	@command -v "$${CXX:-g++}" >/dev/null \
-		|| { echo "make: no g++; the CRF is compiled: apt-get install g++, or the like" >&2; exit 1; }
-	@.venv/bin/python -c 'import os, sysconfig; \
-		raise SystemExit(not os.path.isfile(sysconfig.get_path("include") + "/Python.h"))' \
-		|| { echo "make: no Python.h; the CRF is compiled: apt-get install python3-dev" >&2; exit 1; }
+$(ENVIRONMENT): pyproject.toml uv.lock | $(UV)
+	@uv venv --quiet --allow-existing $(if $(PYTHON),--python $(PYTHON)) .venv || { echo "make:" \
+		"Python 3.11 or 3.12 is needed; install one, or say where it is: make PYTHON=…" >&2; exit 1; }
+	@.venv/bin/python tools/compiler.py
 	uv sync --quiet --frozen --all-extras --compile-bytecode
 	@touch $@
 
-.venv/bin/uv:
-	@test -n "$(PYTHON)" || { echo "make: no Python; install Python 3.11 or 3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; raise SystemExit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
-		|| { echo "make: $(PYTHON) is $$($(PYTHON) -V), but 3.11 or 3.12 is needed:" \
-			"make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+$(UV):
+	@python3 -m venv .uv || { rm -rf .uv; echo "make: no Python 3 that can make an environment;" \
+		"on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9

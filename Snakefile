@@ -77,7 +77,9 @@ def interpreter(stage):
 
 
 if "container" in config and any(stage["resources"].get("nodes", 1) > 1 for stage in stages):
-    sys.exit("snakemake: compute.nodes above 1 calls srun, which the container has not: leave one out")
+    sys.exit(
+        "snakemake: compute.nodes above 1 calls srun, which the container has not: leave one out"
+    )
 
 for stage in stages:
 
@@ -91,8 +93,6 @@ for stage in stages:
             MARKS / stage["name"],
         log:
             stage["log"],
-        message:
-            f"{stage['name']}: {stage['desc']}"
         localrule: stage["local"]
         threads: stage["resources"].get("cpus_per_task", 1)
         resources:
@@ -101,9 +101,10 @@ for stage in stages:
             python=interpreter(stage),
             script=Path(workflow.basedir) / "workflow/run_stage.py",
             stage=stage["name"],
+        message:
+            f"{stage['name']}: {stage['desc']}"
         shell:
-            "{params.python} {params.script:q} {params.stage}"
-            " 2>&1 | tee {log} && touch {output}"
+            "{params.python} {params.script:q} {params.stage} 2>&1 | tee {log} && touch {output}"
 
     if stage["shards"] > 1:
 
@@ -116,8 +117,6 @@ for stage in stages:
                 shard_marks(stage, "{number}"),
             log:
                 stage["log"].replace(".log", ".{number}.log"),
-            message:
-                f"{stage['name']}: share {{wildcards.number}} of {stage['shards']}"
             threads: stage["resources"].get("cpus_per_task", 1)
             resources:
                 **at_site(stage["resources"]),
@@ -126,6 +125,8 @@ for stage in stages:
                 script=Path(workflow.basedir) / "workflow/shard.py",
                 stage=stage["name"],
                 shards=stage["shards"],
+            message:
+                f"{stage['name']}: share {{wildcards.number}} of {stage['shards']}"
             shell:
                 "{params.python} {params.script:q} {params.stage} {wildcards.number}/{params.shards}"
                 " 2>&1 | tee {log} && touch {output}"

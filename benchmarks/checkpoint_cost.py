@@ -1,6 +1,6 @@
 """What a checkpoint of `train_cam` costs: its size, and its time beside that of a step.
 
-    python benchmarks/checkpoint_cost.py
+    python -m benchmarks.checkpoint_cost
 
 Writes benchmarks/results/checkpoint_cost.json. Times are of the processor, so that other work on
 the machine does not count; nor does the disk, which the kernel writes later.
@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from records import origin
 
+from benchmarks.records import origin
 from rca import config
 from rca.config import TrainCam
 from rca.files import write_json

@@ -51,7 +51,7 @@ def summary(runs: Sequence[dict], base: Params, every: int) -> dict[str, Any]:
             for name in of_variant
         },
         "summary": {
-            name: summarised(found, of_variant.get(EVERYTHING[name].reference, []))
+            name: summarised(found, of_variant.get(EVERYTHING[name].reference or "", []))
             for name, found in of_variant.items()
         },
         "runs": [run for found in of_variant.values() for run in found],

@@ -141,6 +141,7 @@ def _score(
         run(index=index, out=folder / name)
         seconds[name] = time.perf_counter() - begun
     history = np.genfromtxt(trained / "history.csv", delimiter=",", names=True)
+    columns = history.dtype.names or ()
     write_json(
         path,
         {
@@ -149,7 +150,7 @@ def _score(
             "commit": origin()["commit"],
             "params": measured(params),
             **_scores(work, folder, params),
-            "losses": {name: np.atleast_1d(history[name]).tolist() for name in history.dtype.names},
+            "losses": {name: np.atleast_1d(history[name]).tolist() for name in columns},
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
         },
     )
@@ -162,7 +163,7 @@ def _scores(work: Path, folder: Path, params: Params) -> dict[str, Any]:
     records, classes = data.split("train"), len(data.classes)
     store = CamStore(folder / "infer_cam" / "train")
     matrices: dict[str, Any] = dict.fromkeys(MEASURES, np.int64(0))
-    counts = np.int64(0)
+    counts: Any = np.int64(0)
     for record in records:
         truth = data.truth(record)
         found, cams = store.read(record.image)

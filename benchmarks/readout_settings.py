@@ -75,7 +75,7 @@ def measure(results: Path, params: Params) -> list[dict[str, Any]]:
             cfg, data, results / "train_cam/weights.safetensors", results / "infer_cam", device
         )
         pieces = in_pieces(data.split("train"), cfg.shard_size)
-        key = (*reader.cfg.blocks, *cfg.sizes)
+        key = (*(reader.cfg.blocks or ()), *cfg.sizes)
         if key not in kept:
             with tempfile.TemporaryDirectory() as folder:
                 files = sample_pixels(reader, pieces, params.seed, Path(folder), WHOLE)

@@ -29,6 +29,7 @@ import random
 import tarfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -85,7 +86,7 @@ def scaled(path: Path, long_side: int, resample: Image.Resampling) -> Image.Imag
     return image.resize((width, height), resample)
 
 
-def encoded(image: Image.Image, **options: str | int | bool) -> bytes:
+def encoded(image: Image.Image, **options: Any) -> bytes:
     """The image as a file, without metadata."""
     image.info.clear()
     buffer = io.BytesIO()

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from rca import config
+from rca.cli.version import version
 from rca.config import ConfigError, Params
 from rca.state import WHOLE, Shard
 from rca.times import timed
@@ -102,8 +103,22 @@ def share(out: Path, shard: Shard) -> Path:
     return out if shard == WHOLE else out / f"{shard.number}-of-{shard.of}"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"rca {version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def prepare(context: typer.Context) -> None:
+def prepare(
+    context: typer.Context,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     """Send the log of this package, and warnings of all others, to stderr."""
     stage = (context.invoked_subcommand or "").replace("-", "_")
     logging.basicConfig(

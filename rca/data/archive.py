@@ -82,7 +82,9 @@ def _tar_contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tupl
             if member.isdir() or not wanted(name):
                 continue
             _refuse_unsafe(archive, member.name, plain=member.isfile())
-            with tar.extractfile(member) as file:
+            file = tar.extractfile(member)
+            assert file is not None  # it is a plain file
+            with file:
                 yield name, file.read()
 
 

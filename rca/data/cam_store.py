@@ -18,12 +18,14 @@ from rca.data.images import DataError
 from rca.data.index import Index, Record, in_pieces
 from rca.files import new_file
 
+DTYPES: dict[int, type[np.uint8 | np.uint16]] = {8: np.uint8, 16: np.uint16}
+
 
 class CamShard:
     """Collects the CAMs of some images, then writes them as one file."""
 
     def __init__(self, bits: int) -> None:
-        self.dtype = {8: np.uint8, 16: np.uint16}[bits]
+        self.dtype = DTYPES[bits]
         self.tensors: dict[str, np.ndarray] = {}
 
     def add(self, image: str, classes: np.ndarray, cams: np.ndarray) -> None:

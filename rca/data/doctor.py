@@ -186,7 +186,8 @@ def _read_texts(
     root: Path, splits: Mapping[str, str]
 ) -> tuple[VocFolder, list[ImageList], list[Finding]]:
     """Classes, tags and lists, as far as they can be read."""
-    classes, tags, lists, findings = (), {}, [], []
+    classes: tuple[str, ...] = ()
+    tags, lists, findings = {}, [], []
     try:
         classes = read_classes(root)
     except DataError as error:

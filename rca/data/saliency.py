@@ -35,6 +35,7 @@ def read_saliency(record: Record) -> np.ndarray:
     Raises:
         DataError: the map cannot be read or differs from the image in size.
     """
+    assert record.saliency is not None  # `require_saliency` was asked
     saliency = read_mask(record.saliency)
     if saliency.shape != (record.height, record.width):
         raise DataError(

@@ -156,13 +156,18 @@ def _end_labels(lines: Sequence[Line], y: Axis, right: float) -> list[str]:
     return labels
 
 
+def _points(
+    rows: Sequence[Mapping[str, float | None]], across: str, up: str
+) -> list[tuple[float, float | None]]:
+    """Two columns of a table as points; a row without the first has none."""
+    return [(x, row[up]) for row in rows if (x := row[across]) is not None]
+
+
 def history_charts(rows: Sequence[Mapping[str, float | None]]) -> dict[str, str]:
     """A chart for each column of a training's history but `epoch`, each with its own scale."""
     columns = [name for name in rows[0] if name != "epoch"] if rows else []
     return {
-        name: line_chart(
-            [Line(name, [(row["epoch"], row[name]) for row in rows])], x_title="epoch", y_title=name
-        )
+        name: line_chart([Line(name, _points(rows, "epoch", name))], x_title="epoch", y_title=name)
         for name in columns
     }
 
@@ -174,10 +179,7 @@ def sweep_chart(rows: Sequence[Mapping[str, float | None]], threshold: float) ->
         "over_activation": "over-activation",
         "under_activation": "under-activation",
     }
-    lines = [
-        Line(title, [(row["threshold"], row[column]) for row in rows])
-        for column, title in names.items()
-    ]
+    lines = [Line(title, _points(rows, "threshold", column)) for column, title in names.items()]
     return line_chart(
         lines,
         x_title="background threshold",

@@ -103,7 +103,9 @@ def _enlarge(photo: Image.Image, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return colour, grey[..., None], np.asarray(Image.fromarray(values).resize(size, method))
 
 
-def _mix(below: np.ndarray, above: np.ndarray, opacity: np.ndarray | float) -> np.ndarray:
+def _mix(
+    below: np.ndarray, above: np.ndarray | np.floating, opacity: np.ndarray | float
+) -> np.ndarray:
     return below + (above - below) * opacity
 
 

@@ -21,8 +21,8 @@ def stage_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": product.name,
             **metrics["products"][product.name],
             "tags": product.uses_tags,
-            "gain": _difference(miou[product.name], miou.get(before[product.name])),
-            "over": TITLES.get(before[product.name]),
+            "gain": _difference(miou[product.name], miou.get(before[product.name] or "")),
+            "over": TITLES.get(before[product.name] or ""),
         }
         for product in PRODUCTS
         if product.name in metrics["products"]
@@ -86,7 +86,11 @@ def confusions(
 
 def best_threshold(rows: Sequence[Mapping[str, float | None]]) -> tuple[float, float] | None:
     """Threshold and mIoU of the sweep's best row; None if no row has a value."""
-    scored = [(row["miou"], row["threshold"]) for row in rows if row["miou"] is not None]
+    scored = [
+        (miou, threshold)
+        for row in rows
+        if (miou := row["miou"]) is not None and (threshold := row["threshold"]) is not None
+    ]
     if not scored:
         return None
     miou, threshold = max(scored, key=lambda entry: entry[0])

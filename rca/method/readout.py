@@ -303,7 +303,7 @@ def fit_readout(
     regions = cam_regions(
         pixels.cams, pixels.tags, pixels.image, settings.cam_foreground, settings.cam_background
     )
-    fitted = None
+    fitted: tuple[Tensor, Tensor] | None = None
     for number in range(1, settings.rounds + 1):
         of_class = settings.prototypes if number == settings.rounds else 1
         counts = [settings.background_prototypes, *[of_class] * classes]
@@ -318,6 +318,7 @@ def fit_readout(
         )
         if number < settings.rounds:
             regions = read_regions(pixels, *fitted, settings)
+    assert fitted is not None  # there is at least one round
     return fitted
 
 

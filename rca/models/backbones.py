@@ -6,7 +6,9 @@ and a result must not depend on how images are grouped.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -94,7 +96,10 @@ def _vgg16(cfg: BackboneConfig) -> Backbone:
     return Backbone(*layers)
 
 
-def _torchvision(build: type, weights: models.WeightsEnum, cfg: BackboneConfig) -> nn.Module:
+def _torchvision(
+    build: Callable[..., nn.Module], weights: models.WeightsEnum, cfg: BackboneConfig
+) -> Any:
+    """A network of torchvision's; `nn.Module` does not declare the parts that it is asked for."""
     if cfg.weights != "imagenet":
         return build()
     try:
@@ -107,7 +112,7 @@ def _torchvision(build: type, weights: models.WeightsEnum, cfg: BackboneConfig) 
         ) from None
 
 
-def _replace_stride(blocks: list[nn.Module] | nn.Sequential, dilation: int) -> None:
+def _replace_stride(blocks: Iterable[nn.Module], dilation: int) -> None:
     """Undo the stride of `blocks`, and dilate their convolutions to see as far as before."""
     for block in blocks:
         for conv in block.modules():

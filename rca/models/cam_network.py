@@ -37,6 +37,9 @@ class CamNetwork(nn.Module):
     The prototypes are buffers: they go into the checkpoint, so inference needs no labels (Alg. 3).
     """
 
+    prototypes: Tensor
+    prototypes_valid: Tensor
+
     def __init__(self, classes: int, cfg: TrainCam) -> None:
         super().__init__()
         self.backbone = build_backbone(cfg.backbone)
@@ -62,8 +65,9 @@ class CamNetwork(nn.Module):
         features = self.backbone(images)  # (B, D, h, w)
         coarse = self.coarse_head(features)  # (B, C, h, w)
         final = self.final_head(self._with_context(features)) if self.rsa.enabled else coarse
-        has_head = querying and self.query_head is not None
-        queries = self.query_head(features) if has_head else features
+        queries = features
+        if querying and self.query_head is not None:
+            queries = self.query_head(features)
         return CamMaps(features, coarse, final, queries)
 
     def _with_context(self, features: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ def block_features(
         those of the last block at the largest size.
     """
     found = [_at_size(backbone, image, blocks, size) for size in sizes]
-    grid = found[max(range(len(sizes)), key=sizes.__getitem__)][-1].shape[-2:]
-    return [_resized(features, grid)[0] for at_size in found for features in at_size]
+    height, width = found[max(range(len(sizes)), key=sizes.__getitem__)][-1].shape[-2:]
+    return [_resized(features, (height, width))[0] for at_size in found for features in at_size]
 
 
 def _at_size(backbone: Backbone, image: Tensor, blocks: Sequence[int], size: int) -> list[Tensor]:

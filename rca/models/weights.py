@@ -12,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rca.config import ConfigError, Section
+from rca.config import ConfigError, Section, TrainCam, TrainSeg
 from rca.files import new_file
 
-Config = TypeVar("Config", bound=Section)
+Config = TypeVar("Config", TrainCam, TrainSeg)
 Network = TypeVar("Network", bound=nn.Module)
 
 

@@ -20,6 +20,7 @@ from rca.method.placement import to_image, to_view
 from rca.method.prototypes import fit_prototypes, random_prototypes
 from rca.models.cam_network import CamNetwork
 from rca.training.checkpoint import Part, RandomState
+from rca.training.device import placed
 from rca.training.distributed import gather, take_maximum
 from rca.training.form import autocast
 
@@ -46,7 +47,7 @@ class Parts:
 
     def named(self) -> dict[str, Part]:
         """As parts of a checkpoint."""
-        named = {
+        named: dict[str, Part] = {
             "network": self.network,
             "memory": self.memory,
             "mixup": RandomState(self.mixup),
@@ -73,7 +74,7 @@ class Combined:
 def build(cfg: TrainCam, data: Index, noise: torch.Generator, device: torch.device) -> Parts:
     """Network, memory and attention as they are before training, on `device`."""
     network = CamNetwork(len(data.classes), cfg)
-    network = network.to(device, memory_format=torch.channels_last).train()
+    network = placed(network, device).train()
     memory = MemoryBank(
         len(data.classes),
         cfg.memory.slots,
@@ -177,11 +178,12 @@ def step(
     device = parts.memory.rows.device
     pixels = batch.pixels.to(device, memory_format=torch.channels_last)
     tags, boxes = batch.tags.to(device), batch.boxes.to(device)
+    assert isinstance(batch.positions, Tensor)  # of a batch
     images = [parts.images[position] for position in batch.positions.tolist()]
-    accumulating = parts.attention is not None and epoch >= cfg.attention.start_epoch
-    if accumulating and cfg.attention.drop:
+    attention = parts.attention if epoch >= cfg.attention.start_epoch else None
+    if attention is not None and cfg.attention.drop:
         draws = [seeds("drop", epoch, image) for image in images]
-        pixels = _erase_seen(pixels, images, boxes, parts.attention, cfg, draws)
+        pixels = _erase_seen(pixels, images, boxes, attention, cfg, draws)
     objective = settings(cfg)
     contrasting = objective.contrast and epoch >= objective.contrast_start_epoch
     with autocast(compute, device):
@@ -192,9 +194,9 @@ def step(
     )
     if epoch >= cfg.memory.start_epoch:
         memorise(features, coarse, final, tags, parts.memory, objective, gather)
-    if accumulating:
+    if attention is not None:
         final = final.detach()
-        parts.attention.update(
+        attention.update(
             images,
             to_image(final, boxes, (cfg.attention.size,) * 2),
             tags,

@@ -80,7 +80,7 @@ def _files(records: list[Record], rules: PseudoLabels, index: Path, maps: Path) 
     yield from (maps / "train").iterdir()
     for record in records:
         yield record.file
-        if rules.background == "saliency":
+        if rules.background == "saliency" and record.saliency:
             yield record.saliency
 
 

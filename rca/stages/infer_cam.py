@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rca.config import Compute, ConfigError, InferCam, TrainCam
@@ -26,7 +25,7 @@ from rca.models.multiscale import multiscale
 from rca.models.weights import load_network, read_config
 from rca.progress import progress
 from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
-from rca.training.device import prepare
+from rca.training.device import placed, prepare
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def run(
     data = read_index(index)
     device = prepare(compute)
     network = load_network(weights, CamNetwork, TrainCam, data.classes, cfg.network_stride)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = placed(network, device)
 
     def of_network(record: Record) -> Maps:
         image = normalised(read_image(record.file)).to(device)
@@ -75,7 +74,7 @@ def run(
             present = predicted_classes(network, image, cfg)
         return image_cams(network, image, present, (record.height, record.width), cfg)
 
-    training_maps = of_network
+    training_maps: Callable[[Record], Maps] = of_network
     if cfg.training_maps == "accumulated":
         training_maps = accumulated_maps(weights, attention, data)
     machine = {"device": device.type, "threads": compute.threads}

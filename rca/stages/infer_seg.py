@@ -21,7 +21,7 @@ from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network
 from rca.progress import progress
 from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
-from rca.training.device import prepare
+from rca.training.device import placed, prepare
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
     records = data.split("val")
     device = prepare(compute)
     network = load_network(weights, DeepLab, TrainSeg, data.classes)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = placed(network, device)
     refining = crf.model_dump(exclude={"processes"}) if cfg.crf else None
     machine = {"device": device.type, "threads": compute.threads}
     values = {"section": cfg.model_dump(), "crf": refining, **machine}

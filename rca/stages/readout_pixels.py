@@ -33,6 +33,7 @@ from rca.models.features import block_features
 from rca.models.weights import load_network
 from rca.progress import progress
 from rca.state import Shard
+from rca.training.device import placed
 from rca.training.seeds import generator
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Reader:
     def features(self, record: Record) -> Tensor:
         """Features of an image, all blocks and sizes in a row, float16 (h, w, D)."""
         image = normalised(read_image(record.file)).to(self.device)
+        assert self.cfg.blocks  # `make_reader` names them
         blocks = block_features(self.backbone, image, self.cfg.blocks, self.cfg.sizes)
         return torch.cat(blocks).movedim(0, -1).half()
 
@@ -108,7 +110,7 @@ def make_reader(
         ConfigError: the weights cannot be used, or the backbone has no such block.
     """
     network = load_network(weights, CamNetwork, TrainCam, data.classes, cfg.network_stride)
-    backbone = network.backbone.to(device, memory_format=torch.channels_last)
+    backbone = placed(network.backbone, device)
     last = len(backbone) - 1
     blocks = sorted(cfg.blocks or [last])
     if blocks[-1] > last:
@@ -146,7 +148,7 @@ def sample_pixels(
         samples = {}
         for record in progress(records, len(records), "features of train, image"):
             features = reader.features(record)
-            grid = tuple(features.shape[:2])
+            grid = (features.shape[0], features.shape[1])
             # Without a tag nobody knows what is there, and no label can be learnt from it.
             count = most if record.tags else 0
             places = draw_pixels(grid, count, generator(seed, "readout", "pixels", record.image))
@@ -198,7 +200,8 @@ def gather_pixels(
         for file, piece in zip(files, pieces, strict=True)
     ]
     features = torch.empty(sum(rows), sum(reader.widths), dtype=torch.float16)
-    cams, image, places, grids, foreground = [], [], [], [], []
+    cams, image, places, foreground = [], [], [], []
+    grids: list[tuple[int, int]] = []
     filled = 0
     for file, piece in zip(files, pieces, strict=True):
         samples = read_sample(file, [record.image for record in piece])
@@ -209,8 +212,7 @@ def gather_pixels(
             image.append(torch.full((len(sample.places),), len(grids)))
             places.append(sample.places)
             grids.append(sample.grid)
-            if reader.cfg.saliency:
-                prior = reader.foreground(record, sample.grid)
+            if (prior := reader.foreground(record, sample.grid)) is not None:
                 foreground.append(prior.flatten()[sample.places.long()])
     means = _means(features)
     for part in features.split(ROWS):

@@ -20,7 +20,7 @@ from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
 from rca.state import STATE, state_folder
 from rca.training.checkpoint import Checkpoints, RandomState
-from rca.training.device import prepare
+from rca.training.device import placed, prepare
 from rca.training.distributed import is_first, processes, rank, session, total
 from rca.training.form import autocast, loss_scaler, training_form, traits
 from rca.training.loop import train, write_history
@@ -58,7 +58,7 @@ def run(
     device = prepare(compute)
     with session(device), global_seed(derive_seed(seed, "train_seg", "weights"), device) as dropout:
         network = DeepLab(len(data.classes), cfg)
-        network = network.to(device, memory_format=torch.channels_last).train()
+        network = placed(network, device).train()
         if rank():
             torch.manual_seed(derive_seed(seed, "train_seg", "dropout", rank()))
         folder = state_folder(
@@ -176,11 +176,11 @@ def segmentation_loss(
     if not balanced:
         return pixels.sum() / total(known.sum()).clamp_min(1)
     background = labels == 0
-    halves = (
+    first, second = (
         pixels[part].sum() / total(part.sum()).clamp_min(1)
         for part in (background, known & ~background)
     )
-    return sum(halves) / 2
+    return (first + second) / 2
 
 
 def _step(

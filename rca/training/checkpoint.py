@@ -37,7 +37,7 @@ class Part(Protocol):
     def state_dict(self) -> Mapping[str, Any]:
         """All that changes: dicts, lists, tensors and JSON values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
         """Take over what `state_dict` gave."""
 
 
@@ -216,5 +216,5 @@ def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 def _checksum(tree: str, tensors: Mapping[str, Tensor]) -> int:
     checksum = zlib.crc32(tree.encode())
     for name in sorted(tensors):
-        checksum = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), checksum)
+        checksum = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, checksum)
     return checksum

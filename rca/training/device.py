@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from rca.config import Compute, ConfigError
 
 log = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def prepare(compute: Compute) -> torch.device:
@@ -29,3 +33,9 @@ def prepare(compute: Compute) -> torch.device:
         return device
     log.info("on the CPU with %d threads", compute.threads)
     return torch.device("cpu")
+
+
+def placed(network: Network, device: torch.device) -> Network:
+    """Move `network` to `device`, in channels-last format, which convolutions are faster in."""
+    # torch's annotations know no call with both, which its documentation allows.
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

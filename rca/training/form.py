@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -29,7 +31,7 @@ def training_form(
     Its parameters stay those of `network`, which is what to save. `late` says that some of them may
     rest in a step; looking for these costs time.
     """
-    form = network
+    form: nn.Module = network
     if processes() > 1:
         if device.type == "cuda":  # torch has it for CUDA alone
             _share_statistics(network)
@@ -38,7 +40,8 @@ def training_form(
             [device.index] if device.type == "cuda" else None,
             find_unused_parameters=late,
         )
-    return torch.compile(form) if compute.compile else form
+    # Of a module, torch.compile makes a module; its annotation says only that it can be called.
+    return cast(nn.Module, torch.compile(form)) if compute.compile else form
 
 
 def autocast(compute: Compute, device: torch.device) -> torch.autocast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -9,6 +10,8 @@ import torch.multiprocessing as mp
 from rca.method.memory import MemoryBank
 from rca.method.objective import ObjectiveSettings, entering_regions, memorise
 from rca.method.prototypes import fit_prototypes
+
+pytestmark = pytest.mark.slow  # starts processes that load torch
 
 B, C, D, SIZE, SLOTS, STEPS = 4, 3, 5, 4, 6, 5
 SETTINGS = ObjectiveSettings(gate=0.4)

@@ -25,6 +25,8 @@ from rca.models.backbones import Backbone
 from rca.stages import train_cam, train_seg
 from rca.training.checkpoint import Checkpoints, read_state
 
+pytestmark = pytest.mark.slow  # starts torchrun
+
 # Batches of five and one: pieces of two and three, and of none and one.
 CAM = TrainCam.model_validate(
     {

@@ -13,6 +13,8 @@ from rca.stages import cam_training
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import generator
 
+pytestmark = pytest.mark.slow  # takes a step of VGG16
+
 SIZE = 64
 
 

@@ -26,6 +26,8 @@ from rca.models.weights import save_weights
 from rca.stages import readout, readout_pixels
 from rca.state import WHOLE, Shard
 
+pytestmark = pytest.mark.slow  # recomputes whole runs
+
 CLASSES = ("cat", "dog", "cow")
 TRAIN = {"one": ("cat",), "both": ("cat", "dog"), "two": ("dog",), "none": ()}
 VAL = {"unseen": ("dog",), "empty": ("cat",)}

@@ -249,6 +249,7 @@ def test_refit_prototypes__random_ones_stay_where_they_are(index):
     assert torch.equal(*drawn) and drawn[0].abs().min() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_run__compiled_has_the_losses_of_the_network_as_it_is(index, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))

@@ -26,6 +26,8 @@ mlflow = pytest.importorskip("mlflow")
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: E402
 from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry  # noqa: E402
 
+pytestmark = pytest.mark.slow  # MLflow makes a database
+
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory) -> Path:

@@ -15,7 +15,7 @@ from dvc.repo import Repo
 
 from rca import config
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")]
 
 DEBUG = config.load(Path(__file__).parents[2] / "configs/debug.yaml")
 PIPELINE = """

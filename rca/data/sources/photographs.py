@@ -82,9 +82,11 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         return image.convert("RGB")  # a damaged profile is as good as none
+    assert converted is not None  # only `inPlace` returns nothing
+    return converted
 
 
 def _bring_mask(photograph: Photograph, image: Image.Image, folder: Path) -> Finding | None:
