@@ -91,12 +91,13 @@ def _controller_answers() -> bool:
 
 
 def require_slurm() -> None:
-    """With `--profile slurm`, make sure that Slurm's commands are there, but for a dry run.
+    """With `--profile slurm`, make sure that Slurm is there and answers, but for a dry run.
 
-    Plugin 2.8.0 looks for them in a thread, and waits for ever when they are not.
+    Plugin 2.8.0 asks in a thread, which would wait for ever. A controller that goes away later is
+    waited for: by then there is work to lose.
 
     Raises:
-        ConfigError: a command is missing.
+        ConfigError: a command is missing, or no controller answers.
     """
     _, args = parse_args(sys.argv[1:])
     if args.executor != "slurm" or args.dryrun:
@@ -105,6 +106,11 @@ def require_slurm() -> None:
         raise ConfigError(
             f"{', '.join(missing)} not found: load Slurm (often `module load slurm`), run on a "
             "node that submits jobs, or leave --profile slurm out"
+        )
+    if not _controller_answers():
+        raise ConfigError(
+            "scontrol ping: no controller of Slurm answers; wait for it, run on a node that submits "
+            "jobs, or leave --profile slurm out"
         )
 
 

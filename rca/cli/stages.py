@@ -37,12 +37,18 @@ TRAINING = ("seed", *MACHINE, *PROCESSES, "compute.precision", "compute.compile"
 
 
 @app.command(rich_help_panel=STAGE)
-def download(out: Out, params: ParamsFile = PARAMS) -> None:
+def download(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the stage writes.", show_default="data/<download.name>"),
+    ] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
     """Bring the data set from its source into the layout of `index`."""
     with parameters(params, "download", out=out) as cfg:
         from rca.stages import download as stage
 
-        stage.run(cfg.download, out=out)
+        stage.run(cfg.download, out=out or Path("data") / cfg.download.name)
 
 
 @app.command(rich_help_panel=STAGE)

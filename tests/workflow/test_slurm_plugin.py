@@ -158,3 +158,21 @@ def test_require_slurm__names_missing_commands_at_once(
             slurm_plugin.require_slurm()
     else:
         slurm_plugin.require_slurm()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_require_slurm__asks_whether_a_controller_answers(
+    slurm_plugin, tmp_path, monkeypatch, answers
+):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setattr("sys.argv", ["snakemake", "--profile", "slurm", "--cores", "1"])
+    for command in slurm_plugin.COMMANDS:
+        (tmp_path / command).write_text(f"#!/bin/sh\nexit {0 if answers else 1}\n")
+        (tmp_path / command).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+
+    if answers:
+        slurm_plugin.require_slurm()
+    else:
+        with pytest.raises(ConfigError, match="scontrol ping: no controller of Slurm answers"):
+            slurm_plugin.require_slurm()

@@ -44,6 +44,8 @@ def requests(tmp_path_factory) -> list[tuple[str, dict[str, str]]]:
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
     shutil.copytree(ROOT / "workflow", root / "workflow")
+    (root / "data").mkdir()
+    (root / "data/embedded").symlink_to(ROOT / "data/embedded")
     (root / "dvc.yaml").write_text(PIPELINE)
     profile = root / "slurm/config.yaml"
     text = profile.read_text()
