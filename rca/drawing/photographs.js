@@ -54,7 +54,7 @@ function inOrder(of, articles, fields) {
   return articles.sort((a, b) => {
     const [x, y] = [keys.get(a), keys.get(b)];
     if (x !== y && (x === null || y === null)) return (x === null) - (y === null);
-    return x - y || nameOf(a).localeCompare(nameOf(b));
+    return x - y || (nameOf(a) < nameOf(b) ? -1 : 1);
   });
 }
 
@@ -62,49 +62,49 @@ function update(gallery) {
   const form = gallery.querySelector(".tools");
   const fields = fieldsOf(form);
   const of = facts.splits[gallery.dataset.split];
-  const every = [...gallery.querySelectorAll(".photo")];
+  const list = gallery.querySelector(".photographs");
+  const every = [...list.children];
   const shown = inOrder(of, every.filter((article) => fits(of, article, fields)), fields);
   const kept = new Set(shown);
-  for (const article of every) article.hidden = !kept.has(article);
-  const list = gallery.querySelector(".photographs");
-  list.append(...shown);
+  for (const article of every) if (article.hidden === kept.has(article)) article.hidden = !article.hidden;
+  // Moving an article has the browser look at its pictures again, so only where the order changes.
+  const before = every.filter((article) => kept.has(article));
+  if (shown.some((article, place) => article !== before[place])) list.append(...shown);
   list.dataset.show = fields.show;
   form.elements.since?.closest("label").toggleAttribute("hidden", fields.sort !== "change");
   form.querySelector("output").textContent = `${shown.length} of ${every.length}`;
   galleries.set(gallery.dataset.split, shown);
-  label(gallery, of, shown, fields);
-  for (const article of every) tell(of, article, fields);
+  if ((list.dataset.tag ?? "") !== fields.tag) labelAll(list, of, every, fields);
+  for (const article of list.querySelectorAll(".found")) article.remove();
+  if (fields.actual || fields.predicted || fields.sort === "change") {
+    for (const article of shown) tell(of, article, fields);
+  }
 }
 
-// Says of a photograph what it was found or put in order by, unless its captions do.
+// Says of a photograph what it was found or put in order by, where no caption does.
 function tell(of, article, fields) {
-  article.querySelector(".found")?.remove();
-  if (article.hidden) return;
-  let text = "";
-  if (fields.actual || fields.predicted) {
-    const share = 100 * confusionOf(article, fields.actual, fields.predicted);
-    text = `${share.toFixed(1)} % of its pixels`;
-  } else if (fields.sort === "change") {
-    const gain = fields.order * keyOf(of, article, fields);
-    const known = keyOf(of, article, fields) !== null;
-    text = known ? `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(1)} points` : "";
-  }
-  if (!text) return;
+  const value = keyOf(of, article, fields);
+  if (value === null) return;
   const found = document.createElement("span");
   found.className = "found";
-  found.textContent = text;
+  if (fields.actual || fields.predicted) {
+    found.textContent = `${(-100 * value).toFixed(1)} % of its pixels`;
+  } else {
+    const gain = fields.order * value;
+    found.textContent = `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(1)} points`;
+  }
   article.querySelector("header").append(found);
 }
 
 // The number beside a picture is of the class that is asked for.
-function label(gallery, of, shown, fields) {
+function labelAll(list, of, every, fields) {
+  list.dataset.tag = fields.tag;
   const productOf = Object.fromEntries(of.stages.map((stage) => [stage.stage, stage.product]));
-  for (const article of shown) {
-    for (const figure of article.querySelectorAll("figure")) {
-      const number = figure.querySelector("figcaption b");
-      if (!number) continue;
+  for (const article of every) {
+    for (const number of article.querySelectorAll("figcaption b")) {
       number.dataset.mean ??= number.textContent;
-      const value = iouOf(of, nameOf(article), productOf[figure.dataset.stage], fields.tag);
+      const product = productOf[number.closest("figure").dataset.stage];
+      const value = iouOf(of, nameOf(article), product, fields.tag);
       number.textContent = !fields.tag ? number.dataset.mean : value?.toFixed(1) ?? "–";
     }
   }
@@ -114,6 +114,7 @@ function label(gallery, of, shown, fields) {
 const near = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     target.querySelector("canvas")?.remove();
+    target.classList.remove("drawn");
     if (isIntersecting && target.offsetParent) show(target);
   }
 }, { rootMargin: "600px" });
@@ -130,10 +131,11 @@ async function show(figure) {
   }
   figure.querySelector("canvas")?.remove();
   image.before(canvas);
+  figure.classList.add("drawn");
 }
 
 function redraw() {
-  for (const figure of document.querySelectorAll("figure:has(> canvas)")) show(figure);
+  for (const figure of document.querySelectorAll("figure.drawn")) show(figure);
   document.dispatchEvent(new Event("palette"));
 }
 
