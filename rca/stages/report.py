@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from rca.config import PseudoLabels, Report
+from rca.config import ROUNDS, PseudoLabels, Report
 from rca.data.index import Index, read_index
 from rca.data.palette import voc_palette
 from rca.drawing.charts import history_charts, sweep_chart
@@ -19,6 +19,7 @@ from rca.drawing.gallery import PHOTOGRAPH, Gallery
 from rca.drawing.page import render
 from rca.drawing.screen_colours import screen_palette
 from rca.evaluation import summary
+from rca.evaluation.products import NETWORKS
 from rca.evaluation.protocol import in_words, made_in_words
 from rca.evaluation.published.tables import beside_the_paper
 from rca.evaluation.ranking import evenly, spread
@@ -36,18 +37,22 @@ from rca.stages.photographs import (
     facts,
     picture_side,
 )
-from rca.stages.pictures import SUPERVISED, TRUTH, colours, galleries
+from rca.stages.pictures import TRUTH, colours, galleries
 from rca.stages.prototype_pictures import prototype_crops
 from rca.tracking.signature import PLACE
 
 POSTER_ROWS, POSTER_DPI = 6, 160
 POSTER_COLUMNS = (PHOTOGRAPH, "CAM", "Prediction", TRUTH)
-TRUTH_TRAINING = "train_seg/truth"
 TRAININGS = {
     "train_cam": "Classification network",
     "train_seg/pseudo": "Segmentation network",
-    TRUTH_TRAINING: "Segmentation network, true masks",
+    **{
+        f"train_seg/round_{number}": f"Segmentation network, round {number}"
+        for number in range(1, ROUNDS + 1)
+    },
+    "train_seg/truth": "Segmentation network, true masks",
 }
+EVERY_RUN = ("train_cam", "train_seg/pseudo")  # folders of others may be left of an earlier run
 
 
 def run(
@@ -91,7 +96,7 @@ def run(
         trainings={
             title: history_charts(read_numbers(results / folder / "history.csv"))
             for folder, title in TRAININGS.items()
-            if folder != TRUTH_TRAINING or SUPERVISED in scores
+            if folder in EVERY_RUN or NETWORKS[Path(folder).name] in scores
         },
         prototypes=prototype_crops(data, results / "readout"),
         **_photographs(cfg, data, of_split, table),
