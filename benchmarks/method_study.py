@@ -29,7 +29,7 @@ import yaml
 
 from benchmarks.method_record import MEASURES, RECORD, measured, read_runs, summary, table
 from benchmarks.method_variants import EVERYTHING, TRIALS, VARIANTS, overridden
-from benchmarks.records import README, origin, place_table
+from benchmarks.records import origin, place_table
 from rca.config import ConfigError, IndexSection, Params, load
 from rca.data.cam_store import CamStore
 from rca.data.images import read_mask
@@ -43,7 +43,6 @@ from rca.labels.scores import upsample_cams
 BASE = Path("benchmarks/method_base.yaml")
 STUDY = Path("docs/study.md")
 TABLES = (  # page, mark in it, rows
-    (README, f"{RECORD}", VARIANTS),
     (STUDY, f"{RECORD}#variants", VARIANTS),
     (STUDY, f"{RECORD}#trials", TRIALS),
 )

@@ -20,9 +20,7 @@ def test_readme__table_is_the_recorded_one():
     assert place_table(README, record_demo.RECORD, table) == README
 
 
-@pytest.mark.parametrize(
-    ("page", "mark", "rows"), method_study.TABLES, ids=["readme", "variants", "trials"]
-)
+@pytest.mark.parametrize(("page", "mark", "rows"), method_study.TABLES, ids=["variants", "trials"])
 def test_study__tables_are_the_recorded_ones(page, mark, rows):
     content = json.loads(method_record.RECORD.read_text(encoding="utf-8"))
     text, table = page.read_text(encoding="utf-8"), method_record.table(content, rows)
