@@ -29,9 +29,9 @@ import torch
 from PIL import Image
 
 from benchmarks.records import origin
-from rca import config
+from rca import cli, config
 from rca.config import Params
-from rca.data.index import Index, Record, read_index
+from rca.data.index import read_index
 from rca.files import write_json
 from rca.inference.folder import Wanted, predict_folder
 from rca.inference.model import load
@@ -47,8 +47,8 @@ LARGE = (8000, 6000)
 LABELS = {"sample": 7, "voc12": 21}
 
 
-def prepare(params: Params, folder: Path) -> Index:
-    """The sample with its index, and weights of seven and of 21 labels."""
+def prepare(params: Params, folder: Path) -> list[Path]:
+    """Make the sample's index, and weights of seven and of 21 labels; returns the photographs."""
     download.run(params.download, out=folder / "data")
     index.run(params.index, data=folder / "data", out=folder / "index")
     data = read_index(folder / "index")
@@ -57,11 +57,13 @@ def prepare(params: Params, folder: Path) -> Index:
         names = data.classes if name == "sample" else tuple(f"c{n}" for n in range(1, labels))
         network = DeepLab(labels - 1, params.train_seg)
         save_weights(folder / f"{name}.safetensors", network, names, params.train_seg)
-    return data
+    return [record.file for record in data.records]
 
 
-def compare_speed(params: Params, folder: Path, records: list[Record]) -> dict[str, float]:
+def compare_speed(folder: Path) -> dict[str, float]:
     """Photographs a second of both ways, the best of some rounds each."""
+    params = config.load(PARAMS)
+    records = read_index(folder / "index").split("val")
     weights = folder / "sample.safetensors"
     listed = folder / "val.txt"
     listed.write_text("".join(f"{record.file.resolve()}\n" for record in records))
@@ -126,45 +128,48 @@ def large(folder: Path, file: Path, labels: str) -> list[str]:
     return [str(path), "--weights", str(folder / f"{labels}.safetensors"), "--crf", "--confidence"]
 
 
-def peak_of(arguments: list[str], out: Path) -> dict[str, float]:
-    """Peak memory in GB and seconds of `rca predict` in one process of its own."""
-    command = [sys.executable, "-m", "benchmarks.predict_speed", "--only", *arguments]
-    command += ["--out", str(out), "--processes", "1", "--threads", "1"]
+def peak_of(folder: Path, arguments: list[str]) -> dict[str, float]:
+    """Peak memory in GB and seconds of `rca predict`, without worker processes."""
+    out = folder / f"peak{time.monotonic_ns()}"
+    more = ["--out", str(out), "--processes", "1", "--threads", "1"]
+    sys.argv = ["rca", "predict", *arguments, *more]
     start = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    cli.app(standalone_mode=False)
     seconds = time.perf_counter() - start
-    peak = json.loads(done.stdout.splitlines()[-1])
-    return {"peak_gb": round(peak * 1024 / 1e9, 2), "seconds": round(seconds, 1)}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return {"peak_gb": round(peak, 2), "seconds": round(seconds, 1)}
 
 
-def run_and_measure(arguments: list[str]) -> None:
-    """Be `rca predict`, and print the peak memory in kB as the last line."""
-    from rca.cli import main as cli
+def apart(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+    """What a function of this module finds in a process of its own.
 
-    sys.argv = ["rca", "predict", *arguments]
-    try:
-        cli()
-    except SystemExit as end:
-        if end.code:
-            raise
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    The process is started with `-c`: worker processes would import this module if it were its main
+    one, and torch with it, which those of `rca` do without.
+    """
+    given = json.dumps(arguments, default=str)
+    code = (
+        "import json, sys; from pathlib import Path; from benchmarks import predict_speed as own\n"
+        "folder, *more = json.loads(sys.argv[1])\n"
+        f"print(json.dumps(own.{function.__name__}(Path(folder), *more)))"
+    )
+    command = [sys.executable, "-c", code, given]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure() -> dict[str, object]:
     """All figures."""
-    params = config.load(PARAMS)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        data = prepare(params, folder)
-        files = [record.file for record in data.records]
-        found: dict[str, object] = {"speed": compare_speed(params, folder, data.split("val"))}
+        files = prepare(config.load(PARAMS), folder)
+        found: dict[str, object] = {"speed": apart(compare_speed, folder)}
         print(found, flush=True)
         for count in COUNTS:
-            peak = peak_of(many(folder, files, count), folder / f"out{count}")
+            peak = apart(peak_of, folder, many(folder, files, count))
             found[f"{count} photographs"] = peak
             print(count, peak, flush=True)
         for name, labels in LABELS.items():
-            peak = peak_of(large(folder, files[0], name), folder / f"large_{name}")
+            peak = apart(peak_of, folder, large(folder, files[0], name))
             found[f"{LARGE[0]} × {LARGE[1]}, {labels} labels, CRF"] = peak
             print(labels, peak, flush=True)
     return found
@@ -172,9 +177,6 @@ def measure() -> dict[str, object]:
 
 def main() -> None:
     """Measure, print, and record on request."""
-    if sys.argv[1:2] == ["--only"]:
-        run_and_measure(sys.argv[2:])
-        return
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--record", action="store_true")
     chosen = options.parse_args()
