@@ -27,16 +27,8 @@ from rca.files import new_folder, write_text
 from rca.progress import progress
 from rca.stages.numbers import read_image_table, read_metrics, read_numbers, read_text
 from rca.stages.origin import origin, scores_digest
-from rca.stages.photographs import (
-    FINAL,
-    Shown,
-    Table,
-    choose,
-    class_rows,
-    entry,
-    facts,
-    picture_side,
-)
+from rca.stages.photograph_facts import FINAL, Table, facts
+from rca.stages.photographs import Shown, choose, class_rows, entry, picture_side
 from rca.stages.pictures import TRUTH, colours, galleries
 from rca.stages.prototype_pictures import prototype_crops
 from rca.tracking.signature import PLACE
@@ -151,7 +143,10 @@ def _photographs(
                 "screen": _listed(data, palette),
                 "voc": _listed(data, _with_ignored(data.palette)),
             },
-            "splits": {shown.split: facts(shown, table, data.classes) for shown in groups},
+            "splits": {
+                shown.split: facts(shown.gallery, shown.split, shown.images, table, data.classes)
+                for shown in groups
+            },
         },
     }
 

@@ -38,6 +38,11 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
     """A report of three validation images of a dog and the two small training images."""
+    return written(tmp_path_factory.mktemp("browser"))
+
+
+def written(folder: Path, **options) -> Path:
+    """The report in `folder`; `options` are those of `write_results`."""
     cams = np.stack([DOG * 0, DOG / 2 * 0.9])
     with pytest.MonkeyPatch.context() as patch:
         new = {
@@ -52,7 +57,7 @@ def file(tmp_path_factory) -> Path:
         for name, content in (("TAGS", ("cat", "dog")), ("TRUTH", DOG), ("CAMS", cams)):
             known = {key: getattr(tiny_results, name)[key] for key in "ab"}
             patch.setattr(tiny_results, name, {**known, **dict.fromkeys(PREDICTED, content)})
-        results = tiny_results.write_results(tmp_path_factory.mktemp("browser"))
+        results = tiny_results.write_results(folder, **options)
         tiny_results.evaluate_results(results, tiny_results.tiny_params())
     out = results / "report"
     report.run(
@@ -74,11 +79,13 @@ def visit(browser, file):
     """Open the report; nothing may go wrong in it, and nothing may be asked of a network."""
     contexts, faults = [], []
 
-    def opened(hash: str = "", size: tuple[int, int] = WIDE, **options) -> playwright.Page:
+    def opened(
+        hash: str = "", size: tuple[int, int] = WIDE, file: Path = file, **options
+    ) -> playwright.Page:
         width, height = size
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
         page = contexts[-1].new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(30_000)  # milliseconds: other tests may share the cores
         page.on(
             "console",
             lambda message: faults.append(message.text) if message.type == "error" else None,
@@ -306,3 +313,15 @@ def test_print__cuts_no_table(visit):
         == "visible"
     )
     assert not page.locator(".tools").first.is_visible()
+
+
+def test_page__without_masks_finds_and_shows_photographs(visit, tmp_path):
+    page = visit(file=written(tmp_path, masks=False, truth_network=False))
+    tools = page.locator("#val .tools")
+    assert tools.locator("[name=sort], [name=low], [name=actual]").count() == 0
+    tools.get_by_role("searchbox").fill("l")
+    assert names(page) == ["half"]
+    page.locator("#val .photo h3 a:visible").click()
+    page.wait_for_selector("#viewer canvas[aria-label='Prediction, half']")
+    titles = page.locator("#viewer .stages-bar button").all_inner_texts()
+    assert titles == ["1 Photograph", "2 CAM", "3 Prediction"]
