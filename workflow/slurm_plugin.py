@@ -109,8 +109,8 @@ def require_slurm() -> None:
         )
     if not _controller_answers():
         raise ConfigError(
-            "scontrol ping: no controller of Slurm answers; wait for it, run on a node that submits "
-            "jobs, or leave --profile slurm out"
+            "scontrol ping: no controller of Slurm answers; wait for it, run on a node that "
+            "submits jobs, or leave --profile slurm out"
         )
 
 
