@@ -26,7 +26,7 @@ MODES = {  # of photographs; RGB alone is read without a change
 }
 VOC_COLOURS = voc_palette()
 LARGE = 8_000_000  # pixels; a process of the CRF then takes 2.4 to 4 GB
-CRF_GB = (0.3e-9, 0.5e-9)  # that the CRF takes for a pixel, measured: smooth and noisy photographs
+CRF_GB = (0.3e-6, 0.5e-6)  # that the CRF takes for a pixel, measured: smooth and noisy photographs
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rca.config import FolderSource, IndexSection, Params, load
 from rca.config.section import ConfigError
 from rca.data.images import DataError
 from rca.data.index import read_index
+from rca.data.inspection import ImageFiles, inspect
 from rca.stages import download, index
 
 ROOT = Path(__file__).parents[2]
@@ -298,3 +299,60 @@ def test_commands__download_index_and_doctor(own, monkeypatch):
     assert run.stdout.startswith("data/mine\n")
     assert "0 errors, 0 warnings" in run.stdout
     assert len(read_index(Path("index")).records) == 10
+
+
+def doctor(*arguments: object) -> tuple[int, str]:
+    run = CliRunner().invoke(cli.app, ["data", "doctor", *map(str, arguments)])
+    return run.exit_code, run.output
+
+
+def test_doctor__looks_at_a_raw_folder_in_the_users_own_names(own, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    assert doctor(own)[0] == 0
+    photograph(own / "new.png", 99)
+    shutil.copy(own / "day 0/IMG 0.JPG", own / "day 1/IMG 1.JPG")
+    (own / "day 0/IMG 2.JPG").write_bytes(b"")
+    before = sorted(own.rglob("*"))
+
+    status, text = doctor(own, "--out", "page")
+
+    assert status == 1
+    assert "  new.png: has no row in tags.csv" in text
+    assert "  day 0/IMG 2.JPG: cannot be decoded (it is empty)" in text
+    assert "2 errors" in text and "`rca download` refuses this data set" in text
+    assert "rca-doctor-" not in text, "the scratch folder is nobody's business"
+    assert "data:image/webp" in Path("page/doctor.html").read_text()
+    assert sorted(own.rglob("*")) == before
+
+
+def test_doctor__without_a_folder_takes_the_raw_one_until_it_was_brought(own, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    params = yaml.safe_load((ROOT / "configs/own_folder.yaml").read_text())
+    params["download"] |= {"name": "mine", "folder": str(own)}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+    assert f"{own}\n" in doctor()[1]
+    assert CliRunner().invoke(cli.app, ["download"]).exit_code == 0
+    assert "data/mine\n" in doctor()[1]
+
+
+def test_bring__masks_for_some_are_scored_and_the_others_used_without(own):
+    for number in (0, 5):
+        path = own / f"masks/IMG {number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((6, 8), 1, np.uint8)).save(path)
+    (own / "masks/classes.txt").write_text("cat\ndog\n")
+    index.run(IndexSection(), data=bring(own), out=own.parent / "index")
+
+    found = read_index(own.parent / "index")
+    masked = [record.image for record in found.records if record.mask]
+    assert sorted(masked) == ["day_0_IMG_0", "day_1_IMG_5"] and len(found.records) == 10
+
+
+def test_bring__a_large_photograph_is_warned_of(own):
+    photograph(own / "day 0/IMG 0.JPG", 0, (4000, 2100), format="JPEG")
+    findings = inspect(
+        ImageFiles("a", own / "day 0/IMG 0.JPG", mask=None, saliency=None, classes=None)
+    ).findings
+    assert [f.check for f in findings] == ["large"]
+    assert "is 4000 × 2100; the CRF takes 2.5 to 4.2 GB for it" in findings[0].what
