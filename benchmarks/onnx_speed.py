@@ -1,6 +1,6 @@
 """How long ONNX Runtime takes for a photograph on the CPU, beside PyTorch.
 
-    python benchmarks/onnx_speed.py
+    python -m benchmarks.onnx_speed
 
 Writes benchmarks/results/onnx_speed.json. The networks are those of params.yaml and of the preset
 voc12, with random weights, which cost as much as trained ones, on photographs of the embedded
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from records import origin
 from torch import Tensor
 
+from benchmarks.records import origin
 from rca import config
 from rca.config import Params
 from rca.export.agreement import read_photographs

@@ -47,7 +47,7 @@ def with_dependencies(text: str, imports: grimp.ImportGraph) -> str:
     A stage's list takes the place of its first line of a file under rca/; a stage without such a
     line has none.
     """
-    lines, stage, written = [], None, False
+    lines, stage, written = [], "", False
     for line in text.splitlines():
         if heading := re.fullmatch(r"  (\w+):", line):
             stage, written = heading[1], False

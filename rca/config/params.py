@@ -172,9 +172,10 @@ def _keys(parts: tuple[int | str, ...]) -> list[str]:
         if section is Params and part == "download":
             continue  # a union: the chosen source comes next
         field = section.model_fields.get(str(part))
-        section = SOURCES.get(str(part)) or (field and field.annotation)
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        kind = SOURCES.get(str(part)) or (field and field.annotation)
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
             return []
+        section = kind
     return list(section.model_fields)
 
 

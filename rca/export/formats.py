@@ -60,6 +60,7 @@ def export(
         card = model_card(model, name=out.resolve().name, run=run, licence=licence)
         huggingface.write_folder(out, model, description, card)
         return
+    assert isinstance(model.network, DeepLab)  # as `load` makes it
     images = read_photographs(photographs)
     out.parent.mkdir(parents=True, exist_ok=True)
     # In a folder of its own: torch.export writes the file's name into it.

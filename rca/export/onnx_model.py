@@ -61,6 +61,7 @@ def write_onnx(
             external_data=False,
             verbose=False,
         )
+    assert program is not None  # with `dynamo` it is one
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces, with the paths of this machine
     program.model.metadata_props.update(metadata)

@@ -183,7 +183,9 @@ def _regions(
     photograph: Done, classes: Sequence[str]
 ) -> Iterator[tuple[str, int, np.ndarray, float]]:
     """Name, label, bool (H, W) and confidence of each class of a photograph."""
-    mask = read_mask(photograph.mask) if photograph.row.found else None
+    if not photograph.row.found:
+        return
+    mask = read_mask(photograph.mask)
     for name, (_, confidence) in photograph.row.found.items():
         label = classes.index(name) + 1
         yield name, label, mask == label, confidence

@@ -11,6 +11,7 @@ from typing import overload
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from rca.config import Compute, ConfigError, Crf, TrainSeg
 from rca.inference.addresses import local
@@ -21,7 +22,7 @@ from rca.inference.scores import Network, class_probabilities
 from rca.inference.settings import Settings, changed, checked, in_words, settings_for
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network, read_config, read_metadata, save_weights
-from rca.training.device import prepare
+from rca.training.device import placed, prepare
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,9 @@ class SegmentationModel:
     device: torch.device
     weights: Path
 
+    # A path is a sequence of strings as well; it is taken for a photograph.
     @overload
-    def predict(self, image: Photograph) -> Result: ...
+    def predict(self, image: Photograph) -> Result: ...  # type: ignore[overload-overlap]
 
     @overload
     def predict(self, image: Sequence[Photograph]) -> list[Result]: ...
@@ -88,6 +90,7 @@ class SegmentationModel:
 
     def save(self, path: str | Path) -> None:
         """Write network, settings and colours to one file, which `rca.load` reads anywhere."""
+        assert isinstance(self.network, nn.Module)  # as `load` makes it
         save_weights(
             Path(path),
             self.network,
@@ -145,7 +148,7 @@ def load(
     threads = torch.get_num_threads() if threads is None else threads
     where = prepare(checked(Compute, {"device": device, "threads": threads}))
     network = load_network(path, DeepLab, TrainSeg, classes)
-    network = network.to(where, memory_format=torch.channels_last)
+    network = placed(network, where)
     return SegmentationModel(network, classes, cfg, settings, known.palette, where, path)
 
 

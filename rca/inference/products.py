@@ -141,7 +141,7 @@ def finish(work: Work | Failure, writer: Writer) -> Row | Failure:
         stamp=work.stamp,
         width=width,
         height=height,
-        found={name: tuple(found) for name, found in result.found.items()},
+        found={name: (found[0], found[1]) for name, found in result.found.items()},
         confidence=float(result.confidence.mean(dtype=np.float64)),
         seconds=work.seconds + time.perf_counter() - start,
     )

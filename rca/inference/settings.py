@@ -80,7 +80,7 @@ def settings_for(
         return Known(settings, palette, str(params))
     if saved:
         return Known(checked(Settings, saved, weights), palette, "the weights' file")
-    if measured := _measured(run):
+    if run and (measured := _measured(run)):
         return Known(measured, palette, str(run / "evaluate" / "metrics.json"))
     return Known(Settings(infer_seg=as_trained(cfg)), palette, "the size of the training alone")
 

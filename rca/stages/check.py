@@ -40,7 +40,7 @@ def run(params: Params, *, out: Path | None = None) -> None:
     _check_room(params)
     if out:
         source = params.download
-        note = {"source": source.source}
+        note: dict[str, str | int] = {"source": source.source}
         if isinstance(source, FolderSource):
             note |= {"folder": source.folder.as_posix(), **seen(source.folder)}
         write_json(out, note)

@@ -78,8 +78,10 @@ def run_raw(
         look = partial(inspect_all, processes=processes)
         laid_out = diagnose(data, splits, look, index.classes)
         names = {data / "JPEGImages" / f"{e.image}.jpg": cfg.folder / e.path for e in entries}
-        names |= {data / "SegmentationClassAug" / f"{e.image}.png": e.mask for e in entries}
-        known = {str(ours): str(theirs) for ours, theirs in names.items() if theirs}
+        names |= {
+            data / "SegmentationClassAug" / f"{e.image}.png": e.mask for e in entries if e.mask
+        }
+        known = {str(ours): str(theirs) for ours, theirs in names.items()}
         # The folder's own findings say these once for all photographs.
         again = {"tag_unknown"}.intersection(finding.check for finding in found)
         findings = found + [

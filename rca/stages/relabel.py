@@ -24,7 +24,7 @@ from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network
 from rca.progress import progress
 from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
-from rca.training.device import prepare
+from rca.training.device import placed, prepare
 
 Evidence = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, labels of its tags, probabilities
 
@@ -60,7 +60,7 @@ def run(
     records = data.split("train")
     device = prepare(compute)
     network = load_network(weights, DeepLab, TrainSeg, data.classes)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = placed(network, device)
     values = {
         "section": cfg.model_dump(exclude={"crf"}),
         "crf": crf.model_dump(exclude={"processes"}),

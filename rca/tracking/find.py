@@ -67,7 +67,8 @@ def _of_mlflow(name: str, uri: str) -> dict[str, Any] | None:
     from mlflow.exceptions import MlflowException
 
     quoted = name.replace("'", "\\'")
-    runs = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{quoted}'")
+    found = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{quoted}'")
+    runs = list(found)
     if not runs:
         try:
             runs = [client.get_run(name)]

@@ -46,7 +46,7 @@ def register(
     from mlflow.exceptions import MlflowException  # here, after `connect`: it may be missing
 
     run = find_run(client, note["key"])
-    model = run and find_network(client, run, network)
+    model = find_network(client, run, network) if run else None
     if model is None:
         raise ConfigError(
             f"{note['uri']}: has no model {network} of {results}; put it there: "

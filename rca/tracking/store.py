@@ -193,8 +193,8 @@ def _fill(
         client.log_batch(number, params=batch)
     client.log_inputs(number, datasets=[split.as_input() for split in record.splits])
     models = {network.product: log_network(client, run, network) for network in record.networks}
-    for batch in _batches(list(_metrics(run, record, models))):
-        client.log_batch(number, metrics=batch)
+    for points in _batches(list(_metrics(run, record, models))):
+        client.log_batch(number, metrics=points)
     for file in record.files:
         client.log_artifact(number, str(file))
     client.log_text(number, record.params_file, "params.yaml")
@@ -219,8 +219,8 @@ def _metrics(run: Run, record: Record, models: Mapping[str, str]) -> Iterator[Me
             made,
             0,
             model_id=models.get(product),
-            dataset_name=split and split.title,
-            dataset_digest=split and split.digest,
+            dataset_name=split.title if split else None,
+            dataset_digest=split.digest if split else None,
         )
     for key, curve in record.curves.items():
         for epoch, value in curve:
