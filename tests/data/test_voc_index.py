@@ -262,8 +262,9 @@ def test_run__many_faults_are_counted(tiny_voc):
     tiny_voc.write_texts()
     shutil.rmtree(tiny_voc.root / "SegmentationClassAug")
     lines = faults_of(tiny_voc.root)
-    assert len(lines) == 21
-    assert lines[-1].startswith("  … and 10 more;")
+    assert len(lines) == 22
+    assert lines[-2].startswith("  … and 10 more;")
+    assert lines[-1].startswith("  in all: ") and lines[-1].endswith(" (30)")
 
 
 @pytest.mark.parametrize(
