@@ -8,16 +8,18 @@ import pytest
 
 from benchmarks import method_record, method_study
 from benchmarks.records import place_table
-from tools import record_demo
+from tools import record_run
 
 README = Path("README.md").read_text(encoding="utf-8")
 
 
-def test_readme__table_is_the_recorded_one():
-    content = json.loads(record_demo.RECORD.read_text(encoding="utf-8"))
-    table = record_demo.table(content)
-    assert table in README
-    assert place_table(README, record_demo.RECORD, table) == README
+@pytest.mark.parametrize("name", record_run.PAGES)
+def test_runs__tables_are_the_recorded_ones(name):
+    record = record_run.record_of(name)
+    text = record_run.PAGES[name].read_text(encoding="utf-8")
+    table = record_run.table(json.loads(record.read_text(encoding="utf-8")))
+    assert table in text
+    assert place_table(text, record, table) == text
 
 
 @pytest.mark.parametrize(("page", "mark", "rows"), method_study.TABLES, ids=["variants", "trials"])

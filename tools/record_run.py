@@ -1,7 +1,8 @@
-"""Keep the scores of `results/demo` as benchmarks/results/demo.json, and show them in the README.
+"""Keep the scores of a run in benchmarks/results/, and show them in the page that is about it.
 
-python -m tools.record_demo            after a run: record it, then render
-python -m tools.record_demo --render   only render the README's table from the record
+python -m tools.record_run                  record results/demo, then render its table
+python -m tools.record_run voc12_animals    another run, with the params.yaml that made it
+python -m tools.record_run --render         only render the tables from the records
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from rca.config import load
 from rca.evaluation.summary import stage_rows
 from rca.files import write_json, write_text
 
-RECORD = Path("benchmarks/results/demo.json")
+PAGES = {"demo": README, "voc12_animals": Path("docs/readout.md")}
+
+
+def record_of(name: str) -> Path:
+    """Where the scores of a run are kept."""
+    return Path(f"benchmarks/results/{name}.json")
 
 
 def record(results: Path, params: Path) -> dict[str, Any]:
@@ -47,12 +53,16 @@ def table(content: dict[str, Any]) -> str:
 def main() -> None:
     """Record unless told otherwise, then render."""
     options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("name", nargs="?", default="demo", choices=PAGES)
     options.add_argument("--render", action="store_true")
-    if not options.parse_args().render:
-        write_json(RECORD, record(Path("results/demo"), Path("params.yaml")))
-    content = json.loads(RECORD.read_text(encoding="utf-8"))
-    readme = README.read_text(encoding="utf-8")
-    write_text(README, place_table(readme, RECORD, table(content)))
+    chosen = options.parse_args()
+    if not chosen.render:
+        made = record(Path("results", chosen.name), Path("params.yaml"))
+        write_json(record_of(chosen.name), made)
+    for name, page in PAGES.items():
+        content = json.loads(record_of(name).read_text(encoding="utf-8"))
+        text = page.read_text(encoding="utf-8")
+        write_text(page, place_table(text, record_of(name), table(content)))
 
 
 if __name__ == "__main__":
