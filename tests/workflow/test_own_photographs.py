@@ -117,4 +117,11 @@ def test_report__shows_predictions_without_truth(folder):
 def test_train_seg__on_the_truth_is_refused_before_it_starts(folder):
     options = f"--supervision truth --index {R}/index --labels {R}/crf --out {R}/train_seg/truth"
     run = CliRunner().invoke(cli.app, ["train-seg", *options.split()])
+    assert "name it in train_seg.supervisions" in str(run.exception)
+
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["train_seg"]["supervisions"]["truth"] = "index"
+    (folder / "with_truth.yaml").write_text(yaml.safe_dump(params))
+    options += " --params with_truth.yaml"
+    run = CliRunner().invoke(cli.app, ["train-seg", *options.split()])
     assert "training images have no mask to learn from" in str(run.exception)

@@ -136,6 +136,8 @@ class Run:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, root / name)
         shutil.copytree(ROOT / "workflow", root / "workflow")
+        (root / "data").mkdir()
+        (root / "data/embedded").symlink_to(ROOT / "data/embedded")  # what params.yaml names
         (root / "training.py").write_text(TRAINING)
         slurm = {"mem_mb": 900, "runtime": 30, "slurm_extra": FIRST, **slurm}
         text = ", ".join(f"{key}: {value}" for key, value in slurm.items())
