@@ -361,7 +361,7 @@ def test_disturbed_run__goes_on_where_it_was_and_leaves_nothing_to_do(runs, name
 
     assert len(log) - len(set(log)) <= 1, log  # at most the step under way is done again
     with Repo(str(run.root)) as repo:
-        assert repo.status() == {"check": ["always changed"]}
+        assert repo.status() == {}
 
 
 def test_job__is_warned_before_its_time_is_up(runs):
