@@ -28,7 +28,7 @@ def say_at_exit(stages: Sequence[Stage]) -> None:
 def last_words(stage: Stage, since: float) -> str:
     """The message at the end of a stage's log; empty if it did not fail since then.
 
-    From the last line of `rca: ` on, or the last line of whatever else went wrong.
+    From the first line of `rca: ` or `DVC: ` on, or the last line of whatever else went wrong.
     """
     # A stage that is shared writes a log for each share.
     log = Path(stage["log"])

@@ -13,12 +13,13 @@ from rca.config.params import Params, check_supply, json_schema, load, saliency_
 from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
-from rca.config.segmentation import ROUNDS, InferSeg, Relabel, TrainSeg, round_number
+from rca.config.segmentation import ROUNDS, SUPERVISIONS, InferSeg, Relabel, TrainSeg
 from rca.config.training import Backbone, Compute, Optimiser
 
 __all__ = [
     "IGNORE",
     "ROUNDS",
+    "SUPERVISIONS",
     "Aggregation",
     "ArchiveSource",
     "Attention",
@@ -51,6 +52,5 @@ __all__ = [
     "check_supply",
     "json_schema",
     "load",
-    "round_number",
     "saliency_keys",
 ]

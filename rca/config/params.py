@@ -17,7 +17,7 @@ from rca.config.labels import Crf, PseudoLabels
 from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import ConfigError, Section
-from rca.config.segmentation import InferSeg, Relabel, TrainSeg, round_number
+from rca.config.segmentation import ROUNDS, InferSeg, Relabel, TrainSeg
 from rca.config.training import Compute
 
 SOURCES = {  # `download.source` → its section
@@ -57,7 +57,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _rounds_have_teachers(self) -> Params:
         trained, teachers = self.train_seg.supervisions, self.relabel.teachers
-        rounds = {name for name in trained if round_number(name)}
+        rounds = set(ROUNDS).intersection(trained)
         if rounds != set(teachers):
             odd = ", ".join(sorted(rounds ^ set(teachers)))
             raise ValueError(

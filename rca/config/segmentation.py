@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -11,14 +10,13 @@ from rca.config.data import View
 from rca.config.section import Count, Positive, Section
 from rca.config.training import Backbone, Optimiser
 
-ROUNDS = 9  # of self-training, at most
-_ROUND = re.compile(rf"round_([1-{ROUNDS}])")
+ROUNDS = tuple(f"round_{number}" for number in range(1, 10))  # of self-training, at most
+SUPERVISIONS = ("pseudo", *ROUNDS, "truth")  # what a segmentation network can be trained on
 
 
 def round_number(supervision: str) -> int:
-    """The round of self-training that a supervision is, 1 to `ROUNDS`; 0 for no such round."""
-    found = _ROUND.fullmatch(supervision)
-    return int(found[1]) if found else 0
+    """The round of self-training that a supervision is, from 1 on; 0 for no such round."""
+    return ROUNDS.index(supervision) + 1 if supervision in ROUNDS else 0
 
 
 class TrainSeg(Section):
@@ -56,10 +54,10 @@ class TrainSeg(Section):
     def _labels_are_where_the_name_says(cls, value: dict[str, str]) -> dict[str, str]:
         for name, labels in value.items():
             expected = {"pseudo": "crf", "truth": "index"}.get(name)
-            if round_number(name):
+            if name in ROUNDS:
                 expected = f"relabel/{name}"
             if expected is None:
-                raise ValueError(f"{name}: is none of pseudo, truth, round_1 … round_{ROUNDS}")
+                raise ValueError(f"{name}: is none of pseudo, truth, round_1 … {ROUNDS[-1]}")
             if labels != expected:
                 raise ValueError(f"{name}: {labels}: the labels of {name} are those of {expected}")
         return value
@@ -84,7 +82,7 @@ class Relabel(Section):
         for name, teacher in value.items():
             number = round_number(name)
             if not number:
-                raise ValueError(f"{name}: rounds are named round_1 … round_{ROUNDS}")
+                raise ValueError(f"{name}: rounds are named round_1 … {ROUNDS[-1]}")
             earlier = teacher == "pseudo" or 0 < round_number(teacher) < number
             if not earlier:  # not `truth` either: its network has seen the masks
                 raise ValueError(f"{name}: {teacher}: a teacher is pseudo or an earlier round")

@@ -31,15 +31,15 @@ def _round(number: int) -> tuple[Product, Product]:
     """What a round of self-training gives: label maps, and a network trained on them."""
     before = {"train": "crf_train", "val": "network_val"}
     if number > 1:
-        before = {split: f"round_{number - 1}_{split}" for split in before}
-    name, title = f"round_{number}", f"round {number}"
+        before = {split: f"{ROUNDS[number - 2]}_{split}" for split in before}
+    name, title = ROUNDS[number - 1], f"round {number}"
     return (
         Product(f"{name}_train", f"Labels by the network, {title}", "train", True, before["train"]),
         Product(f"{name}_val", f"Segmentation network, {title}", "val", False, before["val"]),
     )
 
 
-_ROUNDS = [_round(number) for number in range(1, ROUNDS + 1)]
+_ROUNDS = [_round(number) for number in range(1, len(ROUNDS) + 1)]
 
 PRODUCTS = (
     Product("all_background_val", "All background", "val", False),
@@ -57,7 +57,7 @@ PRODUCTS = (
 # What a network was trained on, of `train_seg.supervisions` → its masks of the validation images.
 NETWORKS = {
     "pseudo": "network_val",
-    **{f"round_{number}": network.name for number, (_, network) in enumerate(_ROUNDS, start=1)},
+    **{name: network.name for name, (_, network) in zip(ROUNDS, _ROUNDS, strict=True)},
     "truth": "fully_supervised_val",
 }
 _PREVIOUS = {product.name: product.previous for product in PRODUCTS}

@@ -18,6 +18,7 @@ from typing import Any
 
 import rca
 from rca.config import ConfigError
+from rca.data.archive import sha256_of
 from rca.files import write_json
 from rca.inference.products import Row, Stamp
 from rca.state import LIBRARIES
@@ -100,10 +101,8 @@ def claim(out: Path, values: Mapping[str, Any]) -> None:
 
 def origin_of(weights: Path) -> dict[str, Any]:
     """Digest of the weights, of the code and versions of the libraries, for `claim`."""
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "weights": digest,
+        "weights": sha256_of(weights),
         "code": _code_digest(),
         "libraries": {name: version(name) for name in LIBRARIES},
     }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rca.data.archive import sha256_of
 from rca.evaluation.protocol import UNSTATED
 from rca.nested import flat
+from rca.tracking.provenance import SCORES
 
-SCORES = "evaluate/metrics.json"
 DIGITS = 16  # of a digest: enough to tell files apart
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -38,7 +38,7 @@ def origin(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def scores_digest(results: Path) -> str:
     """SHA-256 of `metrics.json`, by which a repeated run is known."""
-    return hashlib.sha256((results / SCORES).read_bytes()).hexdigest()
+    return sha256_of(results / SCORES)
 
 
 def _data(data: Mapping[str, Any]) -> str:

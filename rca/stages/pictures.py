@@ -31,9 +31,9 @@ def galleries(
     predictions = results / "infer_seg"
     networks = [label_layer(data, predictions / "pseudo", "Prediction", "network_val", "infer-seg")]
     rounds = {
-        f"round_{number}": f"Round {number}"
-        for number in range(1, ROUNDS + 1)
-        if f"round_{number}_val" in scores
+        name: f"Round {number}"
+        for number, name in enumerate(ROUNDS, start=1)
+        if f"{name}_val" in scores
     }
     for name, title in rounds.items():
         folder, product = predictions / name, f"{name}_val"

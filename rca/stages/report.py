@@ -39,8 +39,8 @@ TRAININGS = {
     "train_cam": "Classification network",
     "train_seg/pseudo": "Segmentation network",
     **{
-        f"train_seg/round_{number}": f"Segmentation network, round {number}"
-        for number in range(1, ROUNDS + 1)
+        f"train_seg/{name}": f"Segmentation network, round {number}"
+        for number, name in enumerate(ROUNDS, start=1)
     },
     "train_seg/truth": "Segmentation network, true masks",
 }

@@ -12,19 +12,14 @@ from typing import Any
 
 import yaml
 
-from rca.config import ROUNDS, ConfigError, Params
+from rca.config import SUPERVISIONS, ConfigError, Params
 from rca.nested import flat
 from rca.times import Span, pipeline_span
 from rca.tracking.data import Split
 from rca.tracking.networks import Network
 
 Curve = tuple[tuple[int, float], ...]
-TRAININGS = (
-    "train_cam",
-    "train_seg/pseudo",
-    *(f"train_seg/round_{number}" for number in range(1, ROUNDS + 1)),
-    "train_seg/truth",
-)
+TRAININGS = ("train_cam", *(f"train_seg/{name}" for name in SUPERVISIONS))
 FILES = (
     "evaluate/metrics.json",
     "evaluate/per_class.csv",

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-SCORES = "evaluate/metrics.json"
+from rca.tracking.provenance import SCORES
+
 # Stands in the report's list of terms until these take its place.
 PLACE = (
     "<div><dt>Commit, date and machine</dt><dd>in a copy of this page, "

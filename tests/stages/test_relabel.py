@@ -16,7 +16,7 @@ from rca.data.index import read_training_index
 from rca.inference.scores import class_probabilities
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network, save_weights
-from rca.stages import relabel
+from rca.stages import network_labels, relabel
 from rca.state import Shard
 
 COMPUTE = Compute(device="cpu", threads=1)
@@ -59,7 +59,9 @@ def test_relabel__takes_the_likeliest_of_background_and_tags(results, monkeypatc
 
     of_size = {made.shape[1:]: made for made in probabilities.values()}
     monkeypatch.setattr(
-        relabel, "class_probabilities", lambda _, image, *__: of_size[image.height, image.width]
+        network_labels,
+        "class_probabilities",
+        lambda _, image, *__: of_size[image.height, image.width],
     )
 
     made = labelled(results)
