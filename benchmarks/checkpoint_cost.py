@@ -19,9 +19,9 @@ import torch
 from benchmarks.records import origin
 from rca import config
 from rca.config import TrainCam
-from rca.files import write_json
 from rca.method.memory import MemoryBank
 from rca.models.cam_network import CamNetwork
+from rca.runtime.files import write_json
 from rca.training.checkpoint import write_state
 from rca.training.optimiser import build_optimiser
 

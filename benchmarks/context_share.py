@@ -27,11 +27,11 @@ from rca.config import InferCam, Params, TrainCam, load
 from rca.data.images import read_image
 from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
-from rca.files import write_json
 from rca.method.aggregation import prototype_affinity
 from rca.models.cam_network import CamNetwork
 from rca.models.multiscale import multiscale
 from rca.models.weights import load_network
+from rca.runtime.files import write_json
 
 RECORD = Path("benchmarks/results/context_share.json")
 MAPS = ("final", "without_context", "affinity")

@@ -22,8 +22,8 @@ from rca.data.cam_store import CamStore
 from rca.data.images import read_image
 from rca.data.index import read_index
 from rca.evaluation.confusion import confusion_matrix, mean_iou
-from rca.files import write_json
-from rca.progress import progress
+from rca.runtime.files import write_json
+from rca.runtime.progress import progress
 from rca.stages.crf import refine
 from rca.stages.pseudo_labels import read_evidence
 

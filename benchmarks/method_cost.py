@@ -31,14 +31,14 @@ from torch import Tensor
 
 from benchmarks.records import origin
 from rca.config import load
-from rca.files import write_json
 from rca.method.contrast import region_contrast
 from rca.method.memory import MemoryBank
 from rca.method.mixup import mix_regions
 from rca.method.objective import memorise, rca_losses
 from rca.method.prototypes import random_prototypes
 from rca.models.cam_network import CamNetwork
-from rca.stages.cam_training import settings
+from rca.runtime.files import write_json
+from rca.training.cam_training import settings
 from rca.training.optimiser import build_optimiser
 
 RECORD = Path("benchmarks/results/method_cost.json")

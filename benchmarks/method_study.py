@@ -36,9 +36,9 @@ from rca.data.images import read_mask
 from rca.data.index import read_index
 from rca.evaluation import sweep
 from rca.evaluation.confusion import confusion_matrix, iou, mean_iou
-from rca.files import new_folder, write_json, write_text
-from rca.labels.pool import ordered_map
 from rca.labels.scores import upsample_cams
+from rca.runtime.files import new_folder, write_json, write_text
+from rca.runtime.pool import ordered_map
 
 BASE = Path("benchmarks/method_base.yaml")
 STUDY = Path("docs/study.md")

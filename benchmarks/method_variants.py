@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rca.config import Params, load
-from rca.nested import flat
+from rca.runtime.nested import flat
 
 PLAIN = {
     "train_cam.rsc.enabled": False,

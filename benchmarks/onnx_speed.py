@@ -25,8 +25,8 @@ from rca import config
 from rca.config import Params
 from rca.export.agreement import read_photographs
 from rca.export.onnx_model import OnnxNetwork, require_packages, write_onnx
-from rca.files import write_json
 from rca.models.deeplab import DeepLab
+from rca.runtime.files import write_json
 
 RECORD = Path("benchmarks/results/onnx_speed.json")
 CLASSES = 20

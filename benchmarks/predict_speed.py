@@ -32,11 +32,11 @@ from benchmarks.records import origin
 from rca import cli, config
 from rca.config import Params
 from rca.data.index import read_index
-from rca.files import write_json
 from rca.inference.folder import Wanted, predict_folder
 from rca.inference.model import load
 from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
+from rca.runtime.files import write_json
 from rca.stages import download, index, infer_seg
 
 PARAMS = Path("params.yaml")

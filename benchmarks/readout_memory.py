@@ -25,11 +25,11 @@ from benchmarks.records import origin
 from rca.config import Readout
 from rca.data.cam_store import CamShard, CamStore
 from rca.data.index import Index, Record, in_pieces
-from rca.data.pixel_sample import ImageSample, draw_pixels, write_sample
-from rca.files import write_json
 from rca.models.backbones import Backbone
+from rca.readout.pixels import Reader, pixels_an_image
+from rca.readout.sample import ImageSample, draw_pixels, write_sample
+from rca.runtime.files import write_json
 from rca.stages.readout import fit_and_write
-from rca.stages.readout_pixels import Reader, pixels_an_image
 
 RECORD = Path("benchmarks/results/readout_memory.json")
 SETS = {"voc12": (10_582, 20), "coco14": (82_081, 80)}  # training images, classes

@@ -27,18 +27,18 @@ from benchmarks.records import origin, place_table
 from rca.config import Params, load
 from rca.data.index import Record, in_pieces, read_index
 from rca.evaluation.confusion import confusion_matrix, mean_iou
-from rca.files import write_json, write_text
 from rca.labels.rules import best_label
 from rca.labels.scores import posterior_scores, upsample_cams
 from rca.method.readout import ReadoutSettings, fit_readout, label_posterior
-from rca.stages.readout_pixels import (
+from rca.readout.pixels import (
     Gathered,
     gather_pixels,
     make_reader,
     sample_pixels,
     settings_of,
 )
-from rca.state import WHOLE
+from rca.runtime.files import write_json, write_text
+from rca.runtime.state import WHOLE
 from rca.training.device import prepare
 from rca.training.seeds import generator
 

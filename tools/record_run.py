@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.records import README, origin, place_table
 from rca.config import load
-from rca.evaluation.summary import stage_rows
-from rca.files import write_json, write_text
+from rca.presentation.score_rows import stage_rows
+from rca.runtime.files import write_json, write_text
 
 PAGES = {"demo": README, "voc12_animals": Path("docs/readout.md")}
 

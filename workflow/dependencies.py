@@ -15,7 +15,7 @@ import grimp
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = ROOT / "dvc.yaml"
-GROUND = ("rca.config", "rca.files", "rca.progress", "rca.state")
+GROUND = ("rca.config", "rca.runtime")
 
 
 def dependencies(stage: str, imports: grimp.ImportGraph) -> list[str]:

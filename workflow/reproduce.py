@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
-from rca.files import write_text
-from rca.machine import processor
-from rca.nested import flat
+from rca.runtime.files import write_text
+from rca.runtime.machine import processor
+from rca.runtime.nested import flat
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "workflow" / "locks"

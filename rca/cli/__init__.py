@@ -56,7 +56,7 @@ def main() -> None:
 def _mendable() -> tuple[type[Exception], ...]:
     """Errors whose message says what to do."""
     from rca.data.images import DataError
-    from rca.labels.pool import WorkerError
+    from rca.runtime.pool import WorkerError
 
     return ConfigError, DataError, WorkerError, FloatingPointError
 

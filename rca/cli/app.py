@@ -16,8 +16,8 @@ import typer
 from rca import config
 from rca.cli.version import version
 from rca.config import ConfigError, Params
-from rca.state import WHOLE, Shard
-from rca.times import timed
+from rca.runtime.state import WHOLE, Shard
+from rca.runtime.times import timed
 
 app = typer.Typer(
     help="Pixel masks from image tags: Regional Semantic Contrast and Aggregation.",

@@ -32,8 +32,8 @@ def compare(
     cannot be used.
     """
     from rca.evaluation.comparison import compare as compared
-    from rca.evaluation.console import comparison_text
     from rca.evaluation.runs import same_method
+    from rca.presentation.console import comparison_text
 
     if len(results) < 2:
         raise ConfigError("compare needs two results or more: rca compare results/a results/b")

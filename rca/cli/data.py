@@ -41,7 +41,7 @@ def doctor(
     Exit status: 0 nothing wrong, or warnings only; 1 errors, which `rca download` or `rca index`
     would refuse; 2 the data set could not be looked at.
     """
-    from rca.stages import doctor as work
+    from rca.presentation import doctor_page as work
 
     source = None
     if folder is None:

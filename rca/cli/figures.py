@@ -45,7 +45,7 @@ def figures(
     count: Annotated[int, typer.Option(min=1, help="How many images to choose.")] = 6,
 ) -> None:
     """Set experiments side by side: their CAMs, and their masks, as PNG and PDF with a caption."""
-    from rca.stages import figures as work
+    from rca.presentation import figures as work
 
     kinds: list[work.Kind] = [only] if only else ["cams", "masks"]
     work.run(

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rca import machine
 from rca.cli.app import home
 from rca.config import Compute, ConfigError
+from rca.runtime import machine
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ def score(
     processes: Annotated[int, typer.Option(min=0, help="0 takes every core.")] = 0,
 ) -> None:
     """Score label maps from anywhere the way each known evaluator would."""
-    from rca.evaluation.console import evaluators_text
-    from rca.stages.counting import count_folder
+    from rca.evaluation.count_images import count_folder
+    from rca.presentation.console import evaluators_text
 
     counts = count_folder(index, split, predictions, processes)
     print(evaluators_text(counts.matrix, len(counts.images)))
@@ -40,7 +40,7 @@ def submit(
     ] = "comp6",
 ) -> None:
     """Check masks of VOC 2012's test set and pack them for its evaluation server."""
-    from rca.data.submission import TEST_IMAGES, pack_submission
+    from rca.evaluation.submission import TEST_IMAGES, pack_submission
 
     try:
         names = images.read_text(encoding="utf-8").split()

@@ -94,7 +94,7 @@ def predict(
     """
     from rca.inference.folder import Wanted, predict_folder
     from rca.inference.model import load
-    from rca.labels.pool import available_cores
+    from rca.runtime.pool import available_cores
 
     model = load(
         weights,

@@ -29,7 +29,7 @@ from rca.cli.app import (
 )
 from rca.cli.launch import launch, note_machine
 from rca.config import ConfigError, TrainSeg
-from rca.state import STATE, WHOLE
+from rca.runtime.state import STATE, WHOLE
 
 MACHINE = ("compute.device", "compute.threads")
 PROCESSES = ("compute.gpus", "compute.nodes")

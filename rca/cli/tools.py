@@ -11,7 +11,7 @@ import typer
 from rca import config
 from rca.cli.app import HELP, PARAMS, ParamsFile, app
 from rca.config import ConfigError
-from rca.files import write_text
+from rca.runtime.files import write_text
 
 
 def presets() -> Path:
@@ -85,7 +85,7 @@ def table(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Print the mIoU of every stage."""
-    from rca.evaluation.console import text_table
+    from rca.presentation.console import text_table
 
     folder = results or Path("results") / config.load(params).experiment
     file = folder / "evaluate" / "metrics.json"

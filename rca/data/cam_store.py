@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from rca.data.images import DataError
 from rca.data.index import Index, Record, in_pieces
-from rca.files import new_file
+from rca.runtime.files import new_file
 
 DTYPES: dict[int, type[np.uint8 | np.uint16]] = {8: np.uint8, 16: np.uint16}
 

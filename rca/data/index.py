@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rca.data.images import DataError, is_label_map, read_mask
-from rca.files import write_json, write_text
+from rca.runtime.files import write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import Any
 
 from rca.config import ConfigError
 from rca.evaluation.protocol import UNSTATED
-from rca.nested import flat
+from rca.runtime.nested import flat
 
 Metrics = Mapping[str, Any]
 

@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from rca.config import ConfigError
-from rca.data.archive import contents
 from rca.data.images import open_image
 from rca.data.views import normalised
 from rca.export.program import SMALLEST, Precision
 from rca.models.deeplab import DeepLab
+from rca.sources.unpacking import contents
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rca.files import new_folder, write_json, write_text
 from rca.inference.model import HUB_WEIGHTS, SegmentationModel
+from rca.runtime.files import new_folder, write_json, write_text
 
 BILINEAR = 2  # Pillow's number, which transformers uses
 

@@ -19,9 +19,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from rca.data.images import read_mask
-from rca.files import new_file, write_text
-from rca.inference.products import MASKS, Row
+from rca.inference.outputs import MASKS, Row
 from rca.inference.rle import brush_rle, coco_box, coco_rle
+from rca.runtime.files import new_file, write_text
 
 TABLE, FAILED = "predictions.csv", "failed.csv"
 COCO, LABEL_STUDIO, LABELS = "coco.json", "label_studio.json", "label_studio.xml"

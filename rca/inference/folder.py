@@ -24,10 +24,10 @@ from rca.inference.exports import (
 from rca.inference.journal import Journal, claim, origin_of
 from rca.inference.listing import Listed, list_photographs
 from rca.inference.model import SegmentationModel
+from rca.inference.outputs import Failure, Row, Stamp, Work, Writer, finish
 from rca.inference.photographs import read_photograph
-from rca.inference.products import Failure, Row, Stamp, Work, Writer, finish
-from rca.labels.pool import ordered_map
-from rca.progress import progress
+from rca.runtime.pool import ordered_map
+from rca.runtime.progress import progress
 
 log = logging.getLogger(__name__)
 

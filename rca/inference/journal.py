@@ -18,13 +18,13 @@ from typing import Any
 
 import rca
 from rca.config import ConfigError
-from rca.data.archive import sha256_of
-from rca.files import write_json
-from rca.inference.products import Row, Stamp
-from rca.state import LIBRARIES
+from rca.inference.outputs import Row, Stamp
+from rca.runtime.files import write_json
+from rca.runtime.state import LIBRARIES
+from rca.sources.unpacking import sha256_of
 
 SETTINGS, JOURNAL = "predict.json", "journal.jsonl"
-CODE = ("data", "drawing", "inference", "labels", "models")  # what the files are computed by
+CODE = ("data", "inference", "labels", "models", "presentation")  # what the files are computed by
 
 
 class Journal:

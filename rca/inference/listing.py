@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rca.config import ConfigError
 from rca.data.images import DataError
-from rca.data.sources.listing import SUFFIXES
+from rca.data.user_files import SUFFIXES
 
 LONGEST = 180  # bytes of a name's last part; file systems allow 255, and temporary names are longer
 

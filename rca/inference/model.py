@@ -17,8 +17,8 @@ from rca.config import Compute, ConfigError, Crf, TrainSeg
 from rca.inference.addresses import local
 from rca.inference.decision import Scored, decide
 from rca.inference.photographs import as_photograph, reduced
+from rca.inference.probabilities import Network, class_probabilities
 from rca.inference.result import Result
-from rca.inference.scores import Network, class_probabilities
 from rca.inference.settings import Settings, changed, checked, in_words, settings_for
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network, read_config, read_metadata, save_weights

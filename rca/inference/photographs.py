@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from rca.data.images import DataError, open_image
-from rca.data.sources.photographs import upright
+from rca.sources.photograph_import import upright
 
 # The network sees a short side of a few hundred pixels: a longer strip would fill the memory.
 MAX_ASPECT = 40

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from rca.drawing.overlays import draw_labels
 from rca.inference.decision import STRIP
+from rca.presentation.overlays import draw_labels
 
 
 class Found(NamedTuple):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rca.config import ConfigError, Section, TrainCam, TrainSeg
-from rca.files import new_file
+from rca.runtime.files import new_file
 
 Config = TypeVar("Config", TrainCam, TrainSeg)
 Network = TypeVar("Network", bound=nn.Module)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rca.config import ConfigError, FolderSource, Params, check_supply, saliency_keys
-from rca.data.archive import contents
-from rca.data.room import GB, needed
-from rca.data.sources.listing import seen
-from rca.data.sources.own import survey
-from rca.files import write_json
+from rca.data.user_files import seen
+from rca.runtime.files import write_json
+from rca.sources.disk_space import GB, needed
+from rca.sources.survey import survey
+from rca.sources.unpacking import contents
 
 
 def run(params: Params, *, out: Path | None = None) -> None:

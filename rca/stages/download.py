@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rca.config import Download
 from rca.data.images import DataError
-from rca.data.sources import archive, coco14, folder, voc12
-from rca.labels.pool import ordered_map
+from rca.runtime.pool import ordered_map
+from rca.sources import archive, coco14, folder, voc12
 
 BRING: dict[str, Callable[..., None]] = {
     "archive": archive.bring,

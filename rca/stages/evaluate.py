@@ -12,12 +12,12 @@ import numpy as np
 
 from rca.config import Evaluate, Params
 from rca.data.index import Index, read_index
-from rca.evaluation import sweep, tables
-from rca.evaluation.counts import Rules
+from rca.evaluation import score_tables, sweep
+from rca.evaluation.count_images import Source, count_images, with_masks
+from rca.evaluation.pixel_counts import Rules
 from rca.evaluation.products import PRODUCTS, Product
 from rca.evaluation.protocol import protocol
-from rca.files import new_folder, write_json, write_text
-from rca.stages.counting import Source, count_images, with_masks
+from rca.runtime.files import new_folder, write_json, write_text
 
 
 def run(
@@ -88,7 +88,7 @@ def run(
         cfg.processes,
     )
     results = {
-        product: tables.Scores(counts[product.name], policy, cfg.resamples, params.seed)
+        product: score_tables.Scores(counts[product.name], policy, cfg.resamples, params.seed)
         for product in scored
     }
     how = protocol(
@@ -115,27 +115,29 @@ def _mask_source(data: Index) -> str:
 
 def _write(
     folder: Path,
-    results: Mapping[Product, tables.Scores],
+    results: Mapping[Product, score_tables.Scores],
     how: dict[str, Any],
     seed: int,
     histogram: np.ndarray | None,
 ) -> None:
     names = how["classes"]
-    numbers = tables.metrics(results, names)
+    numbers = score_tables.metrics(results, names)
     write_json(folder / "metrics.json", {**numbers, "seed": seed, "protocol": how})
     write_json(folder / "miou.json", numbers["miou"])
     matrices = {product.name: scores.counts.matrix.tolist() for product, scores in results.items()}
     write_json(folder / "confusion.json", {"classes": names, **matrices})
-    _write_table(folder / "per_class.csv", tables.PER_CLASS, tables.per_class(results, names))
-    header = (*tables.PER_IMAGE, *(f"iou_{name}" for name in names))
-    _write_table(folder / "per_image.csv", header, tables.per_image(results))
+    _write_table(
+        folder / "per_class.csv", score_tables.PER_CLASS, score_tables.per_class(results, names)
+    )
+    header = (*score_tables.PER_IMAGE, *(f"iou_{name}" for name in names))
+    _write_table(folder / "per_image.csv", header, score_tables.per_image(results))
     _write_table(folder / "sweep.csv", sweep.COLUMNS, _sweep(histogram))
 
 
 def _sweep(histogram: np.ndarray | None) -> Iterator[tuple[str | float | None, ...]]:
     """All thresholds on the training images, for analysis; nothing is chosen by them."""
     for threshold, *values in [] if histogram is None else sweep.sweep_table(histogram):
-        yield f"{threshold:.3f}", *map(tables.percent, values)
+        yield f"{threshold:.3f}", *map(score_tables.percent, values)
 
 
 def _write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

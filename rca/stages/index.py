@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rca.checks.dataset_checks import dataset_findings
+from rca.checks.findings import CHECKS, Finding, refuse
+from rca.checks.inspection import Inspection, inspect
 from rca.config import IndexSection
-from rca.data.faults import dataset_findings
-from rca.data.findings import CHECKS, Finding, refuse
 from rca.data.images import DataError
 from rca.data.index import Index, Record, write_index
-from rca.data.inspection import Inspection, inspect
-from rca.data.spread import processes_for
-from rca.data.voc import VocFolder, label_palette, label_values, read_list, read_voc
-from rca.files import new_folder
-from rca.labels.pool import ordered_map
-from rca.progress import progress
+from rca.data.voc_folder import VocFolder, label_palette, label_values, read_list, read_voc
+from rca.runtime.files import new_folder
+from rca.runtime.pool import ordered_map
+from rca.runtime.progress import progress
+from rca.runtime.spread import processes_for
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from rca.data.cam_store import CamStore
 from rca.data.images import DataError, write_label_map
 from rca.data.index import Index, Record, read_training_index
 from rca.data.saliency import read_saliency, require_saliency
-from rca.files import new_folder
 from rca.labels.rules import label_map
 from rca.labels.scores import class_scores, upsample_cams
-from rca.progress import progress
+from rca.runtime.files import new_folder
+from rca.runtime.progress import progress
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,9 @@ from torch import Tensor
 from rca.config import Compute, Readout
 from rca.data.cam_store import CamShard, is_shard, store_files
 from rca.data.index import Record, in_pieces, read_maskless_index
-from rca.data.pixel_sample import read_sample
 from rca.data.saliency import require_saliency
-from rca.files import new_file, new_folder, write_json
 from rca.method.readout import fit_readout, label_posterior, nearest_pixels
-from rca.progress import progress
-from rca.stages.readout_pixels import (
+from rca.readout.pixels import (
     Gathered,
     Reader,
     gather_pixels,
@@ -34,7 +31,10 @@ from rca.stages.readout_pixels import (
     sample_pixels,
     settings_of,
 )
-from rca.state import STATE, WHOLE, Shard, resumable_folder, state_folder
+from rca.readout.sample import read_sample
+from rca.runtime.files import new_file, new_folder, write_json
+from rca.runtime.progress import progress
+from rca.runtime.state import STATE, WHOLE, Shard, resumable_folder, state_folder
 from rca.training.device import prepare
 from rca.training.seeds import generator
 

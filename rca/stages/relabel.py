@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rca.config import Compute, Crf, InferSeg
 from rca.data.index import read_training_index
-from rca.stages.network_labels import write_network_labels
-from rca.state import STATE, WHOLE, Shard
+from rca.inference.network_labels import write_network_labels
+from rca.runtime.state import STATE, WHOLE, Shard
 
 
 def run(

@@ -13,24 +13,24 @@ import yaml
 from rca.config import ROUNDS, PseudoLabels, Report
 from rca.data.index import Index, read_index
 from rca.data.palette import voc_palette
-from rca.drawing.charts import history_charts, sweep_chart
-from rca.drawing.figure import Row, tile, write_figure
-from rca.drawing.gallery import PHOTOGRAPH, Gallery
-from rca.drawing.page import render
-from rca.drawing.screen_colours import screen_palette
-from rca.evaluation import summary
 from rca.evaluation.products import NETWORKS
 from rca.evaluation.protocol import in_words, made_in_words
-from rca.evaluation.published.tables import beside_the_paper
-from rca.evaluation.ranking import evenly, spread
-from rca.files import new_folder, write_text
-from rca.progress import progress
-from rca.stages.numbers import read_image_table, read_metrics, read_numbers, read_text
-from rca.stages.origin import origin, scores_digest
-from rca.stages.photograph_facts import FINAL, Table, facts
-from rca.stages.photographs import Shown, choose, class_rows, entry, picture_side
-from rca.stages.pictures import TRUTH, colours, galleries
-from rca.stages.prototype_pictures import prototype_crops
+from rca.evaluation.published.paper_tables import beside_the_paper
+from rca.presentation import score_rows
+from rca.presentation.charts import history_charts, sweep_chart
+from rca.presentation.figure_grid import Row, tile, write_figure
+from rca.presentation.gallery import PHOTOGRAPH, Gallery
+from rca.presentation.html.page import render
+from rca.presentation.origin import origin, scores_digest
+from rca.presentation.photograph_facts import FINAL, Table, facts
+from rca.presentation.prototype_crops import prototype_crops
+from rca.presentation.ranking import evenly, spread
+from rca.presentation.report_photographs import Shown, choose, class_rows, entry, picture_side
+from rca.presentation.result_files import read_image_table, read_metrics, read_numbers, read_text
+from rca.presentation.screen_colours import screen_palette
+from rca.presentation.stage_layers import TRUTH, colours, galleries
+from rca.runtime.files import new_folder, write_text
+from rca.runtime.progress import progress
 from rca.tracking.signature import PLACE
 
 POSTER_ROWS, POSTER_DPI = 6, 160
@@ -74,7 +74,7 @@ def run(
     data = read_index(index)
     table = read_image_table(results, data.classes)
     metrics = read_metrics(results)
-    scores = summary.image_scores(table)
+    scores = score_rows.image_scores(table)
     of_split = galleries(data, results, rules.threshold, scores)
     shown = parameters or {"pseudo_labels": rules.model_dump(), "report": cfg.model_dump()}
     page = render(
@@ -103,20 +103,20 @@ def _numbers(results: Path, metrics: Mapping[str, Any], threshold: float) -> dic
     """The page's variables that come from stage `evaluate`."""
     counts = json.loads(read_text(results / "evaluate/confusion.json"))
     sweep = read_numbers(results / "evaluate/sweep.csv")
-    shares = summary.confusion_shares(counts.get("network_val", []))
-    stages = summary.stage_rows(metrics)
+    shares = score_rows.confusion_shares(counts.get("network_val", []))
+    stages = score_rows.stage_rows(metrics)
     words = in_words if stages else made_in_words
     return {
         "protocol": words(metrics["protocol"]),
         "names": metrics["protocol"]["classes"],
         "miou": metrics["miou"],
         "stages": stages,
-        "evaluators": summary.evaluator_rows(metrics),
+        "evaluators": score_rows.evaluator_rows(metrics),
         "paper": beside_the_paper(metrics),
         "confusion": shares,
-        "confusions": summary.confusions(shares, counts["classes"]),
+        "confusions": score_rows.confusions(shares, counts["classes"]),
         "threshold": threshold,
-        "best_threshold": summary.best_threshold(sweep),
+        "best_threshold": score_rows.best_threshold(sweep),
         "sweep": sweep_chart(sweep, threshold) if sweep else "",
     }
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from rca.config import Params, Track
 from rca.data.index import Index, read_index
 from rca.evaluation.products import NETWORKS
-from rca.files import new_folder, write_json, write_text
 from rca.inference.model import load
-from rca.nested import flat
+from rca.runtime.files import new_folder, write_json, write_text
+from rca.runtime.nested import flat
 from rca.tracking import store
-from rca.tracking.data import Split
+from rca.tracking.dataset import Split
 from rca.tracking.networks import Network
 from rca.tracking.provenance import experiment, provenance
 from rca.tracking.record import read_record

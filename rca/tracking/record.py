@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from rca.config import SUPERVISIONS, ConfigError, Params
-from rca.nested import flat
-from rca.times import Span, pipeline_span
-from rca.tracking.data import Split
+from rca.runtime.nested import flat
+from rca.runtime.times import Span, pipeline_span
+from rca.tracking.dataset import Split
 from rca.tracking.networks import Network
 
 Curve = tuple[tuple[int, float], ...]

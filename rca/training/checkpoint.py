@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rca.files import new_file
+from rca.runtime.files import new_file
 from rca.training import distributed
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rca.config import Optimiser
-from rca.files import write_text
-from rca.progress import progress
+from rca.runtime.files import write_text
+from rca.runtime.progress import progress
 from rca.training.checkpoint import Checkpoints
 from rca.training.distributed import gather, processes, rank, total
 from rca.training.optimiser import base_rate, set_rate

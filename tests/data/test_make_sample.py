@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rca.config import IndexSection
-from rca.data.archive import unpack
 from rca.data.index import read_index
+from rca.sources.unpacking import unpack
 from rca.stages import index
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "make_sample.py"

@@ -8,10 +8,10 @@ import pytest
 
 from rca.config import ConfigError, Params
 from rca.evaluation.comparison import RULES, compare
-from rca.evaluation.console import comparison_text
 from rca.evaluation.products import PRODUCTS
 from rca.evaluation.protocol import protocol
 from rca.evaluation.runs import Runs, same_method
+from rca.presentation.console import comparison_text
 
 DOWNLOAD = {"source": "archive", "name": "d", "archive": "a.tar", "sha256": "0" * 64}
 ALL = {product.name for product in PRODUCTS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rca.evaluation.published.tables import COLUMNS, beside_the_paper, published_tables
+from rca.evaluation.published.paper_tables import COLUMNS, beside_the_paper, published_tables
 
 # Rows whose printed mean is not the rounded mean of their printed classes; by no more than the
 # rounding of the classes explains.

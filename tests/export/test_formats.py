@@ -13,9 +13,9 @@ import torch
 
 import rca
 from rca.config import ConfigError
-from rca.data.archive import contents
 from rca.export import formats, onnx_model
 from rca.export.agreement import Agreement, compare, read_photographs, require
+from rca.sources.unpacking import contents
 
 SAMPLE = Path(__file__).parents[2] / "data/embedded/voc12_animals_sample.tar"
 

@@ -322,7 +322,7 @@ def test_names__that_are_not_text_keep_their_bytes(place, monkeypatch):
 
 
 def test_workers__start_without_torch():
-    code = "import rca.inference.products, sys; print({'torch', 'matplotlib'} & {*sys.modules})"
+    code = "import rca.inference.outputs, sys; print({'torch', 'matplotlib'} & {*sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
     )

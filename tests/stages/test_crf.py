@@ -10,8 +10,8 @@ from rca.data.images import DataError, read_mask
 from rca.labels.crf import dense_crf
 from rca.labels.rules import label_map
 from rca.labels.scores import crf_scores, upsample_cams
+from rca.runtime.state import WHOLE, Shard
 from rca.stages import crf, pseudo_labels
-from rca.state import WHOLE, Shard
 
 SERIAL = Crf(processes=1, bilateral_sxy=20, iterations=5)
 RULES = PseudoLabels(threshold=0.4)

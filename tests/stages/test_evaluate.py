@@ -16,8 +16,8 @@ from tiny_results import evaluate_results, tiny_params, write_results
 from rca.data.cam_store import CamShard
 from rca.data.images import DataError, write_label_map
 from rca.data.palette import voc_palette
-from rca.evaluation.console import evaluators_text
-from rca.stages.counting import count_folder
+from rca.evaluation.count_images import count_folder
+from rca.presentation.console import evaluators_text
 
 # IoU of background, cat, dog; None where a class is in neither truth nor prediction.
 STRICT = {
@@ -134,7 +134,7 @@ def test_run__miou_alone_for_dvc(tmp_path):
 
 
 def test_run__any_number_of_processes_counts_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("rca.stages.counting.CHUNK", 1)
+    monkeypatch.setattr("rca.evaluation.count_images.CHUNK", 1)
     results = write_results(tmp_path)
     one, two = run(results), run(results, out="two", processes=2)
     for file in one.iterdir():

@@ -9,7 +9,7 @@ import torch
 from rca.config import Compute, load
 from rca.data.datasets import Example
 from rca.data.index import Index, Record
-from rca.stages import cam_training
+from rca.training import cam_training
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import generator
 

@@ -19,12 +19,13 @@ from safetensors.torch import load_file
 from rca.config import Backbone, Compute, Head, Readout, TrainCam
 from rca.data.cam_store import CamShard, CamStore
 from rca.data.index import read_index
-from rca.data.pixel_sample import ImageSample, write_sample
 from rca.labels.scores import upsample_cams
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
-from rca.stages import readout, readout_pixels
-from rca.state import WHOLE, Shard
+from rca.readout import pixels as readout_pixels
+from rca.readout.sample import ImageSample, write_sample
+from rca.runtime.state import WHOLE, Shard
+from rca.stages import readout
 
 pytestmark = pytest.mark.slow  # recomputes whole runs
 

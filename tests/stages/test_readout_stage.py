@@ -18,8 +18,9 @@ from rca.data.images import DataError
 from rca.data.index import Index, read_index, write_index
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
-from rca.stages import readout, readout_pixels
-from rca.state import WHOLE, Shard
+from rca.readout import pixels as readout_pixels
+from rca.runtime.state import WHOLE, Shard
+from rca.stages import readout
 
 CFG = Readout(
     method="prototypes",

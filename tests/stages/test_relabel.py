@@ -13,11 +13,12 @@ from tiny_results import CLASSES, evaluate_results, tiny_params, write_results
 from rca.config import Backbone, Compute, Crf, InferSeg, Params, TrainSeg
 from rca.data.images import read_image, read_mask
 from rca.data.index import read_training_index
-from rca.inference.scores import class_probabilities
+from rca.inference import network_labels
+from rca.inference.probabilities import class_probabilities
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network, save_weights
-from rca.stages import network_labels, relabel
-from rca.state import Shard
+from rca.runtime.state import Shard
+from rca.stages import relabel
 
 COMPUTE = Compute(device="cpu", threads=1)
 TRAINED = TrainSeg(backbone=Backbone(name="mobilenet_v2", stride=32, weights="none"))

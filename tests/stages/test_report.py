@@ -20,10 +20,10 @@ from rca.data.images import DataError
 from rca.data.index import read_index
 from rca.evaluation.evaluators import EVALUATORS
 from rca.evaluation.products import PRODUCTS
-from rca.evaluation.published.tables import VOC_CLASSES
+from rca.evaluation.published.paper_tables import VOC_CLASSES
+from rca.presentation.prototype_crops import prototype_crops
+from rca.presentation.stage_layers import readout_layer
 from rca.stages import report
-from rca.stages.pictures import readout_layer
-from rca.stages.prototype_pictures import prototype_crops
 from rca.tracking.signature import PLACE
 
 RULES = PseudoLabels(threshold=0.25)
@@ -261,8 +261,8 @@ def test_run__photographs_are_as_many_as_asked_for(results):
 
 
 def test_run__pictures_shrink_until_they_fit(results, monkeypatch, caplog):
-    monkeypatch.setattr("rca.stages.photographs.SIDES", (4, 2))
-    monkeypatch.setattr("rca.stages.photographs.BUDGET", 1)
+    monkeypatch.setattr("rca.presentation.report_photographs.SIDES", (4, 2))
+    monkeypatch.setattr("rca.presentation.report_photographs.BUDGET", 1)
     page = Page(run(results, "small", evaluated=False) / "report.html")
     assert page.picture("Photograph, a").shape == (1, 2, 3)
     assert "report.panels" in caplog.text

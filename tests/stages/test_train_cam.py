@@ -21,7 +21,8 @@ from rca.data.images import DataError
 from rca.data.index import Index, Record, read_index, write_index
 from rca.data.palette import voc_palette
 from rca.models.backbones import Backbone
-from rca.stages import cam_training, train_cam
+from rca.stages import train_cam
+from rca.training import cam_training
 from rca.training.seeds import generator
 
 CLASSES = ("cat", "cow", "dog")

@@ -21,10 +21,10 @@ from tiny_results import evaluate_results, tiny_params, write_results
 
 import rca
 from rca.config import Backbone, ConfigError, TrainSeg
-from rca.data.archive import contents
 from rca.evaluation.products import NETWORKS
 from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
+from rca.sources.unpacking import contents
 from rca.stages import track
 from rca.tracking import registry
 

@@ -16,8 +16,8 @@ import pytest
 from tiny_results import evaluate_results, tiny_params, write_results
 
 from rca.config import ConfigError, Params
+from rca.runtime.times import Span
 from rca.stages import track
-from rca.times import Span
 from rca.tracking import store
 from rca.tracking.record import Record
 from rca.tracking.signature import PLACE

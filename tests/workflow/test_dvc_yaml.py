@@ -140,8 +140,8 @@ def test_dependencies__hold_no_ground_and_all_else(imports):
     found = dependencies("crf", imports)
 
     assert {"rca/stages/crf.py", "rca/labels/crf.py", "rca/data/index.py"} <= set(found)
-    assert not [path for path in found if path.startswith(("rca/config", "rca/state", "rca/cli"))]
-    assert "rca/drawing/report.html.j2" in dependencies("report", imports)
+    assert not [path for path in found if path.startswith(("rca/config", "rca/runtime", "rca/cli"))]
+    assert "rca/presentation/html/report.html.j2" in dependencies("report", imports)
 
 
 @pytest.mark.parametrize("name", STAGES)

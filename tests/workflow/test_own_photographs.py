@@ -12,9 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rca import cli
-from rca.data.archive import contents
 from rca.data.cam_store import CamStore
 from rca.data.index import read_index
+from rca.sources.unpacking import contents
 
 pytestmark = pytest.mark.pipeline
 

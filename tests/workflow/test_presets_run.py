@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from test_engines import SNAKEMAKE, Copy, Run
 
-from rca.data.archive import contents
 from rca.data.index import Index, read_index
+from rca.sources.unpacking import contents
 
 pytestmark = pytest.mark.pipeline
 

@@ -1,5 +1,0 @@
-"""Where data sets come from: one module per `download.source`, each with `bring(cfg, out)`.
-
-Whatever the source, `out` ends, whole or not at all, in the one layout that `rca/data/voc.py`
-describes, with `source.json` beside it for what the source alone knows.
-"""

@@ -1,0 +1,192 @@
+"""Counting the pixels of many label maps, in several processes; a part of stage `evaluate`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rca.data.cam_store import CamStore
+from rca.data.images import DataError, read_mask
+from rca.data.index import Index, Record, read_index
+from rca.evaluation import sweep
+from rca.evaluation.pixel_counts import Counts, Rules
+from rca.evaluation.products import Product
+from rca.labels.rules import best_label
+from rca.labels.scores import posterior_scores, upsample_cams
+from rca.runtime.pool import available_cores, ordered_map
+from rca.runtime.progress import progress
+
+log = logging.getLogger(__name__)
+
+CHUNK = 32  # images that a worker process counts before it answers
+SWEPT = "cam_seeds_train"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the label maps of a product come from.
+
+    `maps` are label maps, `cams` are cut at the threshold, of `posteriors` the highest counts, and
+    `background` needs no file.
+    """
+
+    kind: Literal["maps", "cams", "posteriors", "background"]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some images of one split, with all that a worker process needs to count them."""
+
+    data: Index  # without records
+    records: tuple[Record, ...]
+    sources: Mapping[str, Source]  # of the products of the split
+    rules: Rules
+    threshold: float
+
+    @cached_property
+    def stores(self) -> dict[str, CamStore]:
+        """The stores of those sources that are CAMs or posteriors."""
+        return {
+            name: CamStore(source.folder)
+            for name, source in self.sources.items()
+            if source.kind in ("cams", "posteriors")
+        }
+
+    def labels(self, name: str, record: Record) -> tuple[Path, np.ndarray]:
+        """The label map of a product, and the file that it comes from."""
+        source = self.sources[name]
+        if source.kind == "background":
+            return record.file, np.zeros((record.height, record.width), np.uint8)
+        if source.kind == "maps":
+            path = source.folder / f"{record.image}.png"
+            return path, read_mask(path)
+        classes, maps = self.cams(name, record)
+        if source.kind == "cams":
+            labels = sweep.seeds(classes, maps, self.threshold)
+        else:
+            labels = best_label(posterior_scores(maps), classes)
+        return self.stores[name].files[record.image], labels
+
+    def cams(self, name: str, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        """Classes of an image and their CAMs or posteriors at its size."""
+        classes, cams = self.stores[name].read(record.image)
+        return classes, upsample_cams(cams, record.height, record.width)
+
+
+Counted = tuple[dict[str, Counts], np.ndarray | None]
+
+
+def count_chunk(chunk: Chunk) -> Counted:
+    """The counts of each product over the chunk's images, and the histogram of all thresholds."""
+    classes = len(chunk.data.classes)
+    counts = {name: Counts.none(classes) for name in chunk.sources}
+    histogram: np.ndarray | None = None
+    for record in chunk.records:
+        truth = chunk.data.truth(record)
+        for name, count in counts.items():
+            path, labels = chunk.labels(name, record)
+            try:
+                count.add(record.image, truth, labels, chunk.rules)
+            except ValueError as error:
+                raise DataError(f"{path} cannot be held against {record.mask}: {error}") from None
+        if SWEPT in chunk.sources:
+            winner = sweep.winner(*chunk.cams(SWEPT, record))
+            levels = sweep.histogram(truth, *winner, classes)
+            histogram = levels if histogram is None else histogram + levels
+    return counts, histogram
+
+
+def count_images(
+    data: Index,
+    masked: Mapping[str, Sequence[Record]],
+    sources: Mapping[Product, Source],
+    rules: Rules,
+    threshold: float,
+    processes: int,
+) -> Counted:
+    """The counts of all products; the number of processes makes no difference to them.
+
+    Args:
+        data: the index.
+        masked: split → its images that have a mask.
+        sources: product → where its label maps come from.
+        rules: how to count.
+        threshold: background score of the CAM seeds.
+        processes: worker processes; 0 takes every core.
+
+    Raises:
+        DataError: a label map is missing, of another size than its truth, or holds a wrong value.
+        WorkerError: a worker process was killed.
+    """
+    total = {product.name: Counts.none(rules.classes) for product in sources}
+    histogram: np.ndarray | None = None
+    chunks = [
+        Chunk(
+            replace(data, records=()),
+            tuple(records[start : start + CHUNK]),
+            {known.name: source for known, source in sources.items() if known.split == split},
+            rules,
+            threshold,
+        )
+        for split, records in masked.items()
+        for start in range(0, len(records), CHUNK)
+    ]
+    named = ((f"{chunk.records[0].image} and those after it", chunk) for chunk in chunks)
+    processes = max(min(processes or available_cores(), len(chunks)), 1)
+    done = ordered_map(count_chunk, named, processes)
+    images = sum(len(chunk.records) for chunk in chunks)
+    for _, (counts, levels) in progress(
+        zip(chunks, done, strict=True),
+        images,
+        "images counted",
+        weigh=lambda pair: len(pair[0].records),
+    ):
+        for name, count in counts.items():
+            total[name].merge(count)
+        if levels is not None:
+            histogram = levels if histogram is None else histogram + levels
+    return total, histogram
+
+
+def count_folder(index: Path, split: str, predictions: Path, processes: int) -> Counts:
+    """The counts of label maps from anywhere over the images of a split that have a mask.
+
+    Args:
+        index: folder of the index.
+        split: `train` or `val`.
+        predictions: folder of `<image>.png`, with the index's label values.
+        processes: worker processes; 0 takes every core.
+
+    Raises:
+        DataError: no image has a mask, or a label map cannot be held against it.
+        WorkerError: a worker process was killed.
+    """
+    data = read_index(index)
+    masked = with_masks(data, split)
+    if not masked:
+        raise DataError(f"{index}: no {split} image has a true mask to score against")
+    product = Product("masks", "Label maps", split, uses_tags=False)
+    rules = Rules(len(data.classes), "strict", boundary=0.02)
+    sources = {product: Source("maps", predictions)}
+    counts, _ = count_images(
+        data, {split: masked}, sources, rules, threshold=0.0, processes=processes
+    )
+    return counts[product.name]
+
+
+def with_masks(data: Index, split: str) -> list[Record]:
+    """The images of a split that have a mask."""
+    records = data.split(split)
+    masked = [record for record in records if record.mask]
+    if not masked:
+        log.info("%s left out: no image has a mask", split)
+    elif len(masked) < len(records):
+        log.info("%s: %d of %d images have a mask", split, len(masked), len(records))
+    return masked

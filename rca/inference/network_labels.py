@@ -1,0 +1,114 @@
+"""Label maps by a trained segmentation network, as stages `infer_seg` and `relabel` write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from rca.config import Compute, Crf, InferSeg, TrainSeg
+from rca.data.images import read_image, write_label_map
+from rca.data.index import Index, Record, left_to_label
+from rca.inference.decision import Scored, mask_of
+from rca.inference.probabilities import class_probabilities
+from rca.models.deeplab import DeepLab
+from rca.models.weights import load_network
+from rca.runtime.pool import ordered_map
+from rca.runtime.progress import progress
+from rca.runtime.state import Shard, resumable_folder, state_folder
+from rca.training.device import placed, prepare
+
+Allowed = Callable[[Record], Sequence[int]]
+
+
+class Evidence(NamedTuple):
+    """What a label map is made from.
+
+    Attributes:
+        labels: those that the image may get, uint8 (N,).
+        scored: the image and their probabilities, (N, H, W).
+    """
+
+    labels: np.ndarray
+    scored: Scored
+
+
+def write_network_labels(
+    stage: str,
+    cfg: InferSeg,
+    crf: Crf | None,
+    compute: Compute,
+    *,
+    data: Index,
+    split: str,
+    allowed: Allowed,
+    index: Path,
+    weights: Path,
+    out: Path,
+    state: Path,
+    shard: Shard,
+) -> None:
+    """Write one label map per image of a split; a killed run goes on.
+
+    Args:
+        stage: whose state it is.
+        cfg: section `infer_seg`; its `crf` is not read.
+        crf: refines the probabilities; None leaves them as they are.
+        compute: device and threads.
+        data: the index, as the stage may see it.
+        split: of its images.
+        allowed: the labels that an image may get, the background's among them.
+        index: folder of the index.
+        weights: `weights.safetensors` of `train_seg`.
+        out: folder that gets `<image>.png`.
+        state: where unfinished work is kept.
+        shard: do these of the images alone, and leave them in `state`.
+
+    Raises:
+        DataError: an image is missing or cannot be read.
+        ConfigError: the weights are missing or of other classes.
+    """
+    records = data.split(split)
+    device = prepare(compute)
+    network = placed(load_network(weights, DeepLab, TrainSeg, data.classes), device)
+    values = {
+        "section": cfg.model_dump(exclude={"crf"}),
+        "crf": crf.model_dump(exclude={"processes"}) if crf else None,
+        "device": device.type,
+        "threads": compute.threads,
+    }
+    files = [weights, *index.iterdir(), *(record.file for record in records)]
+    done = state_folder(state, stage, out, values=values, files=files)
+    names = [f"{record.image}.png" for record in records]
+    with resumable_folder(out, done, names, shard) as folder:
+        left = left_to_label(folder, shard.pick(records))
+        evidence = _evidence(left, allowed, network, cfg, device)
+        # Without a CRF there is nothing that other processes could do faster.
+        masks = ordered_map(partial(_label, crf=crf), evidence, crf.processes if crf else 1)
+        shown = progress(masks, len(left), f"masks of {split},")
+        for record, marks in zip(left, shown, strict=True):
+            write_label_map(folder / f"{record.image}.png", marks, data.palette)
+
+
+def _evidence(
+    records: Sequence[Record],
+    allowed: Allowed,
+    network: DeepLab,
+    cfg: InferSeg,
+    device: torch.device,
+) -> Iterator[tuple[str, Evidence]]:
+    for record in records:
+        labels = np.array(allowed(record), np.uint8)
+        image = read_image(record.file)
+        probabilities = class_probabilities(network, image, cfg, device)[labels]
+        scored = Scored(np.asarray(image), probabilities, (record.height, record.width))
+        yield record.image, Evidence(labels, scored)
+
+
+def _label(evidence: Evidence, crf: Crf | None) -> np.ndarray:
+    """The most probable of the image's labels for each pixel, uint8 (H, W)."""
+    return evidence.labels[mask_of(evidence.scored, crf)]

@@ -1,0 +1,84 @@
+"""Galleries: images side by side with what each stage made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rca.presentation.embedded import data_uri
+from rca.presentation.overlays import fit
+
+SIDE = 320  # pixels, of the longer side of a picture drawn over its photograph
+PHOTOGRAPH = "Photograph"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A column of a gallery.
+
+    Attributes:
+        title: its heading.
+        product: name of the product it shows, for its IoU, if it has one.
+        read: image → label map or scores, (H, W), or None where there is nothing to show.
+        draw: (photograph as shown, what was read) → picture.
+        threshold: where scores are drawn with a line; None for label maps.
+    """
+
+    title: str
+    product: str | None
+    read: Callable[[str], np.ndarray | None]
+    draw: Callable[[Image.Image, np.ndarray], Image.Image]
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The images of a split and what is shown of each.
+
+    Attributes:
+        tags: image → the classes it holds, in the order of the index.
+        photo: image → its photograph.
+        layers: what is shown beside the photograph, from left to right.
+        scores: product → image → IoU in percent.
+    """
+
+    tags: Mapping[str, Sequence[str]]
+    photo: Callable[[str], Image.Image]
+    layers: Sequence[Layer]
+    scores: Mapping[str, Mapping[str, float]]
+
+    def pictures(
+        self, image: str, width: int, height: int
+    ) -> list[tuple[str, str | None, Image.Image]]:
+        """Title, product and picture of photograph and layers, at most width × height large."""
+        photo = fit(self.photo(image), width, height)
+        shown: list[tuple[str, str | None, Image.Image]] = [(PHOTOGRAPH, None, photo)]
+        for layer in self.layers:
+            values = layer.read(image)
+            if values is not None:
+                shown.append((layer.title, layer.product, layer.draw(photo, values)))
+        return shown
+
+    def panel(self, image: str, side: int | None = None) -> dict[str, Any]:
+        """What a page shows of `image`: name, tags and pictures, each with its IoU if known.
+
+        Args:
+            image: its name.
+            side: pixels of the pictures' longer side; None takes `SIDE`.
+        """
+        side = side or SIDE
+        pictures = [
+            {
+                "title": title,
+                "iou": self.scores.get(product or "", {}).get(image),
+                "width": picture.width,
+                "height": picture.height,
+                "uri": data_uri(picture),
+            }
+            for title, product, picture in self.pictures(image, side, side)
+        ]
+        return {"image": image, "tags": self.tags[image], "pictures": pictures}

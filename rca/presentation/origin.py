@@ -1,0 +1,52 @@
+"""Where the results come from, as the report says it: what is the same in every run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rca.evaluation.protocol import UNSTATED
+from rca.runtime.nested import flat
+from rca.sources.unpacking import sha256_of
+from rca.tracking.provenance import SCORES
+
+DIGITS = 16  # of a digest: enough to tell files apart
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def origin(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Terms and what there is to say: seed, data, images, signals."""
+    how = metrics["protocol"]
+    rows = [("Seed", str(metrics["seed"])), ("Data", _data(how["data"]))]
+    rows += [
+        (f"Digest of {_file(key)}", f"SHA-256 {value[:DIGITS]}…")
+        for key, value in flat(how["data"])
+        if SHA256.fullmatch(str(value))
+    ]
+    rows += [
+        (
+            {"train": "Training images", "val": "Validation images"}[split],
+            f"{images['images']} scored, list {images['list']}, digest {images['digest']}",
+        )
+        for split, images in how["image_sets"].items()
+    ]
+    rows.append(("Learnt from", ", ".join(how["signals"])))
+    return rows
+
+
+def scores_digest(results: Path) -> str:
+    """SHA-256 of `metrics.json`, by which a repeated run is known."""
+    return sha256_of(results / SCORES)
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    """Name and source of the data set, as far as it states them."""
+    known = [data[key] for key in ("name", "source") if data[key] != UNSTATED]
+    return ", from source ".join(known) or UNSTATED
+
+
+def _file(key: str) -> str:
+    """What the digest under a dotted key is of: `archives.a.tar` and `tags_sha256` of a file."""
+    return key.removeprefix("archives.").removesuffix("_sha256")

@@ -1,0 +1,91 @@
+"""What the report's script sorts and filters photographs by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rca.data.images import DataError
+from rca.evaluation.confusion import confusion_matrix
+from rca.presentation.gallery import Gallery
+from rca.presentation.stage_layers import TRUTH
+
+FINAL = {"val": ("Prediction", "network_val"), "train": ("After CRF", "crf_train")}
+LABELS = 254  # all that a map can hold beside 0 and 255
+NOTABLE = 0.001  # share of an image's annotated pixels from which a confusion is told
+
+Table = Sequence[Mapping[str, str]]
+
+
+def stage_key(title: str) -> str:
+    """The title as a word for attributes, `trained-on-truth`."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def confused(
+    labels: Mapping[str, np.ndarray], final: str, image: str
+) -> list[tuple[int, int, float]]:
+    """(true label, predicted label, share of the annotated pixels) of each notable confusion."""
+    if final not in labels or TRUTH not in labels:
+        return []
+    try:
+        counts = confusion_matrix(labels[TRUTH], labels[final], LABELS)
+    except ValueError as error:
+        raise DataError(f"{final} of {image} cannot be held against its truth: {error}") from None
+    total = counts.sum()
+    np.fill_diagonal(counts, 0)
+    return [
+        (int(true), int(predicted), round(float(counts[true, predicted] / total), 4))
+        for true, predicted in zip(*np.nonzero(counts >= max(NOTABLE * total, 1)), strict=True)
+    ]
+
+
+def facts(
+    gallery: Gallery, split: str, shown: Sequence[str], table: Table, classes: Sequence[str]
+) -> dict[str, Any]:
+    """What the script sorts and filters by, but for what it finds in the page itself.
+
+    Products with their titles, and image → product → IoU: the mean, then that of each class in it
+    by label, in percent.
+
+    Args:
+        gallery: the images of the split.
+        split: its name.
+        shown: those on the page.
+        table: the rows of `per_image.csv`.
+        classes: C class names.
+    """
+    images = set(shown)
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for row in table:
+        if row["image"] in images and row["product"].endswith(f"_{split}") and row["iou"]:
+            own = {"": round(float(row["iou"]), 2)}
+            own |= dict(_class_scores(row, classes))
+            scores.setdefault(row["image"], {})[row["product"]] = own
+    products = {product for of_image in scores.values() for product in of_image}
+    stages = [
+        {
+            "title": layer.title,
+            "stage": stage_key(layer.title),
+            "product": layer.product,
+            "threshold": layer.threshold,
+        }
+        for layer in gallery.layers
+    ]
+    return {
+        "stages": stages,
+        "products": [
+            (stage["product"], stage["title"]) for stage in stages if stage["product"] in products
+        ],
+        "final": stage_key(FINAL[split][0]),
+        "scores": scores,
+    }
+
+
+def _class_scores(row: Mapping[str, str], classes: Sequence[str]) -> Iterator[tuple[str, float]]:
+    for label, name in enumerate(classes, start=1):
+        if value := row[f"iou_{name}"]:
+            yield str(label), round(float(value), 2)

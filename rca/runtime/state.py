@@ -1,0 +1,131 @@
+"""What a killed stage leaves to the next run of itself: `state/<stage>/<digest>/`.
+
+The digest is of everything that determines the result. State of another configuration, of other
+files or of other code is therefore never found, and needs no check of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from rca.runtime.files import new_folder, write_json
+
+log = logging.getLogger(__name__)
+
+Piece = TypeVar("Piece")
+
+STATE = Path("state")
+INPUTS = "inputs.json"
+LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pydensecrf2")
+# They store, show and start, but compute nothing.
+GROUND = ("rca.cli", "rca.config", "rca.runtime")
+
+
+class Shard(NamedTuple):
+    """A share of a stage's work, for a job of its own: every `of`-th piece from the `number`-th."""
+
+    number: int
+    of: int
+
+    def pick(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """The pieces of this shard; those of all shards together are all, once each."""
+        return pieces[self.number - 1 :: self.of]
+
+
+WHOLE = Shard(1, 1)
+
+
+def state_folder(
+    root: Path, stage: str, out: Path, *, values: Mapping[str, Any], files: Iterable[Path]
+) -> Path:
+    """The folder for what is half done: one for each result.
+
+    Besides the arguments, the code that the stage has loaded and the versions of the libraries
+    count. `inputs.json` in the folder says what went into its name.
+
+    Args:
+        root: where all stages keep their state.
+        stage: its name.
+        out: where its result will be; two results do not share a state, however alike.
+        values: what else determines the result, as JSON.
+        files: those it reads; their contents count. A missing one is the stage's to complain of.
+    """
+    inputs = {
+        "out": Path(os.path.relpath(out)).as_posix(),
+        "values": values,
+        "files": _digest_of_files(files),
+        "code": _digest_of_files(_loaded_code()),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    folder = root / stage / digest
+    if not (folder / INPUTS).is_file():
+        write_json(folder / INPUTS, inputs)
+    return folder
+
+
+@contextmanager
+def resumable_folder(
+    out: Path, state: Path, names: Sequence[str], shard: Shard = WHOLE
+) -> Iterator[Path]:
+    """Yield a folder that outlives a kill; when the block ends, its files `names` become `out`.
+
+    What is in it already was written by an earlier run, or by a shard, which a `state_folder` alone
+    makes right; whether it is whole is the caller's to check. Then the state is removed. A shard
+    only leaves its files there.
+    """
+    yield state
+    if shard != WHOLE:
+        return
+    with new_folder(out) as folder:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            _link(state / name, folder / name)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+
+
+def _loaded_code() -> list[Path]:
+    return [
+        Path(module.__file__)
+        for name, module in list(sys.modules.items())
+        if name.startswith("rca.") and not name.startswith(GROUND) and module.__file__
+    ]
+
+
+def _digest_of_files(files: Iterable[Path]) -> str:
+    """One digest of the names and the contents of all `files`."""
+    paths = sorted(set(files))
+    with ThreadPoolExecutor(8) as readers:
+        contents = list(readers.map(_content, paths))
+    listed = [
+        [os.path.relpath(path), content] for path, content in zip(paths, contents, strict=True)
+    ]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def _content(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, IsADirectoryError):
+        return None

@@ -1,0 +1,37 @@
+"""Source `archive`: an archive of a folder that is laid out as `index` reads it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from rca.config import ArchiveSource
+from rca.data.images import DataError
+from rca.runtime.files import new_folder, write_json
+from rca.sources.unpacking import sha256_of, unpack
+
+log = logging.getLogger(__name__)
+
+
+def bring(cfg: ArchiveSource, out: Path) -> None:
+    """Unpack `cfg.archive` to `out`, in place of what was there, once its digest is proved.
+
+    Raises:
+        DataError: the archive is missing, another one, damaged or unsafe; `out` is untouched.
+    """
+    if not cfg.archive.exists():
+        raise DataError(f"{cfg.archive}: no such file; fetch it, or correct download.archive")
+    found = sha256_of(cfg.archive)
+    if found != cfg.sha256:
+        raise DataError(
+            f"{cfg.archive}: is not the archive that was asked for\n"
+            f"  wanted SHA-256 {cfg.sha256}\n"
+            f"  got    SHA-256 {found}\n"
+            "  fetch it again; if this file is meant, set download.sha256 to what was got"
+        )
+    with new_folder(out) as partial:
+        files = unpack(cfg.archive, partial)
+        note = partial / "source.json"
+        if not note.exists():  # a packed folder of another source says more of itself
+            write_json(note, {"source": cfg.source, "archives": {cfg.archive.name: cfg.sha256}})
+    log.info("%s: SHA-256 as wanted, %d files unpacked to %s", cfg.archive, files, out)

@@ -1,0 +1,97 @@
+"""State is found again by the same configuration, files and code, and by no other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rca.runtime import state
+from rca.runtime.state import Shard, resumable_folder, state_folder
+
+
+@pytest.fixture
+def image(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "one.png"
+    file.write_bytes(b"pixels")
+    return file
+
+
+def folder(image: Path, out: str = "out", **values) -> Path:
+    return state_folder(Path("state"), "crf", Path(out), values=values, files=[image])
+
+
+def test_state_folder__is_the_same_for_the_same(image):
+    assert (
+        folder(image, seed=0)
+        == folder(image, seed=0)
+        == folder(image, image.parent / "out", seed=0)
+    )
+    assert folder(image, seed=0).parent == Path("state/crf")
+
+
+def test_state_folder__changes_with_values_contents_result_and_code(image, monkeypatch):
+    found = [folder(image), folder(image, seed=1), folder(image, "other")]
+    image.write_bytes(b"Pixels")
+    found.append(folder(image))
+    image.unlink()
+    found.append(folder(image))
+    code = image.with_name("code.py")
+    code.write_text("1")
+    monkeypatch.setitem(sys.modules, "rca.method.new", SimpleNamespace(__file__=str(code)))
+    found.append(folder(image))
+    code.write_text("2")
+    found.append(folder(image))
+    monkeypatch.setattr(state, "version", lambda _: "0")
+    found.append(folder(image))
+    assert len(set(found)) == len(found)
+
+
+def test_state_folder__does_not_depend_on_what_computes_nothing(image, monkeypatch):
+    before = folder(image)
+    code = image.with_name("code.py")
+    code.write_text("1")
+    monkeypatch.setitem(sys.modules, "rca.cli.new", SimpleNamespace(__file__=str(code)))
+    assert folder(image) == before
+
+
+def test_resumable_folder__outlives_an_error_and_then_becomes_the_result(tmp_path, image):
+    done, out = folder(image), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), resumable_folder(out, done, ["a", "b/c"]) as part:
+        (part / "a").write_text("1")
+        raise KeyboardInterrupt
+    assert not out.exists()
+    with resumable_folder(out, done, ["a", "b/c"]) as part:
+        assert (part / "a").read_text() == "1"
+        (part / "b").mkdir()
+        (part / "b/c").write_text("2")
+    files = [file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()]
+    assert sorted(files) == ["a", "b/c"]
+    assert not done.exists()
+
+
+def test_resumable_folder__is_never_published_in_part(tmp_path, image):
+    out = tmp_path / "out"
+    with pytest.raises(FileNotFoundError), resumable_folder(out, folder(image), ["a", "b"]) as part:
+        (part / "a").touch()
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("pieces", "shards"), [(7, 3), (2, 3), (6, 1)])
+def test_shard__all_of_them_hold_every_piece_once(pieces, shards):
+    shares = [list(Shard(number, shards).pick(range(pieces))) for number in range(1, shards + 1)]
+
+    assert sorted(piece for share in shares for piece in share) == list(range(pieces))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_resumable_folder__of_a_shard_is_not_published(tmp_path, image):
+    out, done = tmp_path / "out", folder(image)
+    with resumable_folder(out, done, ["a", "b"], Shard(1, 2)) as part:
+        (part / "a").write_text("1")
+
+    assert not out.exists()
+    assert (done / "a").read_text() == "1"
