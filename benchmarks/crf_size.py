@@ -22,10 +22,10 @@ from rca.data.cam_store import CamStore
 from rca.data.images import read_image
 from rca.data.index import read_index
 from rca.evaluation.confusion import confusion_matrix, mean_iou
+from rca.labels.evidence import read_evidence
 from rca.runtime.files import write_json
 from rca.runtime.progress import progress
 from rca.stages.crf import refine
-from rca.stages.pseudo_labels import read_evidence
 
 RECORD = Path("benchmarks/results/crf_size.json")
 SIDES = (None, 400, 320, 240, 160)

@@ -6,14 +6,14 @@ rewritten without loss), and photographs that look the same (compressed, scaled 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from rca.checks.dataset_checks import dataset_findings
 from rca.checks.findings import CHECKS, ON_IMPORT, Finding, of_error
-from rca.checks.inspection import Inspection
+from rca.checks.inspection import Inspection, inspect_all
 from rca.checks.likeness import SAME, nearest
 from rca.data.images import DataError
 from rca.data.voc_folder import (
@@ -30,8 +30,6 @@ FOLDERS = ("JPEGImages", "SegmentationClassAug", "saliency")
 
 CLASS_CHECKS = {"class", "tag_unknown", "mask_value", "tag_without_pixels", "pixels_without_tag"}
 TAG_CHECKS = CLASS_CHECKS - {"class", "mask_value"} | {"tags_missing", "untagged"}
-
-Inspect = Callable[[VocFolder, Iterable[str]], dict[str, Inspection]]
 
 
 @dataclass(frozen=True)
@@ -86,16 +84,16 @@ class Diagnosis:
 def diagnose(
     root: Path,
     splits: Mapping[str, str],
-    inspect: Inspect,
     chosen: Sequence[str] | None = None,
+    processes: int = 0,
 ) -> Diagnosis:
     """Look at every file of the data set `root` that a list names, and at what no list names.
 
     Args:
         root: a VOC-like folder.
         splits: split → name of its list.
-        inspect: opens the files of images, here or in other processes.
         chosen: classes that take part; None takes all.
+        processes: processes that open the files, at most; 0 takes every core.
 
     Raises:
         DataError: there is no such folder.
@@ -103,7 +101,7 @@ def diagnose(
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; run `rca download` first, or correct the path")
     folder, lists, findings = _read_texts(root, splits)
-    found = inspect(folder, [image for names in lists for image in names.images])
+    found = inspect_all(folder, [image for names in lists for image in names.images], processes)
     findings += dataset_findings(folder, chosen or folder.classes, lists, found)
     findings += mask_and_tag_findings(folder, found)
     findings += likeness_findings(folder, lists, found)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from rca.checks.findings import Finding, of_error
 from rca.checks.likeness import fingerprint
 from rca.config import IGNORE
 from rca.data.images import DataError, open_image
 from rca.data.palette import voc_palette
+from rca.data.upright import is_turned
+from rca.data.voc_folder import ImageFiles, VocFolder
+from rca.runtime.pool import ordered_map, processes_for
+from rca.runtime.progress import progress
 
 MODES = {  # of photographs; RGB alone is read without a change
     "CMYK": ("cmyk", "is in CMYK, whose colours come out wrong without its profile"),
@@ -27,17 +32,6 @@ MODES = {  # of photographs; RGB alone is read without a change
 VOC_COLOURS = voc_palette()
 LARGE = 8_000_000  # pixels; a process of the CRF then takes 2.4 to 4 GB
 CRF_GB = (0.3e-6, 0.5e-6)  # that the CRF takes for a pixel, measured: smooth and noisy photographs
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """The files of one image, and C, the number of classes; None where that is unknown."""
-
-    image: str
-    photograph: Path
-    mask: Path | None
-    saliency: Path | None
-    classes: int | None
 
 
 @dataclass(frozen=True)
@@ -85,9 +79,21 @@ def inspect(files: ImageFiles) -> Inspection:
     )
 
 
-def is_turned(photograph: Image.Image) -> bool:
-    """Whether EXIF asks viewers to turn or mirror it, which no stage does."""
-    return photograph.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+def inspect_all(
+    folder: VocFolder, images: Iterable[str], processes: int = 0
+) -> dict[str, Inspection]:
+    """Image → what its files hold; large data sets are shared out over processes.
+
+    Args:
+        folder: the data set.
+        images: names; repeated ones are inspected once.
+        processes: at most so many; 0 takes every core.
+    """
+    names = list(dict.fromkeys(images))
+    files = ((name, folder.files(name)) for name in names)
+    inspections = ordered_map(inspect, files, processes_for(len(names), processes))
+    shown = progress(inspections, len(names), "images checked")
+    return dict(zip(names, shown, strict=True))
 
 
 def _pixel_digest(photograph: Image.Image) -> str:

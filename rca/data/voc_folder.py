@@ -22,10 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from rca.checks.inspection import ImageFiles
 from rca.config import IGNORE
 from rca.data.images import DataError
 from rca.data.palette import voc_palette
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The files of one image, and C, the number of classes; None where that is unknown."""
+
+    image: str
+    photograph: Path
+    mask: Path | None
+    saliency: Path | None
+    classes: int | None
 
 
 @dataclass(frozen=True)

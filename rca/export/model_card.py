@@ -12,11 +12,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rca.config import ConfigError
+from rca.data.checksums import sha256_of
 from rca.data.index import read_index
 from rca.evaluation.products import NETWORKS
 from rca.evaluation.protocol import UNSTATED, in_words
 from rca.inference.model import SegmentationModel
-from rca.sources.unpacking import sha256_of
 
 UNKNOWN = "unknown"
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import rca
 from rca.config import ConfigError
+from rca.data.checksums import sha256_of
 from rca.inference.outputs import Row, Stamp
 from rca.runtime.files import write_json
 from rca.runtime.state import LIBRARIES
-from rca.sources.unpacking import sha256_of
 
 SETTINGS, JOURNAL = "predict.json", "journal.jsonl"
 CODE = ("data", "inference", "labels", "models", "presentation")  # what the files are computed by

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from rca.data.images import DataError, open_image
-from rca.sources.photograph_import import upright
+from rca.data.upright import upright
 
 # The network sees a short side of a few hundred pixels: a longer strip would fill the memory.
 MAX_ASPECT = 40

@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,9 +24,7 @@ from rca.presentation.html.page import render
 from rca.presentation.overlays import draw_labels
 from rca.presentation.screen_colours import screen_palette
 from rca.runtime.files import write_json, write_text
-from rca.runtime.pool import ordered_map
 from rca.sources.folder import lay_out
-from rca.stages.index import inspect_all
 
 __all__ = ["as_text", "run", "run_raw"]
 
@@ -50,7 +47,7 @@ def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) 
         DataError: there is no such folder.
     """
     splits = {"train": cfg.train_list, "val": cfg.val_list}
-    diagnosis = diagnose(data, splits, partial(inspect_all, processes=processes), cfg.classes)
+    diagnosis = diagnose(data, splits, cfg.classes, processes)
     _write(diagnosis, cfg.classes, out)
     return diagnosis
 
@@ -73,10 +70,9 @@ def run_raw(
     """
     with TemporaryDirectory(prefix="rca-doctor-") as scratch:
         data = Path(scratch) / "data"
-        found, entries = lay_out(cfg, data, spread=ordered_map, tolerated=CHECKS)
+        found, entries = lay_out(cfg, data, tolerated=CHECKS)
         splits = {"train": index.train_list, "val": index.val_list}
-        look = partial(inspect_all, processes=processes)
-        laid_out = diagnose(data, splits, look, index.classes)
+        laid_out = diagnose(data, splits, index.classes, processes)
         names = {data / "JPEGImages" / f"{e.image}.jpg": cfg.folder / e.path for e in entries}
         names |= {
             data / "SegmentationClassAug" / f"{e.image}.png": e.mask for e in entries if e.mask

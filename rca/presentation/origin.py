@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rca.data.checksums import sha256_of
 from rca.evaluation.protocol import UNSTATED
 from rca.runtime.nested import flat
-from rca.sources.unpacking import sha256_of
 from rca.tracking.provenance import SCORES
 
 DIGITS = 16  # of a digest: enough to tell files apart

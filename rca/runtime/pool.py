@@ -16,6 +16,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+FEW = 500  # items, which one process has done before others have started
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -27,6 +28,11 @@ def available_cores() -> int:
     """Cores this process may use: its affinity, and Slurm's share where Slurm states one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, int(os.environ.get("SLURM_CPUS_PER_TASK", cores or 1)))
+
+
+def processes_for(items: int, most: int = 0) -> int:
+    """How many processes: one for a few items, else `most`, where 0 is every core."""
+    return 1 if items < FEW else most
 
 
 def ordered_map(

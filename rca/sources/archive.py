@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 
 from rca.config import ArchiveSource
+from rca.data.checksums import sha256_of
 from rca.data.images import DataError
 from rca.runtime.files import new_folder, write_json
-from rca.sources.unpacking import sha256_of, unpack
+from rca.sources.unpacking import unpack
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from rca.config import Coco14Source
 from rca.data.images import DataError
 from rca.runtime.files import link, new_folder, write_json
+from rca.runtime.pool import ordered_map, processes_for
 from rca.runtime.progress import progress
-from rca.runtime.spread import Spread, processes_for
 from rca.sources import remote_files
 from rca.sources.coco_masks import Instance, Sheet, write_mask
 from rca.sources.fetch import fetch
@@ -30,13 +30,12 @@ log = logging.getLogger(__name__)
 SPLITS = {"train": remote_files.COCO14_TRAIN, "val": remote_files.COCO14_VAL}
 
 
-def bring(cfg: Coco14Source, out: Path, *, spread: Spread) -> None:
+def bring(cfg: Coco14Source, out: Path) -> None:
     """Make `out` of COCO's photographs and annotations, in place of what was there.
 
     Args:
         cfg: section `download`.
         out: folder of the data set.
-        spread: shares work on many images out over processes.
 
     Raises:
         DataError: a file is missing, another than expected, or cannot be read; `out` is untouched.
@@ -54,7 +53,7 @@ def bring(cfg: Coco14Source, out: Path, *, spread: Spread) -> None:
             lists[split] = [sheet.image for sheet in sheets]
             rows += [(sheet.image, split, tags_of(sheet, classes)) for sheet in sheets]
             _bring_photographs(cfg, split, photographs, lists[split], archives, partial_out)
-            _write_masks(sheets, partial_out, spread)
+            _write_masks(sheets, partial_out)
         write_texts(partial_out, classes, lists, rows)
         note = {"source": cfg.source, "overlaps": "smaller area on top", "crowds": "255, below"}
         write_json(partial_out / "source.json", note)
@@ -148,10 +147,10 @@ def _bring_photographs(
         )
 
 
-def _write_masks(sheets: list[Sheet], out: Path, spread: Spread) -> None:
+def _write_masks(sheets: list[Sheet], out: Path) -> None:
     folder = out / "SegmentationClassAug"
     folder.mkdir(exist_ok=True)
     items = ((sheet.image, sheet) for sheet in sheets)
     work = partial(write_mask, folder=folder)
-    for _ in progress(spread(work, items, processes_for(len(sheets))), len(sheets), "masks"):
+    for _ in progress(ordered_map(work, items, processes_for(len(sheets))), len(sheets), "masks"):
         pass

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import requests
 
+from rca.data.checksums import sha256_of
 from rca.data.images import DataError
 from rca.runtime.progress import byte_progress
 from rca.sources.remote_files import RemoteFile
-from rca.sources.unpacking import sha256_of
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from rca.checks.findings import CHECKS, SKIPPED, Finding, refuse
 from rca.config import FolderSource
 from rca.data.images import DataError
 from rca.runtime.files import new_folder, write_json, write_text
+from rca.runtime.pool import ordered_map, processes_for
 from rca.runtime.progress import progress
-from rca.runtime.spread import Spread, processes_for
 from rca.sources.photograph_import import Photograph, bring_photograph
 from rca.sources.survey import Entry, Survey, survey
 from rca.sources.texts import write_texts
@@ -25,19 +25,18 @@ log = logging.getLogger(__name__)
 NAMED = 5  # files of a kind that the log names
 
 
-def bring(cfg: FolderSource, out: Path, *, spread: Spread) -> None:
+def bring(cfg: FolderSource, out: Path) -> None:
     """Make `out` of the photographs of `cfg.folder`, in place of what was there.
 
     Args:
         cfg: section `download`.
         out: folder of the data set.
-        spread: shares work on many images out over processes.
 
     Raises:
         DataError: tags, photographs or masks cannot be used; `out` is untouched.
     """
     tolerated = SKIPPED if cfg.on_bad_file == "skip" else set()
-    findings, entries = lay_out(cfg, out, spread=spread, tolerated=tolerated)
+    findings, entries = lay_out(cfg, out, tolerated=tolerated)
     counts = Counter(entry.split for entry in entries)
     masks = sum(entry.mask is not None for entry in entries)
     log.info("%s: %s, %d with a mask", out, dict(sorted(counts.items())), masks)
@@ -45,14 +44,13 @@ def bring(cfg: FolderSource, out: Path, *, spread: Spread) -> None:
 
 
 def lay_out(
-    cfg: FolderSource, out: Path, *, spread: Spread, tolerated: Collection[str]
+    cfg: FolderSource, out: Path, *, tolerated: Collection[str]
 ) -> tuple[list[Finding], list[Entry]]:
     """Make `out`; what is worth a look or was left out, and what is there.
 
     Args:
         cfg: as for `bring`.
         out: as for `bring`.
-        spread: as for `bring`.
         tolerated: checks whose findings stop nothing: their photographs are left out.
 
     Raises:
@@ -62,7 +60,7 @@ def lay_out(
     surveyed = survey(root, cfg.val_share, cfg.val_seed)
     _refuse(root, surveyed.findings, tolerated)
     with new_folder(out) as partial_out:
-        findings = surveyed.findings + _bring_photographs(surveyed, root, partial_out, spread)
+        findings = surveyed.findings + _bring_photographs(surveyed, root, partial_out)
         _refuse(root, findings, tolerated)
         entries = _kept(surveyed.entries, findings)
         if "list" not in tolerated:
@@ -77,7 +75,7 @@ def _refuse(root: Path, findings: Sequence[Finding], tolerated: Collection[str])
     refuse(root, faults, "brought", f"rca data doctor {root}")
 
 
-def _bring_photographs(surveyed: Survey, root: Path, out: Path, spread: Spread) -> list[Finding]:
+def _bring_photographs(surveyed: Survey, root: Path, out: Path) -> list[Finding]:
     """Put photographs and masks into `out`; what is wrong with them."""
     for name in ("JPEGImages", "SegmentationClassAug"):
         (out / name).mkdir()
@@ -85,7 +83,7 @@ def _bring_photographs(surveyed: Survey, root: Path, out: Path, spread: Spread) 
         Photograph(root / entry.path, entry.mask, entry.image) for entry in surveyed.entries
     ]
     items = ((photograph.image, photograph) for photograph in photographs)
-    done = spread(partial(bring_photograph, out=out), items, processes_for(len(photographs)))
+    done = ordered_map(partial(bring_photograph, out=out), items, processes_for(len(photographs)))
     return [found for found in progress(done, len(photographs), "photographs") if found]
 
 

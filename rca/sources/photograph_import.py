@@ -7,15 +7,14 @@ its profile where it is in CMYK, laid on white where it is transparent, and save
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from rca.checks.findings import Finding, of_error
-from rca.checks.inspection import is_turned
 from rca.data.images import DataError, open_image
+from rca.data.upright import is_turned, upright
 from rca.runtime.files import link
 
 QUALITY = 95
@@ -60,33 +59,6 @@ def _unsaved(image: Image.Image) -> str | None:
     if max(image.size) > LONGEST_SIDE:
         return f"is {image.width} × {image.height}; a JPEG has at most {LONGEST_SIDE} a side"
     return None
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """The image as viewers show it, in RGB."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "CMYK":
-        return _from_cmyk(image)
-    if image.mode.startswith("I"):  # 16 bits of grey, which PIL would clip to 8
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _from_cmyk(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if not profile:
-        return image.convert("RGB")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")  # a damaged profile is as good as none
-    assert converted is not None  # only `inPlace` returns nothing
-    return converted
 
 
 def _bring_mask(photograph: Photograph, image: Image.Image, folder: Path) -> Finding | None:

@@ -15,12 +15,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rca.checks.findings import Finding
+from rca.data.checksums import sha256_of
 from rca.data.images import DataError
 from rca.data.user_files import MASKS, Listing, Lookup, list_folder
 from rca.sources.class_names import name_findings, share_findings
 from rca.sources.tag_table import clean
 from rca.sources.tagged import SHAPES, Entry, find_table, of_folders, of_table
-from rca.sources.unpacking import sha256_of
 
 LONGEST = 200  # bytes of a name; file systems hold 255, and temporary names are longer
 

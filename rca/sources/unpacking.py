@@ -1,11 +1,10 @@
-"""Archives (tar, compressed or not, and zip): proving that one is the right one, reading it safely.
+"""Archives (tar, compressed or not, and zip), read safely.
 
 Unsafe is a member whose name would leave the folder it is unpacked to, or that is no plain file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import stat
 import tarfile
@@ -26,19 +25,6 @@ DAMAGED = (
     lzma.LZMAError,
     OSError,
 )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hex digits.
-
-    Raises:
-        DataError: the file is missing or cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def contents(

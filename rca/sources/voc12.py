@@ -11,13 +11,13 @@ from itertools import chain
 from pathlib import Path
 
 from rca.config import Voc12AugSource
+from rca.data.checksums import sha256_of
 from rca.data.images import DataError
 from rca.data.voc_folder import read_tags
 from rca.runtime.files import new_folder, write_json
 from rca.sources import remote_files
 from rca.sources.fetch import fetch
 from rca.sources.texts import TagRow, write_texts
-from rca.sources.unpacking import sha256_of
 from rca.sources.voc_archives import (
     Lists,
     Tags,

@@ -14,13 +14,13 @@ from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_image, write_label_map
 from rca.data.index import Record, left_to_label, read_training_index
 from rca.labels.crf import dense_crf
+from rca.labels.evidence import Evidence, read_evidence, saliency_of, training_records
 from rca.labels.rules import label_map
 from rca.labels.scores import background_score, crf_scores
 from rca.runtime.files import new_folder
 from rca.runtime.pool import ordered_map
 from rca.runtime.progress import progress
 from rca.runtime.state import STATE, WHOLE, Shard, resumable_folder, state_folder
-from rca.stages.pseudo_labels import Evidence, read_evidence, saliency_of, training_records
 
 
 def run(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from rca.config import Download
 from rca.data.images import DataError
-from rca.runtime.pool import ordered_map
 from rca.sources import archive, coco14, folder, voc12
 
 BRING: dict[str, Callable[..., None]] = {
     "archive": archive.bring,
     "voc12_aug": voc12.bring,
-    "coco14": partial(coco14.bring, spread=ordered_map),
-    "folder": partial(folder.bring, spread=ordered_map),
+    "coco14": coco14.bring,
+    "folder": folder.bring,
 }
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rca.checks.dataset_checks import dataset_findings
 from rca.checks.findings import CHECKS, Finding, refuse
-from rca.checks.inspection import Inspection, inspect
+from rca.checks.inspection import Inspection, inspect_all
 from rca.config import IndexSection
 from rca.data.images import DataError
 from rca.data.index import Index, Record, write_index
 from rca.data.voc_folder import VocFolder, label_palette, label_values, read_list, read_voc
 from rca.runtime.files import new_folder
-from rca.runtime.pool import ordered_map
-from rca.runtime.progress import progress
-from rca.runtime.spread import processes_for
 
 log = logging.getLogger(__name__)
 
@@ -63,23 +60,6 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
     with new_folder(out) as partial:
         write_index(partial, index)
     log.info("%s: images per class\n%s", out, counts_table(index))
-
-
-def inspect_all(
-    folder: VocFolder, images: Iterable[str], processes: int = 0
-) -> dict[str, Inspection]:
-    """Image → what its files hold; large data sets are shared out over processes.
-
-    Args:
-        folder: the data set.
-        images: names; repeated ones are inspected once.
-        processes: at most so many; 0 takes every core.
-    """
-    names = list(dict.fromkeys(images))
-    files = ((name, folder.files(name)) for name in names)
-    inspections = ordered_map(inspect, files, processes_for(len(names), processes))
-    shown = progress(inspections, len(names), "images checked")
-    return dict(zip(names, shown, strict=True))
 
 
 def counts_table(index: Index) -> str:

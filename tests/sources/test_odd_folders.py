@@ -24,7 +24,6 @@ from rca.checks.findings import SKIPPED
 from rca.config import FolderSource, IndexSection
 from rca.data.images import DataError
 from rca.data.index import read_index
-from rca.runtime.pool import ordered_map
 from rca.sources.folder import lay_out
 from rca.stages import index
 
@@ -306,7 +305,7 @@ def outcome(root: Path, tolerated: set[str] | frozenset[str] = frozenset()) -> l
     out = root.parent / "out" / "mine"
     cfg = FolderSource(source="folder", name="mine", folder=root, val_share=0.34)
     try:
-        findings, _ = lay_out(cfg, out, spread=ordered_map, tolerated=tolerated)
+        findings, _ = lay_out(cfg, out, tolerated=tolerated)
         index.run(IndexSection(), data=out, out=root.parent / "index")
     except DataError as error:
         return [str(error)]
