@@ -30,6 +30,7 @@ from rca.evaluation.confusion import confusion_matrix, mean_iou
 from rca.labels.rules import best_label
 from rca.labels.scores import posterior_scores, upsample_cams
 from rca.method.readout import ReadoutSettings, fit_readout, label_posterior
+from rca.models.device import prepare
 from rca.readout.pixels import (
     Gathered,
     gather_pixels,
@@ -39,7 +40,6 @@ from rca.readout.pixels import (
 )
 from rca.runtime.files import write_json, write_text
 from rca.runtime.state import WHOLE
-from rca.training.device import prepare
 from rca.training.seeds import generator
 
 RECORD, PAGE = Path("benchmarks/results/readout_settings.json"), Path("docs/readout.md")

@@ -21,8 +21,8 @@ from rca.inference.probabilities import Network, class_probabilities
 from rca.inference.result import Result
 from rca.inference.settings import Settings, changed, checked, in_words, settings_for
 from rca.models.deeplab import DeepLab
+from rca.models.device import placed, prepare
 from rca.models.weights import load_network, read_config, read_metadata, save_weights
-from rca.training.device import placed, prepare
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from rca.data.views import normalised
 from rca.method.readout import Pixels, ReadoutSettings, pixel_directions
 from rca.models.backbones import Backbone
 from rca.models.cam_network import CamNetwork
+from rca.models.device import placed
 from rca.models.features import block_features
 from rca.models.weights import load_network
 from rca.readout.sample import (
@@ -33,7 +34,6 @@ from rca.readout.sample import (
 )
 from rca.runtime.progress import progress
 from rca.runtime.state import Shard
-from rca.training.device import placed
 from rca.training.seeds import generator
 
 log = logging.getLogger(__name__)

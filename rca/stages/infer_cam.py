@@ -21,11 +21,11 @@ from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
 from rca.method.cams import image_scores, normalise_cams
 from rca.models.cam_network import CamNetwork
+from rca.models.device import placed, prepare
 from rca.models.multiscale import multiscale
 from rca.models.weights import load_network, read_config
 from rca.runtime.progress import progress
 from rca.runtime.state import STATE, WHOLE, Shard, resumable_folder, state_folder
-from rca.training.device import placed, prepare
 
 log = logging.getLogger(__name__)
 

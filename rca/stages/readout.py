@@ -23,6 +23,7 @@ from rca.data.cam_store import CamShard, is_shard, store_files
 from rca.data.index import Record, in_pieces, read_maskless_index
 from rca.data.saliency import require_saliency
 from rca.method.readout import fit_readout, label_posterior, nearest_pixels
+from rca.models.device import prepare
 from rca.readout.pixels import (
     Gathered,
     Reader,
@@ -35,7 +36,6 @@ from rca.readout.sample import read_sample
 from rca.runtime.files import new_file, new_folder, write_json
 from rca.runtime.progress import progress
 from rca.runtime.state import STATE, WHOLE, Shard, resumable_folder, state_folder
-from rca.training.device import prepare
 from rca.training.seeds import generator
 
 log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from rca.data.datasets import Seeds, TrainingBatches, TrainingImages
 from rca.data.index import Index, read_training_index
 from rca.method.accumulation import AttentionStore
 from rca.method.cams import normalise_cams
+from rca.models.device import prepare
 from rca.models.weights import save_weights
 from rca.runtime.files import new_folder
 from rca.runtime.state import STATE, state_folder
 from rca.training.cam_training import Parts, begin_epoch, build, combine, step, training_tags
 from rca.training.checkpoint import Checkpoints
-from rca.training.device import prepare
 from rca.training.distributed import is_first, processes, rank, session
 from rca.training.form import loss_scaler, training_form, traits
 from rca.training.loop import train, write_history

@@ -16,11 +16,11 @@ from rca.data.datasets import Example, TrainingBatches, TrainingImages
 from rca.data.images import DataError, read_mask
 from rca.data.index import Index, Record, read_index, read_training_index
 from rca.models.deeplab import DeepLab
+from rca.models.device import placed, prepare
 from rca.models.weights import save_weights
 from rca.runtime.files import new_folder
 from rca.runtime.state import STATE, state_folder
 from rca.training.checkpoint import Checkpoints, RandomState
-from rca.training.device import placed, prepare
 from rca.training.distributed import is_first, processes, rank, session, total
 from rca.training.form import autocast, loss_scaler, training_form, traits
 from rca.training.loop import train, write_history

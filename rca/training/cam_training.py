@@ -19,8 +19,8 @@ from rca.method.objective import ObjectiveSettings, memorise, rca_losses
 from rca.method.placement import to_image, to_view
 from rca.method.prototypes import fit_prototypes, random_prototypes
 from rca.models.cam_network import CamNetwork
+from rca.models.device import placed
 from rca.training.checkpoint import Part, RandomState
-from rca.training.device import placed
 from rca.training.distributed import gather, take_maximum
 from rca.training.form import autocast
 
