@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -144,6 +145,30 @@ def test_dependencies__hold_no_ground_and_all_else(imports):
     assert "rca/presentation/html/report.html.j2" in dependencies("report", imports)
 
 
+def test_contributing__says_which_stages_import_each_folder(imports):
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `rca/(\w+)/` \|.*\| ([^|]+) \|$", page, re.MULTILINE)
+    users = {
+        folder: [
+            stage
+            for stage in STAGES
+            if any(
+                module.startswith(f"rca.{folder}.")
+                for module in imports.find_upstream_modules(f"rca.stages.{stage}")
+            )
+        ]
+        for folder, _ in rows
+    }
+    words = {0: "none", len(STAGES): "all"}
+    said = {
+        folder: words.get(len(names), ", ".join(f"`{name}`" for name in names))
+        for folder, names in users.items()
+    }
+
+    assert dict(rows) == {**said, "stages": "its own"}
+    assert set(said) == {path.parent.name for path in ROOT.glob("rca/*/__init__.py")}
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_params__are_keys_of_the_configuration(stages, name):
     params = config.load(Path("configs/debug.yaml"))
@@ -201,7 +226,13 @@ def test_desc__is_there(stages, name):
     assert stages[name].desc
 
 
-@pytest.mark.parametrize("name", STAGES[1:])
+def test_stages_folder__has_one_module_a_stage_and_no_other():
+    modules = {path.stem for path in (ROOT / "rca/stages").glob("*.py")}
+
+    assert modules == {*STAGES, "__init__"}
+
+
+@pytest.mark.parametrize("name", STAGES)
 def test_module__has_the_stages_name_and_a_run(name):
     module = ast.parse((ROOT / f"rca/stages/{name}.py").read_text(encoding="utf-8"))
 
