@@ -6,10 +6,10 @@
 #   snakemake --cores all --profile slurm -n    what Slurm would be asked for
 #
 # dvc.yaml is the only description: each of its stages becomes a rule here, and each job is a
-# `dvc repro` of that one stage, by workflow/run_stage.py. So DVC alone decides, by content, what is
-# stale, and keeps the books; Snakemake orders the stages, runs them side by side and reserves what
-# they need. The output of a rule is a mark, `.snakemake/stages/<stage>`, that stands while DVC finds
-# the stage fresh.
+# `dvc repro` of that one stage, by workflow/engine/run_stage.py. So DVC alone decides, by content,
+# what is stale, and keeps the books; Snakemake orders the stages, runs them side by side and reserves
+# what they need. The output of a rule is a mark, `.snakemake/stages/<stage>`, that stands while DVC
+# finds the stage fresh.
 #
 # A stage with shards has a second rule, whose jobs do a share of its images each; the stage itself
 # then finds them done and puts them together.
@@ -19,21 +19,19 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
-
+# Snakemake itself puts the Snakefile's folder on the path.
 from rca.config import ConfigError, load
-from stages import MARKS, plan, read_plan, shard_marks
+from workflow.engine.snakemake import MARKS, plan, read_plan, shard_marks
 
 if workflow.is_main_process:
     # A job has no use for these, and should start quickly.
-    import last_words
-    import slurm_plugin
     from rca.data.images import DataError
+    from workflow.engine import last_words, slurm
 
     try:
-        slurm_plugin.require_slurm()
+        slurm.require_slurm()
         stages = plan(load(Path("params.yaml")))
-        slurm_plugin.prepare({"all", *(stage["rule"] for stage in stages if stage["local"])})
+        slurm.prepare({"all", *(stage["rule"] for stage in stages if stage["local"])})
     except (ConfigError, DataError) as error:
         sys.exit(f"snakemake: {error}")
     last_words.say_at_exit(stages)
@@ -99,12 +97,12 @@ for stage in stages:
             **at_site(stage["resources"]),
         params:
             python=interpreter(stage),
-            script=Path(workflow.basedir) / "workflow/run_stage.py",
             stage=stage["name"],
         message:
             f"{stage['name']}: {stage['desc']}"
         shell:
-            "{params.python} {params.script:q} {params.stage} 2>&1 | tee {log} && touch {output}"
+            "{params.python} -m workflow.engine.run_stage {params.stage}"
+            " 2>&1 | tee {log} && touch {output}"
 
     if stage["shards"] > 1:
 
@@ -122,11 +120,10 @@ for stage in stages:
                 **at_site(stage["resources"]),
             params:
                 python=interpreter(stage),
-                script=Path(workflow.basedir) / "workflow/shard.py",
                 stage=stage["name"],
                 shards=stage["shards"],
             message:
                 f"{stage['name']}: share {{wildcards.number}} of {stage['shards']}"
             shell:
-                "{params.python} {params.script:q} {params.stage} {wildcards.number}/{params.shards}"
-                " 2>&1 | tee {log} && touch {output}"
+                "{params.python} -m workflow.engine.run_shard {params.stage}"
+                " {wildcards.number}/{params.shards} 2>&1 | tee {log} && touch {output}"

@@ -1,4 +1,4 @@
-"""What the tests of the engines share: a repository, workflow/'s stateful modules, a cluster."""
+"""What the tests of the engines share: a repository, the adapters that keep state, a cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from dvc.repo import Repo
 from slurm_cluster import Cluster
 
-WORKFLOW = Path(__file__).parents[2] / "workflow"
+ENGINE = Path(__file__).parents[2] / "workflow/engine"
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +38,12 @@ def dvc_folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def stages(monkeypatch):
-    """workflow/stages.py, fresh: it keeps a lock as long as it lives. Small pipelines have no data.
+    """workflow/engine/snakemake.py, fresh: it keeps a lock as long as it lives.
 
-    `check` has tests of its own.
+    Small pipelines have no data, and `check` has tests of its own.
     """
     monkeypatch.setattr("rca.stages.check.run", lambda params: None)
-    module = load("stages")
+    module = load("snakemake")
     yield module
     if module._guard:
         module._guard.close()
@@ -51,12 +51,12 @@ def stages(monkeypatch):
 
 @pytest.fixture
 def slurm_plugin():
-    """workflow/slurm_plugin.py, fresh: it keeps what Slurm said."""
-    return load("slurm_plugin")
+    """workflow/engine/slurm.py, fresh: it keeps what Slurm said."""
+    return load("slurm")
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_under_test", WORKFLOW / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"{name}_under_test", ENGINE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -7,7 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from dvc_locks import mend
+
+from workflow.engine.dvc import mend
 
 WHOLE = "schema: '2.0'\nstages:\n  a:\n    cmd: echo a\n"
 LATER = WHOLE + "  b:\n    cmd: echo b\n"

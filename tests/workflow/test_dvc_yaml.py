@@ -14,13 +14,13 @@ import grimp
 import pytest
 import typer
 import yaml
-from dependencies import dependencies, with_dependencies
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from rca import cli, config
 from rca.cli.app import STAGE
+from workflow.dependencies import dependencies, with_dependencies
 
 ROOT = Path(__file__).parents[2]
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from last_words import last_words
 
-WORKFLOW = Path(__file__).parents[2] / "workflow"
+from workflow.engine.last_words import last_words
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -53,8 +54,9 @@ def test_last_words__there_are_none_of_a_stage_that_is_done_or_did_not_run(stage
 
 def test_say_at_exit__is_the_last_that_is_said(stage):
     code = (
-        f"import sys; sys.path.insert(0, {str(WORKFLOW)!r})\n"
-        "import last_words, pathlib\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from workflow.engine import last_words\n"
+        "import pathlib\n"
         f"last_words.say_at_exit([{stage!r}])\n"
         "pathlib.Path('logs/crf.log').write_text('rca: no space\\n')\n"
         "sys.exit('WorkflowError: fifteen lines')\n"

@@ -1,4 +1,4 @@
-"""workflow/stages.py: DVC's answer as Snakemake gets it, on a small pipeline."""
+"""workflow/engine/snakemake.py: DVC's answer as Snakemake gets it, on a small pipeline."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import reproduce
 import yaml
+
+from workflow import reproduce
 
 ROOT = Path(__file__).parents[2]
 

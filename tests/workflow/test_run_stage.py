@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
-RUN_STAGE = Path(__file__).parents[2] / "workflow/run_stage.py"
+ROOT = Path(__file__).parents[2]
 PIPELINE = """
 stages:
   write: {cmd: echo written | tee out, outs: [out]}
@@ -28,7 +29,8 @@ def run(dvc_folder):
 
     def run(stage: str) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, RUN_STAGE, stage],
+            [sys.executable, "-m", "workflow.engine.run_stage", stage],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

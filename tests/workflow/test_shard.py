@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import shard
 from dvc.repo import Repo
+
+from workflow.engine import run_shard
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
@@ -39,8 +40,8 @@ def share(dvc_folder, monkeypatch):
 
     def share() -> str | None:
         Path("shares").unlink(missing_ok=True)
-        monkeypatch.setattr("sys.argv", ["shard.py", "infer", "2/3"])
-        assert shard.main() == 0
+        monkeypatch.setattr("sys.argv", ["run_shard.py", "infer", "2/3"])
+        assert run_shard.main() == 0
         return Path("shares").read_text().strip() if Path("shares").exists() else None
 
     repro("load")
@@ -92,6 +93,6 @@ def test_shard__rests_not_if_the_result_left_the_cache(share):
 
 def test_shard__fails_with_its_command(share, monkeypatch):
     Path("infer.sh").write_text("exit 3\n")
-    monkeypatch.setattr("sys.argv", ["shard.py", "infer", "1/3"])
+    monkeypatch.setattr("sys.argv", ["run_shard.py", "infer", "1/3"])
 
-    assert shard.main() == 3
+    assert run_shard.main() == 3

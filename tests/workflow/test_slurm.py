@@ -329,7 +329,7 @@ def test_container__is_where_heavy_stages_run(cluster, tmp_path):
 
     assert run.finish() == 0, run.text()
     (call,) = calls.read_text().splitlines()  # `score` is none
-    assert re.fullmatch(r"exec --nv site.sif python \S+/workflow/run_stage.py train", call)
+    assert re.fullmatch(r"exec --nv site.sif python -m workflow.engine.run_stage train", call)
     assert (run.root / "out").read_text() == result()
 
 

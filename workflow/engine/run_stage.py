@@ -1,4 +1,4 @@
-"""One stage of dvc.yaml, as a job: `python workflow/run_stage.py STAGE`.
+"""One stage of dvc.yaml, as a job: `python -m workflow.engine.run_stage STAGE`.
 
 It is `dvc repro --single-item STAGE`, which a DVC that was killed before does not stop, and which
 says what goes wrong and nothing else.
@@ -13,7 +13,8 @@ import psutil
 from dvc.exceptions import DvcException
 from dvc.logger import set_loggers_level
 from dvc.repo import Repo
-from dvc_locks import mend
+
+from workflow.engine.dvc import mend
 
 SAID = ("exited with 1", "exited with 2")  # of `rca`, which has said why
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import MARKS, Stage
+from workflow.engine.snakemake import MARKS, Stage
 
 MOST = 12  # lines of one stage
 

@@ -1,4 +1,6 @@
-"""One shard of a stage of dvc.yaml, as a job: `python workflow/shard.py STAGE NUMBER/SHARDS`.
+"""One shard of a stage of dvc.yaml, as a job.
+
+    python -m workflow.engine.run_shard STAGE NUMBER/SHARDS
 
 The stage's own command does a share of its images and keeps them in `state/`. DVC is asked first:
 what it has kept from an earlier run, it restores when the stage's turn comes.
@@ -13,7 +15,8 @@ from dvc.repo import Repo
 from dvc.stage import Stage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
-from dvc_locks import mend
+
+from workflow.engine.dvc import mend
 
 
 def main() -> int:

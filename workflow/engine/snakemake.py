@@ -13,9 +13,8 @@ import os
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
-from dvc_locks import mend
-
 from rca.config import ConfigError, Params
+from workflow.engine.dvc import mend
 
 HOME = Path(".snakemake")
 MARKS = HOME / "stages"
