@@ -70,7 +70,9 @@ def test_compare__on_another_machine_runs_the_locks_commit_too(
     monkeypatch, tmp_path, capsys, recorded, at_lock, status, message
 ):
     runs = {"HEAD": {"a": stage("2", code="c1")}, "commit": {"a": at_lock}}
-    monkeypatch.setattr("workflow.reproduce.run_clone", lambda preset, targets, commit="HEAD": runs[commit])
+    monkeypatch.setattr(
+        "workflow.reproduce.run_clone", lambda preset, targets, commit="HEAD": runs[commit]
+    )
     monkeypatch.setattr("workflow.reproduce.machine", lambda: {"processor": "this"})
     monkeypatch.setattr("workflow.reproduce.last_change", lambda _: "commit")
     lock = tmp_path / "debug.lock"

@@ -130,6 +130,14 @@ def test_leftovers__are_snakemakes_jobs_of_this_folder(slurm_plugin, tmp_path, m
     assert slurm_plugin.leftovers(tmp_path) == ["1", "4"]
 
 
+def test_patches__are_of_one_version(slurm_plugin, monkeypatch):
+    slurm_plugin.require_patched_version()
+
+    monkeypatch.setattr(slurm_plugin, "version", lambda _: "2.9.0")
+    with pytest.raises(ConfigError, match=r"is 2\.9\.0, .* patches 2\.8\.0: install that one"):
+        slurm_plugin.require_patched_version()
+
+
 def test_leftovers__without_slurm_there_are_none(slurm_plugin, monkeypatch):
     monkeypatch.setenv("PATH", "")
 

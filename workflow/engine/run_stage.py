@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 
-import psutil
 from dvc.exceptions import DvcException
 from dvc.logger import set_loggers_level
 from dvc.repo import Repo
 
-from workflow.engine.dvc import mend
+from workflow.engine.dvc import mend, treat_zombies_as_gone
 
 SAID = ("exited with 1", "exited with 2")  # of `rca`, which has said why
 
@@ -23,8 +22,7 @@ def main() -> int:
     """Run the stage, unless there is nothing to do."""
     (name,) = sys.argv[1:]
     mend()
-    # DVC frees what a process held that is gone, and asks by this whether it is.
-    psutil.pid_exists = runs
+    treat_zombies_as_gone()
     try:
         with set_loggers_level(logging.WARNING), Repo(".", _wait_for_lock=True) as repo:
             repo.reproduce(name, single_item=True)
@@ -36,17 +34,6 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def runs(pid: int) -> bool:
-    """Whether there is such a process, and not one that died and only was not buried yet.
-
-    Where process 1 buries nobody, as in many containers, it never is.
-    """
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def causes(error: BaseException | None) -> list[str]:
