@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rca.config.data import View
 from rca.config.method import Aggregation, Attention, Contrast, Memory
@@ -35,6 +35,16 @@ class TrainCam(Section):
     rsc: Contrast = Contrast()
     rsa: Aggregation = Aggregation()
     attention: Attention = Attention()
+
+    @model_validator(mode="after")
+    def _background_is_remembered(self) -> TrainCam:
+        for key, asked in (
+            ("rsc.background_queries", self.rsc.background_queries),
+            ("rsa.background", self.rsa.background),
+        ):
+            if asked and not self.memory.background:
+                raise ValueError(f"`{key}` needs a memory of the background: `memory.background`")
+        return self
 
 
 class InferCam(Section):

@@ -29,14 +29,37 @@ class Contrast(Section):
         "`region_fraction` of its maximum.",
     )
     region_fraction: Fraction = Field(0.3, description="Level of `max_fraction`.")
+    confident_share: Fraction = Field(
+        1.0,
+        gt=0,
+        description="Share of a region's pixels, those with the highest coarse map, that is pooled "
+        "for queries and memory (paper and code: all).",
+    )
+    query_gate: Fraction = Field(
+        0.0,
+        description="A region is contrasted if its class scores above this (paper and code: all "
+        "tagged classes' are). `memory.gate` is the memory's.",
+    )
+    background_queries: bool = Field(
+        False,
+        description="Regions of the background are contrasted as well, with the rows of their own "
+        "memory as positives; needs `memory.background` (paper and code: false).",
+    )
     query: Literal["features", "head"] = Field(
         "features",
         description="What the query of a region is pooled from: F, as the memory's rows "
         "(supplement); or F behind two 3×3 convolutions of its own (code).",
     )
-    partner: Literal["other_class", "any"] = Field(
+    projection: Literal["none", "linear", "nonlinear"] = Field(
+        "none",
+        description="Head that mixed regions and the memory's rows go through before they are "
+        "compared: a linear layer, or two with a ReLU between (paper and code: none).",
+    )
+    projection_width: Count = Field(128, description="Channels behind the projection.")
+    partner: Literal["other_class", "other_image", "any"] = Field(
         "other_class",
-        description="Mixed with a region of another class (paper: l' ≠ l), or of any (code).",
+        description="Mixed with a region of another class (paper: l' ≠ l), of another class in "
+        "another image, or of any (code).",
     )
     normalise_first: bool = Field(
         False, description="Unit length before mixing too (paper and code: only after)."
@@ -65,13 +88,24 @@ class Memory(Section):
     gate: Fraction = Field(
         0.7, description="A region enters if its class scores above this (code: 0.7)."
     )
-    update: Literal["fifo", "ema", "slot_ema"] = Field(
+    update: Literal["fifo", "ema", "slot_ema", "image_ema"] = Field(
         "fifo",
         description="A region overwrites the oldest; or is blended into it; or is blended into "
-        "slots that start as noise and count as regions (code).",
+        "slots that start as noise and count as regions (code); or is blended into the entry of "
+        "its own image, the first of which is a copy (paper).",
     )
     momentum: Fraction = Field(
-        0.99, description="Share of the slot in a blend, with `ema` and `slot_ema` (code: 0.99)."
+        0.99, description="Share of the old entry in a blend; `fifo` has none (code: 0.99)."
+    )
+    background: bool = Field(
+        False,
+        description="Regions that no tagged class claims have a memory too. Its rows are negatives "
+        "of every class (paper and code: false).",
+    )
+    background_level: Fraction = Field(
+        0.3,
+        description="The background's region: outside the classes' regions, and where the map of "
+        "each tagged class is below this share of its maximum.",
     )
     pooling: Literal["independent", "sequential"] = Field(
         "independent",
@@ -103,6 +137,11 @@ class Aggregation(Section):
         "cosine/temperature. The code's, with `parametric`, is C/K.",
     )
     temperature: Positive = Field(0.07, description="Temperature of the `cosine` scale.")
+    background: bool = Field(
+        False,
+        description="Prototypes of the background too, from its memory: needs `memory.background` "
+        "(paper and code: false).",
+    )
     null_prototype: bool = Field(
         False,
         description="With `non_parametric`, one more prototype, at the origin, for pixels like "

@@ -89,6 +89,17 @@ class Params(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _readout_starts_from_what_is_there(self) -> Params:
+        if self.readout.method == "prototypes" and self.readout.start == "rsa":
+            rsa = self.train_cam.rsa
+            if not (rsa.enabled and rsa.background) or self.readout.blocks is not None:
+                raise ValueError(
+                    "readout.start: rsa needs train_cam.rsa.enabled and train_cam.rsa.background, "
+                    "and readout.blocks: null, since RSA's prototypes are of the last block"
+                )
+        return self
+
 
 def load(path: Path) -> Params:
     """Read and check a parameter file.

@@ -32,6 +32,11 @@ class Readout(Section):
     network_stride: Literal[8, 16, 32] | None = Field(
         None, description="Stride of the network; `null` keeps the training's."
     )
+    start: Literal["cams", "rsa"] = Field(
+        "cams",
+        description="Regions of the first round: the CAMs', or those that RSA's own prototypes of "
+        "classes and background read, which needs `train_cam.rsa.background` and the last block.",
+    )
     prototypes: Count = Field(
         4, description="Prototypes of each class in the last round; the rounds before take one."
     )

@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rca.method.mixup import Partner, mix_regions
-from rca.method.numerics import full_precision, usable_length
+from rca.method.numerics import full_precision, unit, usable_length
 
 Form = Literal["paper", "supcon", "clamped"]
+
+# Directions (…, D) → what is compared in their place, (…, D'), of any length.
+Project = Callable[[Tensor], Tensor]
 
 
 @full_precision
@@ -70,6 +73,8 @@ def region_contrast(
     exclude_partner: bool = False,
     form: Form = "paper",
     images: Tensor | None = None,
+    sum_images: bool = False,
+    project: Project | None = None,
 ) -> Tensor:
     """L_rsc, the mean over regions of L_rmnce (Eq. 6), with f̂, l' and ω from `mix_regions`.
 
@@ -89,12 +94,21 @@ def region_contrast(
             its own class only, so the share of l' in f̂ pulls to M_l' in one term and is pushed away
             from it in the other.
         form: as in `info_nce`.
-        images: (R,), the image of each region. Given, the mean is taken over the regions of an
-            image and summed over the images (released code: the loss grows with the batch).
+        images: (R,), the image of each region; None where neither `partner` nor `sum_images` needs
+            it.
+        sum_images: take the mean over the regions of an image and sum over the images (released
+            code: the loss grows with the batch).
+        project: a head that f̂ and the memory's directions go through before they are compared;
+            the memory's side has no gradient. Paper: none.
 
     Returns:
         A scalar; 0 without regions, the graph attached.
+
+    Raises:
+        ValueError: `sum_images` without images.
     """
+    if sum_images and images is None:
+        raise ValueError("sum_images: pass the image of each region")
     mixed, foreign, omega = mix_regions(
         embeddings,
         labels,
@@ -102,14 +116,19 @@ def region_contrast(
         generator=generator,
         partner=partner,
         normalise_first=normalise_first,
+        images=images,
     )
+    if project is not None:
+        mixed = unit(project(mixed))
+        with torch.no_grad():
+            memory = project(unit(memory))
 
     def loss_of(queries: Tensor) -> Tensor:
         similar = _similarities(queries, memory, temperature)
         own_term = _info_nce(similar, labels, filled, foreign if exclude_partner else None, form)
         other_term = _info_nce(similar, foreign, filled, labels if exclude_partner else None, form)
         losses = omega * own_term + (1 - omega) * other_term
-        if images is None:
+        if not sum_images or images is None:
             return losses.sum() / max(len(labels), 1)
         return (losses / (images[:, None] == images).sum(dim=1)).sum()
 

@@ -7,13 +7,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Update = Literal["fifo", "ema", "slot_ema"]
+Update = Literal["fifo", "ema", "slot_ema", "image_ema"]
+
+NOBODY = -1  # owner of a slot that is empty, or whose image was not told
 
 
 class MemoryBank(nn.Module):
     """M slots for each of C classes, written in a ring; all classes in one tensor.
 
     Updates:
+        image_ema: an entry is class l in image I (paper): m ← momentum · m + (1 - momentum) · f if
+            the image has one, else the region is copied over the oldest entry of its class.
         fifo: a region overwrites the oldest of its class.
         ema: a region is blended into the oldest: momentum · slot + (1 - momentum) · region;
             the first to come to a slot is copied.
@@ -24,11 +28,13 @@ class MemoryBank(nn.Module):
         rows: (C, M, D), embeddings as they came; `contrast` normalises them on reading.
         pointer: (C,), the next slot to write.
         count: (C,), filled slots; they are the first ones.
+        owner: (C, M), the image of each entry with `image_ema`, else `NOBODY`.
     """
 
     rows: Tensor
     pointer: Tensor
     count: Tensor
+    owner: Tensor
 
     def __init__(
         self,
@@ -45,8 +51,11 @@ class MemoryBank(nn.Module):
             ValueError: the update is unknown, or `slot_ema` has no generator.
         """
         super().__init__()
-        if update not in ("fifo", "ema", "slot_ema"):
-            raise ValueError(f"memory update {update!r}: use 'fifo', 'ema' or 'slot_ema'")
+        if update not in ("fifo", "ema", "slot_ema", "image_ema"):
+            raise ValueError(
+                f"memory update {update!r}: use 'fifo', 'ema', 'slot_ema' or 'image_ema'"
+            )
+        self.by_image = update == "image_ema"
         self.momentum = 0.0 if update == "fifo" else momentum
         rows, count = torch.zeros(classes, slots, channels), torch.zeros(classes, dtype=torch.long)
         if update == "slot_ema":
@@ -57,6 +66,7 @@ class MemoryBank(nn.Module):
         self.register_buffer("rows", rows)
         self.register_buffer("pointer", torch.zeros(classes, dtype=torch.long))
         self.register_buffer("count", count)
+        self.register_buffer("owner", torch.full((classes, slots), NOBODY))
 
     @property
     def filled(self) -> Tensor:
@@ -64,15 +74,20 @@ class MemoryBank(nn.Module):
         return torch.arange(self.rows.shape[1], device=self.rows.device) < self.count[:, None]
 
     @torch.no_grad()
-    def enqueue(self, embeddings: Tensor, labels: Tensor) -> None:
+    def enqueue(self, embeddings: Tensor, labels: Tensor, images: Tensor | None = None) -> None:
         """Write regions in their order; of more than M of a class, a FIFO keeps the last M.
+
+        With `image_ema` the images that have an entry are blended into it first, whatever their
+        place in the order, and then the new ones are copied.
 
         Args:
             embeddings: (R, D).
             labels: (R,), class of each.
+            images: (R,), number of each region's image, from 0 on; a class comes once an image.
+                Only `image_ema` needs it.
 
         Raises:
-            ValueError: the shapes do not fit.
+            ValueError: the shapes do not fit, or `image_ema` is not told the images.
         """
         channels = self.rows.shape[2]
         if embeddings.shape != (*labels.shape, channels):
@@ -81,19 +96,42 @@ class MemoryBank(nn.Module):
                 f"the memory takes (R, {channels}) with (R,)"
             )
         embeddings = embeddings.to(self.rows.dtype)
+        if not self.by_image:
+            self._append(embeddings, labels, self.momentum)
+            return
+        if images is None:
+            raise ValueError("memory update 'image_ema' keeps an entry an image: pass the images")
+        found = self.owner[labels] == images[:, None]  # (R, M)
+        known = found.any(dim=1)
+        rows, slots = labels[known], found[known].int().argmax(dim=1)
+        blend = torch.lerp(embeddings[known], self.rows[rows, slots], self.momentum)
+        self.rows[rows, slots] = blend
+        self._append(embeddings[~known], labels[~known], 0.0, images[~known])
+
+    def _append(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        momentum: float,
+        images: Tensor | None = None,
+    ) -> None:
+        """Write regions into the ring of their class; of the slot's entry, `momentum` stays."""
         # M regions at a time cannot come to a slot twice: almost always a single round.
         slots = self.rows.shape[1]
-        for part, classes in zip(embeddings.split(slots), labels.split(slots), strict=True):
-            self._write(part, classes)
+        owners = torch.full_like(labels, NOBODY) if images is None else images
+        parts = (tensor.split(slots) for tensor in (embeddings, labels, owners))
+        for part, classes, owner in zip(*parts, strict=True):
+            self._write(part, classes, momentum, owner)
 
-    def _write(self, embeddings: Tensor, labels: Tensor) -> None:
+    def _write(self, embeddings: Tensor, labels: Tensor, momentum: float, owner: Tensor) -> None:
         classes, slots, _ = self.rows.shape
         member = labels[:, None] == torch.arange(classes, device=labels.device)  # (R, C)
         earlier = (member.cumsum(dim=0) - 1).gather(1, labels[:, None])[:, 0]  # of its class, (R,)
         slot = (self.pointer[labels] + earlier) % slots
         written = (slot < self.count[labels]).to(embeddings.dtype)
-        kept = self.momentum * written[:, None]  # the slot's share, (R, 1)
+        kept = momentum * written[:, None]  # the slot's share, (R, 1)
         self.rows[labels, slot] = torch.lerp(embeddings, self.rows[labels, slot], kept)
+        self.owner[labels, slot] = owner
         added = member.sum(dim=0)
         self.pointer.add_(added).remainder_(slots)
         self.count.add_(added).clamp_(max=slots)

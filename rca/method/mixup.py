@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rca.method.numerics import full_precision, unit
 
-Partner = Literal["other_class", "any"]
+Partner = Literal["other_class", "other_image", "any"]
 
 
 @full_precision
@@ -22,6 +22,7 @@ def mix_regions(
     generator: torch.Generator,
     partner: Partner = "other_class",
     normalise_first: bool = False,
+    images: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Region mixup, Eq. 5: f̂ = ω f_l + (1 - ω) f_l' with ω ~ Beta(β, β), then f̂ / ‖f̂‖.
 
@@ -35,11 +36,12 @@ def mix_regions(
         partner: as in `sample_partners`.
         normalise_first: normalise both before they are mixed, so that ω is their share whatever
             their lengths. Paper: only after.
+        images: as in `sample_partners`.
 
     Returns:
         f̂ (R, D), l' (R,) and ω (R,).
     """
-    other = sample_partners(labels, generator, partner)
+    other = sample_partners(labels, generator, partner, images)
     alone = other < 0
     omega = sample_beta(beta, labels.shape, generator).to(embeddings).masked_fill(alone, 1)
     other = torch.where(alone, torch.arange(len(labels), device=labels.device), other)
@@ -50,31 +52,42 @@ def mix_regions(
 
 
 def sample_partners(
-    labels: Tensor, generator: torch.Generator, partner: Partner = "other_class"
+    labels: Tensor,
+    generator: torch.Generator,
+    partner: Partner = "other_class",
+    images: Tensor | None = None,
 ) -> Tensor:
     """For each region the index of another to mix with, uniform among those allowed.
 
     Args:
         labels: (R,).
         generator: of the draw.
-        partner: `other_class` draws among the regions of other classes (paper: l' ≠ l). `any` draws
-            among all, the region itself included (released code, which draws an image first).
+        partner: `other_class` draws among the regions of other classes (paper: l' ≠ l).
+            `other_image` draws among those that are of another image as well (a reading of the
+            paper's text). `any` draws among all, the region itself included (released code, which
+            draws an image first).
+        images: (R,), the image of each region; `other_image` needs it.
 
     Returns:
         (R,), -1 where no region is allowed.
 
     Raises:
-        ValueError: the partner rule is unknown.
+        ValueError: the partner rule is unknown, or `other_image` is not told the images.
     """
-    if partner not in ("other_class", "any"):
-        raise ValueError(f"mixup partner {partner!r}: use 'other_class' or 'any'")
+    if partner not in ("other_class", "other_image", "any"):
+        raise ValueError(f"mixup partner {partner!r}: use 'other_class', 'other_image' or 'any'")
     regions = len(labels)
     if regions == 0:
         return labels
     lots = torch.rand(regions, regions, generator=generator, device=generator.device)
-    if partner == "other_class":
-        lots = lots.to(labels.device).masked_fill(labels[:, None] == labels, -1)
-    highest, index = lots.to(labels.device).max(dim=1)
+    lots = lots.to(labels.device)
+    if partner != "any":
+        lots = lots.masked_fill(labels[:, None] == labels, -1)
+    if partner == "other_image":
+        if images is None:
+            raise ValueError("mixup partner 'other_image': pass the image of each region")
+        lots = lots.masked_fill(images[:, None] == images, -1)
+    highest, index = lots.max(dim=1)
     return index.masked_fill(highest < 0, -1)
 
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rca.method.cams import image_scores
-from rca.method.contrast import Form, region_contrast
+from rca.method.contrast import Form, Project, region_contrast
 from rca.method.memory import MemoryBank, admitted
 from rca.method.mixup import Partner
 from rca.method.numerics import full_precision
-from rca.method.regions import Pooling, RegionRule, class_regions, pool_regions
+from rca.method.regions import (
+    Pooling,
+    RegionRule,
+    background_region,
+    class_regions,
+    confident_pixels,
+    pool_regions,
+)
 
 # The rows (R, …) of this process → those of all, one process after the other, with gradients.
 Gather = Callable[[Tensor], Tensor]
@@ -39,6 +47,11 @@ class ObjectiveSettings:
         gate: probability above which a region enters the memory.
         region_rule: as in `class_regions`.
         region_fraction: level of the region rule `max_fraction`.
+        confident_share: as `share` in `confident_pixels`, of queries and of the memory.
+        query_gate: probability above which a tagged class's region is contrasted; 0: any.
+        background: whether regions of the background enter the memory, as class C.
+        background_level: as `level` in `background_region`.
+        background_queries: whether they are contrasted too.
         memory_pooling: as in `pool_regions`, for the memory; queries are always independent.
         partner: as in `sample_partners`.
         normalise_first: as in `mix_regions`.
@@ -57,12 +70,31 @@ class ObjectiveSettings:
     gate: float = 0.7
     region_rule: RegionRule = "softmax_mean"
     region_fraction: float = 0.3
+    confident_share: float = 1.0
+    query_gate: float = 0.0
+    background: bool = False
+    background_level: float = 0.3
+    background_queries: bool = False
     memory_pooling: Pooling = "independent"
     partner: Partner = "other_class"
     normalise_first: bool = False
     exclude_partner: bool = False
     form: Form = "paper"
     sum_images: bool = False
+
+
+class Regions(NamedTuple):
+    """Regions of some images.
+
+    Attributes:
+        embeddings: f, (R, D).
+        labels: l, (R,); C is the background.
+        images: (R,), the number of each region's image among those given.
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+    images: Tensor
 
 
 @full_precision
@@ -81,6 +113,7 @@ def rca_losses(
     epoch: int,
     generator: torch.Generator,
     gather: Gather = alone,
+    project: Project | None = None,
 ) -> dict[str, Tensor]:
     """The total loss and its parts.
 
@@ -97,6 +130,7 @@ def rca_losses(
         epoch: 0-based.
         generator: of the mixup.
         gather: of several processes, whose generators must agree.
+        project: as in `region_contrast`.
 
     Returns:
         `loss`, with the graph; `final`, `coarse` and `contrast`, its unweighted parts, detached.
@@ -105,7 +139,8 @@ def rca_losses(
     coarse_loss = multilabel_loss(image_scores(coarse), tags)
     contrast = final_loss.new_zeros(())
     if settings.contrast and epoch >= settings.contrast_start_epoch:
-        contrast = _contrast(features, coarse, tags, memory, settings, generator, gather)
+        regions = query_regions(features, coarse, final, tags, settings)
+        contrast = _contrast(regions, len(tags), memory, settings, generator, gather, project)
     loss = final_loss + settings.auxiliary_weight * coarse_loss
     return {
         "loss": loss + settings.contrast_weight * contrast,
@@ -124,7 +159,8 @@ def memorise(
     memory: MemoryBank,
     settings: ObjectiveSettings,
     gather: Gather = alone,
-) -> tuple[Tensor, Tensor]:
+    names: Tensor | None = None,
+) -> Regions:
     """Put the regions of a step into the memory, after its loss.
 
     Args:
@@ -135,41 +171,74 @@ def memorise(
         memory: that is written to.
         settings: gate, region rule and pooling.
         gather: of several processes, which then all write the regions of all.
+        names: (B,), number of each image in the data set, by which `image_ema` keeps its entries.
 
     Returns:
-        What entered: embeddings (R, D) and labels (R,), image by image.
+        What entered, of all processes; its images are those of `names`, if given.
     """
-    embeddings, labels = map(gather, entering_regions(features, coarse, final, tags, settings))
-    memory.enqueue(embeddings, labels)
-    return embeddings, labels
+    regions = entering_regions(features, coarse, final, tags, settings)
+    if names is not None:
+        regions = regions._replace(images=names[regions.images])
+    regions = Regions(*map(gather, regions))
+    memory.enqueue(*regions)
+    return regions
 
 
 @torch.no_grad()
 def entering_regions(
     features: Tensor, coarse: Tensor, final: Tensor, tags: Tensor, settings: ObjectiveSettings
-) -> tuple[Tensor, Tensor]:
-    """What `memorise` writes of these images."""
+) -> Regions:
+    """What `memorise` writes of these images, image by image, the background last of each."""
     entering = admitted(tags, image_scores(final), settings.gate)  # (B, C)
-    masks = class_regions(coarse, entering, settings.region_rule, settings.region_fraction)
-    pooled = pool_regions(features, masks, settings.memory_pooling)  # (B, C, D)
-    return pooled[entering], entering.nonzero()[:, 1]
+    pooling, background = settings.memory_pooling, settings.background
+    return _regions(features, coarse, tags, entering, settings, pooling, background)
 
 
-def _contrast(
+def query_regions(
+    features: Tensor, coarse: Tensor, final: Tensor, tags: Tensor, settings: ObjectiveSettings
+) -> Regions:
+    """The regions that are contrasted with the memory, with gradients for `features` alone."""
+    asking = tags.bool()
+    if settings.query_gate > 0:
+        asking = admitted(tags, image_scores(final), settings.query_gate)
+    background = settings.background_queries
+    return _regions(features, coarse, tags, asking, settings, "independent", background)
+
+
+def _regions(
     features: Tensor,
     coarse: Tensor,
     tags: Tensor,
+    chosen: Tensor,
+    settings: ObjectiveSettings,
+    pooling: Pooling,
+    background: bool,
+) -> Regions:
+    """The pooled regions of the chosen classes, (B, C), and on request of the background."""
+    masks = class_regions(coarse, tags, settings.region_rule, settings.region_fraction)
+    kept = confident_pixels(masks, coarse, settings.confident_share) & chosen[..., None, None]
+    pooled = pool_regions(features, kept, pooling)  # (B, C, D)
+    if background:
+        rest = background_region(coarse, tags, masks, settings.background_level)  # (B, 1, H, W)
+        pooled = torch.cat([pooled, pool_regions(features, rest)], dim=1)
+        chosen = torch.cat([chosen, rest.flatten(1).any(dim=1, keepdim=True)], dim=1)
+    images, labels = chosen.nonzero(as_tuple=True)
+    return Regions(pooled[chosen], labels, images)
+
+
+def _contrast(
+    regions: Regions,
+    batch: int,
     memory: MemoryBank,
     settings: ObjectiveSettings,
     generator: torch.Generator,
     gather: Gather,
+    project: Project | None,
 ) -> Tensor:
-    present = tags.bool()
-    masks = class_regions(coarse, present, settings.region_rule, settings.region_fraction)
-    images, labels = present.nonzero(as_tuple=True)  # (R,) each
+    numbered = settings.sum_images or settings.partner == "other_image"
     return region_contrast(
-        gather(pool_regions(features, masks)[present]),
-        gather(labels),
+        gather(regions.embeddings),
+        gather(regions.labels),
         memory.rows,
         memory.filled,
         temperature=settings.temperature,
@@ -179,7 +248,9 @@ def _contrast(
         normalise_first=settings.normalise_first,
         exclude_partner=settings.exclude_partner,
         form=settings.form,
-        images=_numbered(images, len(tags), gather) if settings.sum_images else None,
+        images=_numbered(regions.images, batch, gather) if numbered else None,
+        sum_images=settings.sum_images,
+        project=project,
     )
 
 

@@ -281,8 +281,33 @@ def read_regions(
     return torch.cat(regions)
 
 
+def first_regions(
+    pixels: Pixels, settings: ReadoutSettings, start: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """The regions that the first round fits to, int64 (N,): of prototypes if given, else of CAMs.
+
+    A label that these prototypes find nowhere has the CAMs' region, where nothing else claims it.
+
+    Args:
+        pixels: of the training images.
+        settings: levels, and how to read the prototypes.
+        start: prototypes Q, (L, K, D), of length 1, and validity, bool (L, K).
+    """
+    of_cams = cam_regions(
+        pixels.cams, pixels.tags, pixels.image, settings.cam_foreground, settings.cam_background
+    )
+    if start is None:
+        return of_cams
+    regions = read_regions(pixels, *start, settings)
+    lost = ~torch.isin(of_cams, regions) & (regions == UNSURE)
+    return torch.where(lost, of_cams, regions)
+
+
 def fit_readout(
-    pixels: Pixels, settings: ReadoutSettings, generator: torch.Generator
+    pixels: Pixels,
+    settings: ReadoutSettings,
+    generator: torch.Generator,
+    start: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Fit the prototypes of the background and of all classes, in rounds.
 
@@ -294,15 +319,14 @@ def fit_readout(
         pixels: of the training images.
         settings: how to fit.
         generator: source of all random choices.
+        start: as in `first_regions`.
 
     Returns:
         Prototypes, float32 (L, K, D), and validity, bool (L, K); a class that no image is tagged
         with has none.
     """
     classes = pixels.tags.shape[1]
-    regions = cam_regions(
-        pixels.cams, pixels.tags, pixels.image, settings.cam_foreground, settings.cam_background
-    )
+    regions = first_regions(pixels, settings, start)
     fitted: tuple[Tensor, Tensor] | None = None
     for number in range(1, settings.rounds + 1):
         of_class = settings.prototypes if number == settings.rounds else 1

@@ -51,6 +51,50 @@ def class_regions(
 
 
 @full_precision
+def confident_pixels(masks: Tensor, coarse: Tensor, share: float) -> Tensor:
+    """The most confident pixels of each region: beyond the paper; no gradient.
+
+    Args:
+        masks: P, bool (B, C, H, W).
+        coarse: C, (B, C, H, W), raw; higher is more confident.
+        share: of each region's pixels that stay, rounded up, above 0; of equal ones the first.
+
+    Returns:
+        Masks, bool (B, C, H, W); empty where P is.
+    """
+    if share >= 1:
+        return masks
+    flat, kept = coarse.detach().flatten(2), masks.flatten(2)
+    order = flat.masked_fill(~kept, -torch.inf).argsort(dim=-1, descending=True, stable=True)
+    area = kept.sum(dim=-1, keepdim=True)
+    most = (area * share).ceil()
+    first = torch.arange(flat.shape[-1], device=flat.device) < most  # by rank, (B, C, HW)
+    return torch.zeros_like(kept).scatter(-1, order, first.expand_as(kept)).view_as(masks)
+
+
+@full_precision
+def background_region(coarse: Tensor, tags: Tensor, masks: Tensor, level: float) -> Tensor:
+    """The pixels that no tagged class claims: beyond the paper; no gradient.
+
+    They are in no region of a tagged class, and each tagged class's CAM, scaled to [0, 1], is below
+    `level` there. All pixels of an image without tags are.
+
+    Args:
+        coarse: C, (B, C, H, W), raw.
+        tags: (B, C).
+        masks: P of the tagged classes, bool (B, C, H, W).
+        level: between 0 and 1; at 1 only the regions count.
+
+    Returns:
+        Bool (B, 1, H, W); empty where classes claim all.
+    """
+    present = tags.bool()[..., None, None]
+    scaled = normalise_cams(coarse.detach())
+    claimed = masks | (scaled >= level) if level < 1 else masks
+    return ~(claimed & present).any(dim=1, keepdim=True)
+
+
+@full_precision
 def pool_regions(features: Tensor, masks: Tensor, pooling: Pooling = "independent") -> Tensor:
     """f_l of Eq. 2, the mean feature of each region: Σ P_l F / Σ P_l; zero where P_l is empty.
 

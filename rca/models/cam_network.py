@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rca.config import Aggregation, Head, TrainCam
+from rca.config import Aggregation, Contrast, Head, TrainCam
 from rca.method.aggregation import ParametricAggregation, aggregate
 from rca.models.backbones import build_backbone
 from rca.models.initial import normal_weights
@@ -48,9 +48,9 @@ class CamNetwork(nn.Module):
         self.coarse_head = class_head(channels, classes, cfg.head.depth, cfg.head.width)
         if cfg.rsa.enabled:
             self.final_head = final_head(channels, classes, cfg.head, cfg.rsa)
-            k = cfg.rsa.prototypes
-            self.register_buffer("prototypes", torch.zeros(classes, k, channels))
-            self.register_buffer("prototypes_valid", torch.zeros(classes, k, dtype=torch.bool))
+            shape = (classes + cfg.rsa.background, cfg.rsa.prototypes)  # the background's last
+            self.register_buffer("prototypes", torch.zeros(*shape, channels))
+            self.register_buffer("prototypes_valid", torch.zeros(shape, dtype=torch.bool))
         if cfg.rsa.enabled and cfg.rsa.attention == "parametric":
             self.aggregation = ParametricAggregation(channels)
             self.aggregation.apply(normal_weights)
@@ -120,6 +120,20 @@ def query_head(channels: int) -> nn.Sequential:
         nn.ReLU(),
         nn.Conv2d(channels, channels, 3, padding=1),
     )
+
+
+def projection_head(channels: int, rsc: Contrast) -> nn.Module | None:
+    """The head that regions are compared behind, (R, D) → (R, `projection_width`), or None.
+
+    It is no part of the network: only the contrast needs it. Its weights begin as torch's do, since
+    N(0, 0.01) twice in a row would leave little but the biases.
+    """
+    if rsc.projection == "none":
+        return None
+    first, width = nn.Linear(channels, rsc.projection_width), rsc.projection_width
+    if rsc.projection == "linear":
+        return first
+    return nn.Sequential(first, nn.ReLU(), nn.Linear(width, width))
 
 
 def _initialised(*layers: nn.Module) -> nn.Sequential:

@@ -52,6 +52,8 @@ class Reader:
         cams: CAM stores of `train` and `val`.
         widths: channels of each block at each size.
         data: the index.
+        rsa: RSA's prototypes (L, K, D), the background's last, and validity (L, K), with
+            `start: rsa`.
     """
 
     cfg: Readout
@@ -60,6 +62,7 @@ class Reader:
     cams: dict[str, CamStore]
     widths: list[int]
     data: Index
+    rsa: tuple[Tensor, Tensor] | None = None
 
     def features(self, record: Record) -> Tensor:
         """Features of an image, all blocks and sizes in a row, float16 (h, w, D)."""
@@ -71,6 +74,15 @@ class Reader:
     def directions(self, features: Tensor, means: Tensor) -> Tensor:
         """`pixel_directions` of features (…, D), given their means, (D,)."""
         return pixel_directions(features, means, self.widths)
+
+    def start(self, means: Tensor) -> tuple[Tensor, Tensor] | None:
+        """RSA's prototypes as directions among those of pixels, the background's first."""
+        if self.rsa is None:
+            return None
+        prototypes, valid = (tensor.roll(1, dims=0) for tensor in self.rsa)
+        # The same block at each size: RSA knows nothing of sizes.
+        repeated = prototypes.repeat(1, 1, len(self.cfg.sizes))
+        return self.directions(repeated, means), valid
 
     def classes(self, record: Record) -> Tensor:
         """The classes that the CAM store has of an image, bool (C,)."""
@@ -120,7 +132,11 @@ def make_reader(
     cfg = cfg.model_copy(update={"blocks": blocks})
     probe = block_features(backbone, torch.zeros(3, 64, 64, device=device), blocks, cfg.sizes)
     stores = {split: CamStore(cams / split) for split in ("train", "val") if data.split(split)}
-    return Reader(cfg, backbone, device, stores, [len(block) for block in probe], data)
+    widths = [len(block) for block in probe]
+    rsa = None
+    if cfg.start == "rsa":
+        rsa = network.prototypes.cpu(), network.prototypes_valid.cpu()
+    return Reader(cfg, backbone, device, stores, widths, data, rsa)
 
 
 def settings_of(cfg: Readout) -> ReadoutSettings:

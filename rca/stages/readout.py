@@ -137,7 +137,8 @@ def fit_and_write(
     """Fit the prototypes to the samples; write them with the features' means, and the nearest."""
     gathered = gather_pixels(reader, pieces, samples)
     draws = generator(seed, "readout", "k-means")
-    prototypes, valid = fit_readout(gathered.pixels, settings_of(reader.cfg), draws)
+    start = reader.start(gathered.means)
+    prototypes, valid = fit_readout(gathered.pixels, settings_of(reader.cfg), draws, start)
     write_json(folder / NEAREST, _nearest(reader, pieces, gathered, prototypes, valid))
     tensors = {"prototypes": prototypes, "valid": valid, "means": gathered.means}
     with new_file(folder / PROTOTYPES) as partial:

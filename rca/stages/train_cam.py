@@ -59,7 +59,7 @@ def run(
                 partial(begin_epoch, parts, cfg, seeds),
                 partial(step, parts, network, cfg, compute, seeds),
                 _batches(cfg, compute, data, seeds),
-                build_optimiser(parts.network, cfg.optimiser),
+                build_optimiser(parts.network, cfg.optimiser, parts.projection),
                 cfg.optimiser,
                 cfg.epochs,
                 checkpoints,

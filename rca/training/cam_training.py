@@ -18,7 +18,7 @@ from rca.method.memory import MemoryBank
 from rca.method.objective import ObjectiveSettings, memorise, rca_losses
 from rca.method.placement import to_image, to_view
 from rca.method.prototypes import fit_prototypes, random_prototypes
-from rca.models.cam_network import CamNetwork
+from rca.models.cam_network import CamNetwork, projection_head
 from rca.models.device import placed
 from rca.training.checkpoint import Part, RandomState
 from rca.training.distributed import gather, take_maximum
@@ -37,6 +37,8 @@ class Parts:
         attention: the accumulated maps; None without OAA.
         images: names of the training images, by position.
         mixup: draws the partners and their shares; begun anew each epoch.
+        projection: the head in front of the contrast, if there is one. Several processes see the
+            same regions there, so it has the same gradients in each and needs no averaging.
     """
 
     network: CamNetwork
@@ -44,6 +46,7 @@ class Parts:
     attention: AttentionStore | None
     images: Sequence[str]
     mixup: torch.Generator
+    projection: nn.Module | None = None
 
     def named(self) -> dict[str, Part]:
         """As parts of a checkpoint."""
@@ -52,7 +55,11 @@ class Parts:
             "memory": self.memory,
             "mixup": RandomState(self.mixup),
         }
-        return named if self.attention is None else {**named, "attention": Combined(self.attention)}
+        if self.attention is not None:
+            named["attention"] = Combined(self.attention)
+        if self.projection is not None:
+            named["projection"] = self.projection
+        return named
 
 
 class Combined:
@@ -76,7 +83,7 @@ def build(cfg: TrainCam, data: Index, noise: torch.Generator, device: torch.devi
     network = CamNetwork(len(data.classes), cfg)
     network = placed(network, device).train()
     memory = MemoryBank(
-        len(data.classes),
+        len(data.classes) + cfg.memory.background,
         cfg.memory.slots,
         network.backbone.channels,
         cfg.memory.update,
@@ -89,7 +96,9 @@ def build(cfg: TrainCam, data: Index, noise: torch.Generator, device: torch.devi
         attention = AttentionStore(images, training_tags(data), (cfg.attention.size,) * 2).to(
             device
         )
-    return Parts(network, memory.to(device), attention, images, torch.Generator())
+    projection = projection_head(network.backbone.channels, cfg.rsc) if cfg.rsc.enabled else None
+    projection = projection.to(device) if projection is not None else None
+    return Parts(network, memory.to(device), attention, images, torch.Generator(), projection)
 
 
 def combine(attention: AttentionStore | None) -> None:
@@ -119,6 +128,11 @@ def settings(cfg: TrainCam) -> ObjectiveSettings:
         gate=cfg.memory.gate,
         region_rule=cfg.rsc.region_rule,
         region_fraction=cfg.rsc.region_fraction,
+        confident_share=cfg.rsc.confident_share,
+        query_gate=cfg.rsc.query_gate,
+        background=cfg.memory.background,
+        background_level=cfg.memory.background_level,
+        background_queries=cfg.rsc.background_queries,
         memory_pooling=cfg.memory.pooling,
         partner=cfg.rsc.partner,
         normalise_first=cfg.rsc.normalise_first,
@@ -131,10 +145,12 @@ def settings(cfg: TrainCam) -> ObjectiveSettings:
 def refit_prototypes(parts: Parts, cfg: TrainCam, epoch: int, seeds: Seeds) -> None:
     """Prototypes of the memory as it is, once an epoch; K-means begins where they were."""
     network, memory, rule = parts.network, parts.memory, cfg.rsa.prototype_rule
+    labels = len(network.prototypes)  # without the background's, though the memory may have it
+    rows, filled = memory.rows[:labels], memory.filled[:labels]
     if rule == "kmeans":
         prototypes, valid = fit_prototypes(
-            memory.rows,
-            memory.filled,
+            rows,
+            filled,
             cfg.rsa.prototypes,
             generator=seeds("prototypes", epoch),
             previous=network.prototypes,
@@ -143,7 +159,7 @@ def refit_prototypes(parts: Parts, cfg: TrainCam, epoch: int, seeds: Seeds) -> N
     else:
         # The same draw each epoch: a control must not differ from K-means by its unrest.
         prototypes, valid = random_prototypes(
-            memory.rows, memory.filled, cfg.rsa.prototypes, seeds("prototypes"), rule
+            rows, filled, cfg.rsa.prototypes, seeds("prototypes"), rule
         )
     network.prototypes.copy_(prototypes)
     network.prototypes_valid.copy_(valid)
@@ -188,12 +204,22 @@ def step(
     contrasting = objective.contrast and epoch >= objective.contrast_start_epoch
     with autocast(compute, device):
         maps = network(pixels, contrasting)
-    features, coarse, final, queries = (value.float() for value in vars(maps).values())
+    features, coarse, final = maps.features.float(), maps.coarse.float(), maps.final.float()
     losses = rca_losses(
-        queries, coarse, final, tags, parts.memory, objective, epoch, parts.mixup, gather
+        maps.queries.float(),
+        coarse,
+        final,
+        tags,
+        parts.memory,
+        objective,
+        epoch,
+        parts.mixup,
+        gather,
+        parts.projection,
     )
     if epoch >= cfg.memory.start_epoch:
-        memorise(features, coarse, final, tags, parts.memory, objective, gather)
+        names = batch.positions.to(device)
+        memorise(features, coarse, final, tags, parts.memory, objective, gather, names)
     if attention is not None:
         final = final.detach()
         attention.update(

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 from torch import nn
 
 from rca.config import Optimiser
 
 
-def build_optimiser(network: nn.Module, cfg: Optimiser) -> torch.optim.SGD:
-    """SGD over the trainable parameters of `network`; `network.backbone` holds the old layers.
+def build_optimiser(
+    network: nn.Module, cfg: Optimiser, head: nn.Module | None = None
+) -> torch.optim.SGD:
+    """SGD over all trainable parameters; each group has `factor`, its multiple of the base rate.
 
-    Each group carries `factor`, its multiple of the base learning rate.
+    Args:
+        network: whose `backbone` holds the old layers.
+        cfg: rates and factors.
+        head: one more new layer, outside of the network.
     """
     groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
+    outside = head.named_parameters() if head is not None else ()
+    for name, parameter in chain(network.named_parameters(), outside):
         if parameter.requires_grad:
             factor = 1.0 if name.startswith("backbone.") else cfg.head_lr_factor
             if name.endswith("bias"):

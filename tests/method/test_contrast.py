@@ -249,8 +249,11 @@ OPTIONS = [
     {"normalise_first": True},
     {"exclude_partner": True},
     {"form": "supcon"},
-    {"images": torch.tensor([0, 0, 1, 2, 2, 2])},
+    {"images": torch.tensor([0, 0, 1, 2, 2, 2]), "sum_images": True},
+    {"images": torch.tensor([0, 0, 1, 2, 2, 2]), "partner": "other_image"},
+    {"project": lambda directions: directions.square() @ HEAD},
 ]
+HEAD = torch.linspace(-1, 2, D * 3, dtype=torch.float64).view(D, 3)
 LABELS = torch.tensor([0, 1, 2, 3, 1, 0])
 
 
@@ -273,8 +276,11 @@ def contrast(embeddings: torch.Tensor, **options: object) -> torch.Tensor:
 @pytest.mark.parametrize("option", OPTIONS, ids=names)
 def test_region_contrast__equals_loop(option: dict) -> None:
     memory, filled = a_memory()
-    draw = {key: option[key] for key in ("partner", "normalise_first") if key in option}
+    draw = {k: option[k] for k in ("partner", "normalise_first", "images") if k in option}
     mixed, foreign, omega = mix_regions(regions(), LABELS, generator=seeded(), **draw)
+    if "project" in option:
+        mixed = unit(option["project"](mixed))
+        memory = option["project"](unit(memory))
     form = option.get("form", "paper")
     losses = []
     for f, own, other, w in zip(mixed, LABELS.tolist(), foreign.tolist(), omega, strict=True):
@@ -284,7 +290,7 @@ def test_region_contrast__equals_loop(option: dict) -> None:
             + float(1 - w) * naive_info_nce(f, other, memory, filled, 0.5, excluded[1], form)
         )
     expected = sum(losses) / 6
-    if "images" in option:
+    if "sum_images" in option:
         expected = sum(losses[:2]) / 2 + losses[2] + sum(losses[3:]) / 3
     assert contrast(regions(), **option).item() == pytest.approx(expected)
 
@@ -313,7 +319,7 @@ def test_region_contrast__one_class_is_plain_info_nce() -> None:
 def test_region_contrast__without_regions_is_zero_with_a_graph(images) -> None:
     features = normal(2, D).requires_grad_()
     none = torch.tensor([], dtype=torch.long)
-    loss = contrast(features[:0], labels=none, images=images)
+    loss = contrast(features[:0], labels=none, images=images, sum_images=images is not None)
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(features.grad, torch.zeros_like(features))
@@ -331,6 +337,46 @@ def test_region_contrast__empty_memory_gives_zero_loss_and_gradient() -> None:
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(embeddings.grad, torch.zeros_like(embeddings))
+
+
+def test_region_contrast__a_projection_learns_from_its_queries_alone() -> None:
+    head = HEAD.clone().requires_grad_()
+    memory, filled = a_memory()
+
+    def loss(of_queries: torch.Tensor, of_memory: torch.Tensor) -> torch.Tensor:
+        mixed, foreign, omega = mix_regions(regions(), LABELS, generator=seeded())
+        queries, rows = unit(mixed @ of_queries), unit(memory) @ of_memory
+        own, other = (info_nce(queries, one, rows, filled, 0.5) for one in (LABELS, foreign))
+        return (omega * own + (1 - omega) * other).mean()
+
+    found = contrast(regions(), project=lambda directions: directions @ head)
+    torch.testing.assert_close(found, loss(head, HEAD))
+    (expected,) = torch.autograd.grad(loss(head, HEAD), head)
+    (gradient,) = torch.autograd.grad(found, head)
+    torch.testing.assert_close(gradient, expected)
+    assert gradient.abs().sum() > 0
+
+
+def test_region_contrast__sum_images_must_be_told_the_images() -> None:
+    with pytest.raises(ValueError, match="pass the image of each region"):
+        contrast(regions(), sum_images=True)
+
+
+def test_region_contrast__rows_of_the_background_repel_every_class() -> None:
+    """A memory of C + 1 classes, of which no query is of the last."""
+    memory, filled = a_memory()
+    labels, last = LABELS % (C - 1), C - 1
+    without = filled.clone()
+    without[last] = False
+    found = [
+        region_contrast(regions(), labels, memory, f, temperature=0.5, generator=seeded())
+        for f in (filled, without)
+    ]
+    mixed, foreign, omega = mix_regions(regions(), labels, generator=seeded())
+    for value, f in zip(found, (filled, without), strict=True):
+        terms = [info_nce(mixed, one, memory, f, 0.5) for one in (labels, foreign)]
+        torch.testing.assert_close(value, (omega * terms[0] + (1 - omega) * terms[1]).mean())
+    assert found[0] > found[1]  # more negatives
 
 
 def test_region_contrast__a_region_of_zeros_keeps_gradients_small() -> None:

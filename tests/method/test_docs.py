@@ -93,7 +93,8 @@ def test_method_page__every_public_function_has_a_row() -> None:
         if "." not in name and not name.startswith("_")
     }
     assert public - named == {
-        "unit", "usable_length", "alone", "ObjectiveSettings", "ReadoutSettings", "Pixels"
+        "unit", "usable_length", "alone",
+        "ObjectiveSettings", "ReadoutSettings", "Pixels", "Regions",
     }  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rca.method.memory import MemoryBank, admitted
 
-UPDATES = ["fifo", "ema", "slot_ema"]
+RINGS = ["fifo", "ema", "slot_ema"]  # updates that know nothing of images
+UPDATES = [*RINGS, "image_ema"]
 CLASSES, SLOTS, CHANNELS = 3, 4, 2
 
 
@@ -27,6 +28,23 @@ class NaiveMemory:
         self.update, self.momentum = update, 0.9
         self.pointer = [0] * CLASSES
         self.written = [SLOTS if update == "slot_ema" else 0] * CLASSES
+        self.owner: dict[tuple[int, int], int] = {}
+
+    def enqueue_images(self, embeddings, labels, images) -> None:
+        """`image_ema`: images that have an entry are blended into it, then others are copied."""
+        regions = list(zip(embeddings, labels.tolist(), images.tolist(), strict=True))
+        slots = {(label, image): slot for (label, slot), image in self.owner.items()}
+        for embedding, label, image in regions:
+            if (label, image) in slots:
+                row = self.rows[label, slots[label, image]]
+                row.mul_(self.momentum).add_((1 - self.momentum) * embedding)
+        for embedding, label, image in regions:
+            if (label, image) not in slots:
+                slot = self.pointer[label]
+                self.owner[label, slot] = image
+                self.rows[label, slot] = embedding
+                self.pointer[label] = (slot + 1) % SLOTS
+                self.written[label] = min(self.written[label] + 1, SLOTS)
 
     def enqueue(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         for embedding, label in zip(embeddings, labels.tolist(), strict=True):
@@ -45,7 +63,7 @@ class NaiveMemory:
 batches = st.lists(st.lists(st.integers(0, CLASSES - 1), max_size=14), max_size=5)
 
 
-@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("update", RINGS)
 @settings(max_examples=60, deadline=None)
 @given(batches=batches, seed=st.integers(0, 100))
 def test_enqueue__equals_loop(update: str, batches: list[list[int]], seed: int) -> None:
@@ -61,6 +79,45 @@ def test_enqueue__equals_loop(update: str, batches: list[list[int]], seed: int) 
     assert memory.count.tolist() == naive.written
     for label, written in enumerate(naive.written):
         assert memory.filled[label].tolist() == [slot < written for slot in range(SLOTS)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    # Up to nine images a batch among eleven: entries are blended, and the oldest leave.
+    batches=st.lists(st.sets(st.integers(0, 10), max_size=9), max_size=6),
+    seed=st.integers(0, 100),
+)
+def test_enqueue__image_ema_equals_loop(batches: list[set[int]], seed: int) -> None:
+    memory = bank("image_ema")
+    naive = NaiveMemory(memory, "image_ema")
+    draws = torch.Generator().manual_seed(seed)
+    for batch in batches:
+        tags = torch.rand(len(batch), CLASSES, generator=draws) < 0.6
+        rows, labels = tags.nonzero(as_tuple=True)
+        images = torch.tensor(sorted(batch), dtype=torch.long)[rows]
+        embeddings = torch.randn(len(labels), CHANNELS, generator=draws, dtype=torch.float64)
+        memory.enqueue(embeddings, labels, images)
+        naive.enqueue_images(embeddings, labels, images)
+    torch.testing.assert_close(memory.rows, naive.rows)
+    assert memory.pointer.tolist() == naive.pointer
+    assert memory.count.tolist() == naive.written
+    owners = {(c, m): int(memory.owner[c, m]) for c in range(CLASSES) for m in range(SLOTS)}
+    assert {place: image for place, image in owners.items() if image >= 0} == naive.owner
+
+
+def test_enqueue__image_ema_blends_an_image_into_its_own_entry_alone() -> None:
+    memory = MemoryBank(1, 3, 1, "image_ema", momentum=0.75)
+    one = torch.zeros(1, dtype=torch.long)
+    memory.enqueue(torch.tensor([[4.0]]), one, torch.tensor([7]))
+    memory.enqueue(torch.tensor([[8.0]]), one, torch.tensor([9]))
+    memory.enqueue(torch.tensor([[0.0]]), one, torch.tensor([7]))
+    assert memory.rows[0, :, 0].tolist() == [3, 8, 0]  # 0.75 · 4 + 0.25 · 0
+    assert memory.count.tolist() == [2]
+
+
+def test_enqueue__image_ema_must_be_told_the_images() -> None:
+    with pytest.raises(ValueError, match="'image_ema' keeps an entry an image: pass the images"):
+        bank("image_ema").enqueue(torch.zeros(1, CHANNELS), torch.tensor([0]))
 
 
 def test_enqueue__a_fifo_keeps_the_last_regions_and_wraps_around() -> None:
@@ -83,7 +140,7 @@ def test_enqueue__last_class_is_kept() -> None:
     assert memory.count.tolist() == [0, 0, 1]
 
 
-@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("update", RINGS)
 def test_enqueue__how_regions_are_grouped_does_not_matter(update: str, draws) -> None:
     embeddings = torch.randn(30, CHANNELS, generator=draws, dtype=torch.float64)
     labels = torch.randint(CLASSES, (30,), generator=draws)
@@ -99,12 +156,18 @@ def test_enqueue__updates_differ(draws) -> None:
     rows = []
     for update in UPDATES:
         memory = bank(update)
-        memory.enqueue(embeddings, torch.zeros(8, dtype=torch.long))
+        for part in embeddings.split(4):  # the same four images twice
+            memory.enqueue(part, torch.zeros(4, dtype=torch.long), torch.tensor([3, 1, 0, 2]))
         rows.append(memory.rows[0])
-    fifo, ema, slot_ema = rows
+    fifo, ema, slot_ema, image_ema = rows
     torch.testing.assert_close(fifo, embeddings[4:])
     torch.testing.assert_close(ema, 0.9 * embeddings[:4] + 0.1 * embeddings[4:])
+    torch.testing.assert_close(image_ema, ema)  # as long as they come in the same order
     assert not torch.allclose(slot_ema, ema)
+    memory = bank("image_ema")
+    for part, order in zip(embeddings.split(4), ([0, 1, 2, 3], [3, 2, 1, 0]), strict=True):
+        memory.enqueue(part, torch.zeros(4, dtype=torch.long), torch.tensor(order))
+    torch.testing.assert_close(memory.rows[0], 0.9 * embeddings[:4] + 0.1 * embeddings[4:].flip(0))
 
 
 def test_enqueue__slot_ema_stays_noise_for_long() -> None:

@@ -42,6 +42,26 @@ def test_sample_partners__another_class_and_each_allowed_region_equally_often(dr
         assert stats.chisquare(counts[region][allowed].numpy()).pvalue > 0.001
 
 
+def test_sample_partners__another_image_and_class_and_each_equally_often(draws) -> None:
+    labels, images = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([0, 0, 1, 1, 2])
+    rounds = 1500
+    counts = torch.zeros(5, 5)
+    for _ in range(rounds):
+        others = sample_partners(labels, draws, "other_image", images)
+        counts[torch.arange(5), others] += 1
+    for region in range(5):
+        allowed = (labels != labels[region]) & (images != images[region])
+        assert counts[region][~allowed].sum() == 0
+        assert stats.chisquare(counts[region][allowed].numpy()).pvalue > 0.001
+    alone = sample_partners(labels[:2], draws, "other_image", images[:2])
+    assert alone.tolist() == [-1, -1]  # two classes of one image
+
+
+def test_sample_partners__other_image_must_be_told_the_images(draws) -> None:
+    with pytest.raises(ValueError, match="'other_image': pass the image of each region"):
+        sample_partners(torch.tensor([0, 1]), draws, "other_image")
+
+
 def test_sample_partners__none_where_all_are_of_one_class(draws) -> None:
     assert sample_partners(torch.tensor([3, 3, 3]), draws).tolist() == [-1, -1, -1]
     assert sample_partners(torch.tensor([3]), draws).tolist() == [-1]
@@ -60,7 +80,7 @@ def test_sample_partners__any_may_be_itself_or_of_the_same_class(draws) -> None:
 
 
 def test_sample_partners__refuses_unknown_rules(draws) -> None:
-    with pytest.raises(ValueError, match="mixup partner 'nearest': use 'other_class' or 'any'"):
+    with pytest.raises(ValueError, match="mixup partner 'nearest': use 'other_class'"):
         sample_partners(torch.tensor([0, 1]), draws, "nearest")
 
 

@@ -14,9 +14,15 @@ from rca.method.objective import (
     entering_regions,
     memorise,
     multilabel_loss,
+    query_regions,
     rca_losses,
 )
-from rca.method.regions import class_regions, pool_regions
+from rca.method.regions import (
+    background_region,
+    class_regions,
+    confident_pixels,
+    pool_regions,
+)
 
 B, C, D, H, W, M = 3, 4, 6, 5, 7, 8
 TAGS = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 1]])
@@ -42,6 +48,13 @@ def maps(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
 def a_memory() -> MemoryBank:
     memory = MemoryBank(C, M, D).double()
     memory.enqueue(normal(14, D, seed=4), torch.arange(14) % C)
+    return memory
+
+
+def with_background() -> MemoryBank:
+    """A memory whose last class is the background."""
+    memory = MemoryBank(C + 1, M, D).double()
+    memory.enqueue(normal(17, D, seed=4), torch.arange(17) % (C + 1))
     return memory
 
 
@@ -77,6 +90,11 @@ def test_objective_settings__defaults_are_the_paper_s_and_the_released_code_s() 
         "gate": 0.7,
         "region_rule": "softmax_mean",
         "region_fraction": 0.3,
+        "confident_share": 1.0,
+        "query_gate": 0.0,
+        "background": False,
+        "background_level": 0.3,
+        "background_queries": False,
         "memory_pooling": "independent",
         "partner": "other_class",
         "normalise_first": False,
@@ -189,6 +207,10 @@ SWITCHES = [
     {"exclude_partner": True},
     {"form": "supcon"},
     {"sum_images": True},
+    {"partner": "other_image"},
+    {"confident_share": 0.3},
+    {"query_gate": 0.6},
+    {"background_queries": True},
     {"temperature": 0.2},
     {"beta": 0.5},
 ]
@@ -196,8 +218,9 @@ SWITCHES = [
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: next(iter(switch)))
 def test_rca_losses__every_switch_arrives(switch: dict) -> None:
-    switched = losses(ObjectiveSettings(**switch))["contrast"]
-    assert abs((switched - losses()["contrast"]).item()) > 1e-4
+    memory = with_background() if "background_queries" in switch else a_memory()
+    switched = losses(ObjectiveSettings(**switch), memory=memory)["contrast"]
+    assert abs((switched - losses(memory=memory)["contrast"]).item()) > 1e-4
 
 
 def test_rca_losses__same_seed_same_bytes() -> None:
@@ -231,7 +254,7 @@ def test_rca_losses__same_on_every_device(device) -> None:
 def test_memorise__what_enters_is_tagged_confident_and_in_order() -> None:
     features, coarse, final = maps()
     memory = MemoryBank(C, M, D).double()
-    embeddings, labels = memorise(features, coarse, final, TAGS, memory, PAPER)
+    embeddings, labels, images = memorise(features, coarse, final, TAGS, memory, PAPER)
     pooled = pool_regions(features, class_regions(coarse, TAGS)).detach()
     expected = [
         (pooled[b, c], c)
@@ -241,6 +264,7 @@ def test_memorise__what_enters_is_tagged_confident_and_in_order() -> None:
     ]
     assert 0 < len(expected) < TAGS.sum()
     assert labels.tolist() == [c for _, c in expected]
+    assert images.tolist() == sorted(images.tolist())
     torch.testing.assert_close(embeddings, torch.stack([e for e, _ in expected]))
     assert not embeddings.requires_grad
     for c in range(C):
@@ -253,14 +277,14 @@ def test_memorise__what_enters_is_tagged_confident_and_in_order() -> None:
 @pytest.mark.parametrize("gate", [0.0, 1.0])
 def test_memorise__gate(gate: float) -> None:
     memory = MemoryBank(C, M, D).double()
-    _, labels = memorise(*maps(), TAGS, memory, ObjectiveSettings(gate=gate))
+    _, labels, _ = memorise(*maps(), TAGS, memory, ObjectiveSettings(gate=gate))
     assert len(labels) == (TAGS.sum() if gate == 0 else 0)
     assert memory.count.sum() == len(labels)
 
 
 def test_memorise__sequential_pooling_is_over_the_regions_that_enter() -> None:
     settings = ObjectiveSettings(gate=0.5, memory_pooling="sequential")
-    embeddings, _ = memorise(*maps(), TAGS, MemoryBank(C, M, D).double(), settings)
+    embeddings = memorise(*maps(), TAGS, MemoryBank(C, M, D).double(), settings).embeddings
     features, coarse, final = maps()
     naive = []
     for b in range(B):
@@ -272,8 +296,8 @@ def test_memorise__sequential_pooling_is_over_the_regions_that_enter() -> None:
                 x = x * mask
                 naive.append(x.sum((1, 2)) / mask.sum())
     torch.testing.assert_close(embeddings, torch.stack(naive).detach())
-    independent, _ = entering_regions(*maps(), TAGS, ObjectiveSettings(gate=0.5))
-    assert not torch.allclose(embeddings, independent)
+    independent = entering_regions(*maps(), TAGS, ObjectiveSettings(gate=0.5))
+    assert not torch.allclose(embeddings, independent.embeddings)
 
 
 def test_memorise__may_come_before_going_backward() -> None:
@@ -297,3 +321,86 @@ def test_entering_regions__of_all_ranks_in_their_order_give_the_memory_of_one() 
     parts = [entering_regions(*(t[r] for t in (*maps(), TAGS)), settings) for r in ranks]
     apart.enqueue(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     torch.testing.assert_close(copy.copy(apart.state_dict()), together.state_dict())
+
+
+BACKGROUND = ObjectiveSettings(
+    gate=0.0,
+    background=True,
+    background_queries=True,
+    background_level=0.8,
+    region_rule="max_fraction",
+    confident_share=0.5,
+)
+
+
+@pytest.mark.parametrize("regions_of", [entering_regions, query_regions])
+def test_regions__of_the_background_come_last_of_each_image(regions_of) -> None:
+    features, coarse, final = maps()
+    masks = class_regions(coarse, TAGS, "max_fraction")
+    rest = background_region(coarse, TAGS, masks, 0.8)
+    classes = pool_regions(features, confident_pixels(masks, coarse, 0.5))
+    background = pool_regions(features, rest)
+    expected = []
+    for b in range(B):
+        expected += [(classes[b, c], c, b) for c in range(C) if TAGS[b, c]]
+        expected += [(background[b, 0], C, b)] if rest[b].any() else []
+    assert any(label == C for _, label, _ in expected)
+    embeddings, labels, images = regions_of(features, coarse, final, TAGS, BACKGROUND)
+    torch.testing.assert_close(embeddings, torch.stack([row for row, _, _ in expected]))
+    assert labels.tolist() == [label for _, label, _ in expected]
+    assert images.tolist() == [image for _, _, image in expected]
+
+
+def test_regions__an_image_without_background_has_none() -> None:
+    features, _, final = maps()
+    coarse = torch.full((B, C, H, W), 2.0).double()
+    coarse[..., 0, 0] = 2.1  # every pixel is above the level
+    labels = query_regions(features, coarse, final, TAGS, BACKGROUND).labels
+    assert len(labels) == TAGS.sum()
+    assert C not in labels.tolist()
+
+
+def test_query_regions__the_gate_keeps_classes_that_are_not_believed_out() -> None:
+    features, coarse, final = maps()
+    _, labels, images = query_regions(
+        features, coarse, final, TAGS, ObjectiveSettings(query_gate=0.7)
+    )
+    believed = TAGS.bool() & (final.mean((2, 3)).sigmoid() > 0.7)
+    assert 0 < believed.sum() < TAGS.sum()
+    assert list(zip(images.tolist(), labels.tolist(), strict=True)) == [
+        tuple(pair) for pair in believed.nonzero().tolist()
+    ]
+
+
+def test_memorise__background_has_a_memory_of_its_own_and_repels() -> None:
+    leaves = maps()
+    memory = MemoryBank(C + 1, M, D).double()
+    labels = memorise(*leaves, TAGS, memory, BACKGROUND).labels
+    assert memory.count[C] == (labels == C).sum() > 0
+    repelled = losses(maps=leaves, memory=memory)["contrast"]
+    memory.count[C] = 0
+    assert repelled > losses(maps=leaves, memory=memory)["contrast"]
+
+
+def test_memorise__image_ema_keeps_an_entry_for_each_name() -> None:
+    settings = ObjectiveSettings(gate=0.0)
+    memory = MemoryBank(C, M, D, "image_ema", momentum=0.5).double()
+    names = torch.tensor([41, 7, 12])
+    found = memorise(*maps(), TAGS, memory, settings, names=names)
+    before = memory.rows.clone()
+    assert set(found.images.tolist()) == {41, 7, 12}
+    doubled = tuple(3 * value if n == 0 else value for n, value in enumerate(maps()))
+    memorise(*doubled, TAGS, memory, settings, names=names)
+    assert memory.count.tolist() == TAGS.sum(0).tolist()  # no new entries
+    torch.testing.assert_close(memory.rows, 2 * before)  # 0.5 · f + 0.5 · 3f
+
+
+def test_rca_losses__projection_is_trained_by_the_contrast_alone() -> None:
+    head = torch.nn.Linear(D, 3).double()
+    features, coarse, final = maps()
+    result = rca_losses(
+        features, coarse, final, TAGS, a_memory(), PAPER, 2, seeded(2), project=head
+    )
+    assert abs((result["contrast"] - losses()["contrast"]).item()) > 1e-3
+    result["loss"].backward()
+    assert head.weight.grad.abs().sum() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -16,6 +17,7 @@ from rca.method.readout import (
     Pixels,
     ReadoutSettings,
     cam_regions,
+    first_regions,
     fit_label_prototypes,
     fit_readout,
     label_posterior,
@@ -427,3 +429,33 @@ def test_nearest_pixels__equals_loop():
         assert [pixel for pixel, _ in nearest] == [n for _, n in expected]
         assert [near for _, near in nearest] == pytest.approx([s for s, _ in expected], abs=1e-4)
     assert {len(nearest) for nearest in found.values()} > {5}  # and fewer where tags are few
+
+
+def test_first_regions__of_prototypes_with_the_cams_where_a_label_is_lost() -> None:
+    """Class 2 has no prototype, so its region is the CAMs', outside of what others claim."""
+    points = torch.eye(4)[torch.tensor([0, 0, 1, 2, 2, 3])]
+    cams = torch.zeros(6, 2)
+    cams[3:5, 1] = 0.9  # class 2 by the CAMs
+    cams[0, 0] = 0.9  # class 1 by the CAMs, background by the prototypes
+    image, present = torch.zeros(6, dtype=torch.long), torch.ones(1, 2).bool()
+    sample = Pixels(points, cams, image, present)
+    prototypes = torch.zeros(3, 1, 4)
+    prototypes[0, 0, 0] = prototypes[1, 0, 1] = 1
+    valid = torch.tensor([[True], [True], [False]])
+    regions = first_regions(sample, SETTINGS, (prototypes, valid))
+    assert regions.tolist() == [0, 0, 1, 2, 2, UNSURE]
+    by_cams = first_regions(sample, SETTINGS)
+    assert torch.equal(by_cams, cam_regions(cams, present, image, 0.5, 0.08))
+
+
+def test_fit_readout__begins_at_the_prototypes_given() -> None:
+    """CAMs that say nothing cannot spoil what good prototypes begin."""
+    sample, truth = pixels()
+    settings_ = dataclasses.replace(SETTINGS, background_prototypes=1, prototypes=1)
+    fitted = fit_readout(sample, settings_, seeded())
+    blind = dataclasses.replace(sample, cams=torch.zeros_like(sample.cams))
+    begun = fit_readout(blind, settings_, seeded(), fitted)
+    agree = (read_regions(blind, *begun, settings_) == truth).float().mean()
+    lost = read_regions(blind, *fit_readout(blind, settings_, seeded()), settings_) == truth
+    assert agree > 0.8
+    assert lost.float().mean() < agree

@@ -7,7 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rca.method.regions import class_regions, pool_regions
+from rca.method.regions import (
+    background_region,
+    class_regions,
+    confident_pixels,
+    pool_regions,
+)
 
 RULES = ["softmax_mean", "sigmoid_mean", "max_fraction"]
 
@@ -205,3 +210,57 @@ def test_pool_regions__constant_features_pool_to_themselves(draws) -> None:
 def test_pool_regions__refuses_unknown_poolings() -> None:
     with pytest.raises(ValueError, match="pooling 'max': use 'independent' or 'sequential'"):
         pool_regions(torch.zeros(1, 2, 3, 3), torch.ones(1, 1, 3, 3, dtype=torch.bool), "max")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.35, 0.5, 1.0])
+def test_confident_pixels__equals_loop(share: float, draws) -> None:
+    coarse = torch.randn(2, 3, 4, 5, generator=draws).round(decimals=1)  # some are equal
+    masks = torch.rand(2, 3, 4, 5, generator=draws) > 0.4
+    masks[1, 2] = False
+    kept = confident_pixels(masks, coarse, share)
+    for b in range(2):
+        for c in range(3):
+            pixels = [p for p in range(20) if masks[b, c].flatten()[p]]
+            pixels.sort(key=lambda p: -coarse[b, c].flatten()[p].item())  # stable
+            chosen = pixels[: math.ceil(len(pixels) * share)]
+            assert kept[b, c].flatten().nonzero()[:, 0].tolist() == sorted(chosen)
+
+
+def test_confident_pixels__a_region_keeps_at_least_a_pixel_and_all_at_one(draws) -> None:
+    coarse = torch.randn(2, 3, 4, 5, generator=draws)
+    masks = class_regions(coarse, torch.ones(2, 3))
+    assert confident_pixels(masks, coarse, 1e-6).flatten(2).sum(2).eq(1).all()
+    assert torch.equal(confident_pixels(masks, coarse, 1.0), masks)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_background_region__equals_loop(level: float, draws) -> None:
+    coarse = torch.randn(4, 3, 5, 6, generator=draws)
+    tags = torch.tensor([[1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 1]])
+    masks = class_regions(coarse, tags)
+    found = background_region(coarse, tags, masks, level)
+    assert found.shape == (4, 1, 5, 6)
+    for b in range(4):
+        for y in range(5):
+            for x in range(6):
+                free = True
+                for c in range(3):
+                    scaled = max(coarse[b, c, y, x].item(), 0) / coarse[b, c].max().item()
+                    claimed = masks[b, c, y, x] or (level < 1 and scaled >= level)
+                    free &= not (tags[b, c] and claimed)
+                assert found[b, 0, y, x] == free
+    assert found[2].all()  # nothing is tagged
+
+
+def test_background_region__is_empty_where_classes_claim_all() -> None:
+    masks = torch.ones(1, 2, 3, 3, dtype=torch.bool)
+    assert not background_region(torch.ones(1, 2, 3, 3), torch.ones(1, 2), masks, 1.0).any()
+
+
+def test_background_region__follows_a_permutation_of_the_classes(draws) -> None:
+    coarse, tags = torch.randn(2, 4, 5, 5, generator=draws), torch.tensor([[1, 0, 1, 1]] * 2)
+    order = torch.tensor([2, 0, 3, 1])
+    masks = class_regions(coarse, tags)
+    one = background_region(coarse, tags, masks, 0.3)
+    other = background_region(coarse[:, order], tags[:, order], masks[:, order], 0.3)
+    assert torch.equal(one, other)

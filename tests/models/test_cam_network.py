@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rca.config import Aggregation, Backbone, ConfigError, Contrast, Head, TrainCam
-from rca.models.cam_network import CamNetwork, final_head
+from rca.config import Aggregation, Backbone, ConfigError, Contrast, Head, Memory, TrainCam
+from rca.models.cam_network import CamNetwork, final_head, projection_head
 from rca.models.weights import read_config, save_weights
 
 BACKBONE = Backbone(name="mobilenet_v2", stride=16, weights="none")
@@ -13,7 +13,9 @@ CLASSES = ("cat", "dog")
 
 
 def network(**rsa) -> CamNetwork:
-    cfg = TrainCam(backbone=BACKBONE, head=Head(depth=1, width=8), rsa=Aggregation(**rsa))
+    memory = Memory(background=rsa.get("background", False))
+    head = Head(depth=1, width=8)
+    cfg = TrainCam(backbone=BACKBONE, head=head, memory=memory, rsa=Aggregation(**rsa))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return CamNetwork(len(CLASSES), cfg).eval()
@@ -43,6 +45,35 @@ def test_forward__prototypes_change_the_final_map_and_not_the_coarse_one():
         after = net(image)
     assert torch.equal(before.coarse, after.coarse)
     assert not torch.allclose(before.final, after.final)
+
+
+def test_forward__prototypes_of_the_background_take_part():
+    net, image = network(prototypes=3, background=True), torch.randn(1, 3, 32, 32)
+    assert net.prototypes.shape == (3, 3, 1280)  # two classes and the background
+    with torch.no_grad():
+        net.prototypes.copy_(torch.randn(net.prototypes.shape))
+        net.prototypes_valid[:2] = True
+        before = net(image)
+        net.prototypes_valid[2] = True
+        after = net(image)
+    assert after.final.shape == before.final.shape  # the background is no class
+    assert not torch.allclose(before.final, after.final)
+
+
+def test_projection_head__kinds():
+    regions = torch.randn(5, 8)
+    assert projection_head(8, Contrast()) is None
+    linear = projection_head(8, Contrast(projection="linear", projection_width=3))
+    nonlinear = projection_head(8, Contrast(projection="nonlinear", projection_width=3))
+    assert linear(regions).shape == nonlinear(regions).shape == (5, 3)
+    torch.testing.assert_close(linear(2 * regions) + linear(0 * regions), 2 * linear(regions))
+    bent = nonlinear(2 * regions) + nonlinear(0 * regions)
+    assert not torch.allclose(bent, 2 * nonlinear(regions))
+
+
+def test_train_cam__background_prototypes_need_a_memory_of_the_background():
+    with pytest.raises(ValueError, match=r"`rsa.background` needs .* `memory.background`"):
+        TrainCam(rsa=Aggregation(background=True))
 
 
 def test_forward__parametric_aggregation_is_learned():

@@ -42,6 +42,10 @@ BASE: dict[str, Any] = {
 # What must be on, beside, for a key to be heard.
 NEEDS: dict[str, dict[str, Any]] = {
     "memory.momentum": {"memory.update": "ema"},
+    "memory.background_level": {"memory.background": True},
+    "rsc.background_queries": {"memory.background": True},
+    "rsc.projection_width": {"rsc.projection": "linear"},
+    "rsa.background": {"memory.background": True},
     "rsc.region_fraction": {"rsc.region_rule": "max_fraction"},
     "rsc.form": {"rsc.temperature": 0.005},  # the clamp bites where one positive dominates
     "rsa.temperature": {"rsa.scale": "cosine"},
@@ -54,6 +58,10 @@ OTHER = {
     "memory.start_epoch": 2,
     "memory.gate": 0.51,
     "memory.momentum": 0.9,
+    "memory.background_level": 0.05,
+    "rsc.confident_share": 0.3,
+    "rsc.query_gate": 0.5,
+    "rsc.projection_width": 3,
     "rsc.weight": 0.1,
     "rsc.start_epoch": 2,
     "rsc.temperature": 0.2,
@@ -171,8 +179,16 @@ def killed_before_step(number: int, monkeypatch, run: Callable[[], None]) -> Non
     [
         {"attention.drop": True, "memory.update": "slot_ema", "rsc.query": "head"},
         {"rsa.prototype_rule": "rows", "attention.accumulate": False},
+        {
+            "memory.update": "image_ema",
+            "memory.background": True,
+            "rsc.background_queries": True,
+            "rsc.partner": "other_image",
+            "rsc.projection": "nonlinear",
+            "rsa.background": True,
+        },
     ],
-    ids=["oaa", "control"],
+    ids=["oaa", "control", "background"],
 )
 def test_run__killed_and_run_again_writes_the_same_bytes(
     index, tmp_path, monkeypatch, changes, step
