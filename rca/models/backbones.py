@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from torchvision import models
 
 from rca.config import Backbone as BackboneConfig
@@ -22,10 +22,22 @@ NORMS = (nn.BatchNorm2d,)
 
 
 class Backbone(nn.Sequential):
-    """Blocks in a row; `channels` features come out, one per `stride` input pixels."""
+    """Blocks in a row; `channels` features come out, one per `stride` input pixels.
+
+    Attributes:
+        first: the block that the forward pass begins with; above 0 what comes in is the output of
+            the block before.
+    """
 
     channels: int
     stride: int
+    first: int = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, D, h, w) of normalised images, (B, 3, H, W)."""
+        for block in list(self)[self.first :]:
+            images = block(images)
+        return images
 
     def train(self, mode: bool = True) -> Backbone:
         """Training mode, except for normalisation, which keeps its stored statistics."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rca.config import Compute, TrainCam
+from rca.config import Compute, ConfigError, TrainCam
 from rca.data.cam_store import CamShard
-from rca.data.datasets import Seeds, TrainingBatches, TrainingImages
+from rca.data.datasets import TrainingBatches, TrainingImages
 from rca.data.index import Index, read_training_index
 from rca.method.accumulation import AttentionStore
 from rca.method.cams import normalise_cams
@@ -21,13 +21,21 @@ from rca.training.cam_training import Parts, begin_epoch, build, combine, step, 
 from rca.training.checkpoint import Checkpoints
 from rca.training.distributed import is_first, processes, rank, session
 from rca.training.form import loss_scaler, training_form, traits
+from rca.training.frozen_views import FrozenViews
 from rca.training.loop import train, write_history
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import derive_seed, generator, global_seed
 
 
 def run(
-    cfg: TrainCam, compute: Compute, seed: int, *, index: Path, out: Path, state: Path = STATE
+    cfg: TrainCam,
+    compute: Compute,
+    seed: int,
+    *,
+    index: Path,
+    out: Path,
+    state: Path = STATE,
+    views: Path | None = None,
 ) -> None:
     """Train on the index's training images and tags; masks and validation images are out of reach.
 
@@ -41,24 +49,39 @@ def run(
         out: folder that gets `weights.safetensors`, `history.csv` and `attention.safetensors`, the
             accumulated maps in the form of a CAM store; without OAA it holds none.
         state: where checkpoints are kept.
+        views: folder for the output of the frozen blocks, for several trainings with the same
+            views: `FrozenViews`. None computes them in each step, as the pipeline does.
+
+    Raises:
+        ConfigError: `views` with OAA++'s drop layer, which erases from the photographs.
     """
     data = read_training_index(index)
+    if views and cfg.attention.drop:
+        raise ConfigError("attention.drop: erases from photographs, but only features are kept")
     device = prepare(compute)
     seeds = partial(generator, seed, "train_cam")
     with session(device), global_seed(derive_seed(seed, "train_cam", "weights"), device):
         parts = build(cfg, data, seeds("memory"), device)
-        values = {"section": cfg.model_dump(mode="json"), "seed": seed, **traits(compute, device)}
+        values = {
+            "section": cfg.model_dump(mode="json"),
+            "seed": seed,
+            "views": views is not None,
+            **traits(compute, device),
+        }
         files = [*index.iterdir(), *cfg.backbone.files()]
         files += [record.file for record in data.split("train")]
         folder = state_folder(state, "train_cam", out, values=values, files=files)
         checkpoints = Checkpoints(folder, compute.checkpoint_steps, parts.named())
         late = parts.network.query_head is not None  # it rests until there is contrast
         network = training_form(parts.network, compute, device, late)
+        images = TrainingImages(data.split("train"), training_tags(data), cfg.view, seeds)
+        if views:
+            images = FrozenViews(images, parts.network.backbone, cfg.backbone, seed, views)
         with checkpoints.listening():
             history = train(
                 partial(begin_epoch, parts, cfg, seeds),
                 partial(step, parts, network, cfg, compute, seeds),
-                _batches(cfg, compute, data, seeds),
+                TrainingBatches(images, cfg.batch_size, compute.workers, rank(), processes()),
                 build_optimiser(parts.network, cfg.optimiser, parts.projection),
                 cfg.optimiser,
                 cfg.epochs,
@@ -69,11 +92,6 @@ def run(
             if is_first():
                 _write(out, parts, history, data, cfg)
         checkpoints.remove()
-
-
-def _batches(cfg: TrainCam, compute: Compute, data: Index, seeds: Seeds) -> TrainingBatches:
-    images = TrainingImages(data.split("train"), training_tags(data), cfg.view, seeds)
-    return TrainingBatches(images, cfg.batch_size, compute.workers, rank(), processes())
 
 
 def _write(

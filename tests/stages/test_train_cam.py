@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rca.config import Compute, TrainCam
+from rca.config import Compute, ConfigError, TrainCam
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError
 from rca.data.index import Index, Record, read_index, write_index
@@ -132,9 +132,10 @@ def trained(index: Path, out: Path, **changes: Any) -> dict[str, bytes]:
     return contents(out)
 
 
-def run(cfg: TrainCam, index: Path, out: Path, **compute: Any) -> None:
+def run(cfg: TrainCam, index: Path, out: Path, views: Path | None = None, **compute: Any) -> None:
     settings = Compute(device="cpu", threads=1, checkpoint_steps=1, **compute)
-    train_cam.run(cfg, settings, 0, index=index, out=out, state=out.parent / "state")
+    state = out.parent / "state"
+    train_cam.run(cfg, settings, 0, index=index, out=out, state=state, views=views)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,54 @@ def test_run__every_key_of_the_method_is_heard(index, tmp_path, known, key, valu
     different = {name for name in before if before[name] != after[name]} - {"weights.safetensors"}
     expected = "attention.safetensors" if key.startswith("attention.") else "history.csv"
     assert expected in different
+
+
+@pytest.fixture
+def frozen_convolution(monkeypatch):
+    def backbone(cfg) -> Backbone:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            frozen = nn.Conv2d(3, 8, 8, stride=8).requires_grad_(False)
+        network = Backbone(frozen, nn.Conv2d(8, 8, 1), nn.ReLU())
+        network.channels = 8
+        return network
+
+    monkeypatch.setattr("rca.models.cam_network.build_backbone", backbone)
+
+
+def test_run__with_kept_views_trains_the_same_and_reads_no_photograph_twice(
+    index, tmp_path, monkeypatch, frozen_convolution
+):
+    cfg = configured({"backbone.frozen_blocks": 1})
+    run(cfg, index, tmp_path / "plain/out")
+    run(cfg, index, tmp_path / "kept/out", views=tmp_path / "views")
+    plain, kept = (load_file(tmp_path / n / "out/weights.safetensors") for n in ("plain", "kept"))
+    assert plain.keys() == kept.keys()
+    for name in plain:
+        torch.testing.assert_close(plain[name], kept[name], atol=1e-4, rtol=1e-3)
+    assert len(list((tmp_path / "views").glob("*/epoch-*.safetensors"))) == 4
+
+    monkeypatch.setattr("rca.data.datasets.read_image", None)
+    run(cfg, index, tmp_path / "again/out", views=tmp_path / "views")
+    assert contents(tmp_path / "again/out") == contents(tmp_path / "kept/out")
+
+
+def test_run__kept_views_are_of_their_seed_view_and_frozen_blocks(
+    index, tmp_path, frozen_convolution
+):
+    for number, changes in enumerate(({}, {"view.flip": False}, {"backbone.frozen_blocks": 2})):
+        cfg = configured({"backbone.frozen_blocks": 1, **changes})
+        run(cfg, index, tmp_path / f"{number}/out", views=tmp_path / "views")
+    assert len(list((tmp_path / "views").iterdir())) == 3
+
+
+def test_run__kept_views_need_frozen_blocks_and_whole_photographs(index, tmp_path):
+    for changes, expected in (
+        ({}, "frozen_blocks: 0, so there is nothing to keep"),
+        ({"backbone.frozen_blocks": 1, "attention.drop": True}, "attention.drop: erases"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            run(configured(changes), index, tmp_path / "out", views=tmp_path / "views")
 
 
 class Killed(BaseException):
