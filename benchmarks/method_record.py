@@ -8,14 +8,33 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.method_variants import EVERYTHING
+from benchmarks.method_variants import EVERYTHING, READINGS
 from benchmarks.records import origin
 from rca.config import Params
 
 RECORD = Path("benchmarks/results/method_study.json")
-MEASURES = ("cam_seeds", "pseudo_labels", "crf")
+# Of each reading: label maps of the scored training images, these after the CRF, those of the
+# validation images, and the validation masks of the network trained on the refined labels.
+MEASURES = ("maps", "crf", "val_maps", "network")
+COLUMNS = {
+    "cams.crf": "CAM head, after CRF",
+    "prototypes.maps": "prototypes",
+    "prototypes.crf": "prototypes, after CRF",
+    "prototypes.val_maps": "prototypes, validation",
+    "prototypes.network": "network, validation",
+}
 # Sections that a measurement depends on.
-SECTIONS = ("compute", "index", "train_cam", "infer_cam", "pseudo_labels", "crf")
+SECTIONS = (
+    "compute",
+    "index",
+    "train_cam",
+    "infer_cam",
+    "readout",
+    "pseudo_labels",
+    "crf",
+    "train_seg",
+    "infer_seg",
+)
 
 
 def measured(params: Params) -> dict[str, Any]:
@@ -36,11 +55,13 @@ def summary(runs: Sequence[dict], base: Params, every: int) -> dict[str, Any]:
             "measure": "mIoU in % over background and the classes, pixels counted over all images "
             "scored, the truth's 255 left out, a pixel labelled 255 counts as a miss",
             "classes": ["background", *(base.index.classes or ())],
-            "scored": f"one training image in {every}, by name; its tags known",
-            "images": sorted({run["images"] for run in runs}),
+            "scored": {
+                "maps, crf": f"one training image in {every}, by name; its tags known",
+                "val_maps, network": "the validation images, with the classes found in them",
+            },
+            "readings": READINGS,
             "threshold": base.pseudo_labels.threshold,
-            "threshold_chosen_by": "fixed in the preset for all variants, no mask seen",
-            "sweep": "every threshold, for analysis; nothing is chosen by it",
+            "threshold_chosen_by": "fixed in the base for all variants, no mask seen",
             "supervision": ["image tags", "ImageNet-pretrained backbone"],
             "same_for_all": "data, order and views of each seed, number of steps",
         },
@@ -64,31 +85,39 @@ def summarised(runs: Sequence[dict], reference: Sequence[dict]) -> dict[str, Any
     The gain pairs runs of the same seed. The deviation is that of a sample, None of a single run.
     """
     before = {run["seed"]: run["miou"] for run in reference}
-    values: dict[str, list[float]] = {
-        name: [run["miou"][name] for run in runs] for name in MEASURES
-    }
-    values["cam_seeds_best_of_sweep"] = [max(run["cam_seeds_sweep"].values()) for run in runs]
-    for name in MEASURES:
-        values[f"{name}_gain"] = [
-            run["miou"][name] - before[run["seed"]][name] for run in runs if run["seed"] in before
-        ]
-    return {
-        "seeds": [run["seed"] for run in runs],
-        **{name: _spread(numbers) for name, numbers in values.items() if numbers},
-    }
+    found: dict[str, Any] = {"seeds": [run["seed"] for run in runs]}
+    for reading in READINGS:
+        for name in MEASURES:
+            own = {run["seed"]: run["miou"][reading].get(name) for run in runs}
+            values = [value for value in own.values() if value is not None]
+            gains = [
+                value - before[seed][reading][name]
+                for seed, value in own.items()
+                if value is not None and name in before.get(seed, {}).get(reading, {})
+            ]
+            if values:
+                found[f"{reading}.{name}"] = _spread(values)
+            if gains:
+                found[f"{reading}.{name}_gain"] = _spread(gains)
+    return found
 
 
-def table(content: dict[str, Any], names: Iterable[str]) -> str:
-    """What the variants `names` come to, as a Markdown table."""
-    lines = [
-        "| mIoU in % | CAM seeds | gain | pseudo-labels after CRF | gain |",
-        "|---|---:|---:|---:|---:|",
-    ]
+def table(content: dict[str, Any], names: Iterable[str], columns: Iterable[str]) -> str:
+    """What the variants `names` come to, as a Markdown table.
+
+    Args:
+        content: of the record.
+        names: rows; one that is not measured is left out.
+        columns: keys of `COLUMNS`, each with its gain.
+    """
+    columns = list(columns)
+    titles = " | ".join(f"{COLUMNS[column]} | gain" for column in columns)
+    lines = [f"| mIoU in % | {titles} |", f"|---{'|---:' * 2 * len(columns)}|"]
     for name in names:
         if row := content["summary"].get(name):
             cells = [EVERYTHING[name].title]
-            for measure in ("cam_seeds", "crf"):
-                cells += [_cell(row[measure]), _cell(row.get(f"{measure}_gain"), "+")]
+            for column in columns:
+                cells += [_cell(row.get(column)), _cell(row.get(f"{column}_gain"), "+")]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -1,17 +1,19 @@
-"""What each part of the method is worth: variants × seeds, the same steps for each.
+"""What each part of the method is worth: variants × seeds, the same steps for each, two readouts.
 
     python -m benchmarks.method_study --data FOLDER --jobs 2     measure what is not measured yet
     python -m benchmarks.method_study --render                   only the tables in the texts
 
 FOLDER is a VOC-like folder, as data/embedded/README.md describes; without `classes.txt` its mask
 values are VOC's. The base is benchmarks/method_base.yaml; method_variants.py says what each variant
-changes of it.
-A variant whose training is another's shares its weights. Killed, it goes on where it was.
+changes of it. Variants of one training share its weights, and all trainings of a seed share what
+the frozen blocks make of its views. Killed, it goes on where it was.
 
-Every image of the training list trains. Every n-th, by name, is scored (`--every`): its CAM seeds,
-its pseudo-labels and these after the CRF, against its true mask, with its tags known, as this
-field does for training images. Seeds and labels take the preset's background threshold, the same
-for all variants and set before any was scored; the sweep of all thresholds is for analysis.
+Every image of the training list trains the classifier. Every n-th, by name, is scored (`--every`):
+its label map and the same after the CRF, against its true mask, with its tags known, as this field
+does for training images. The validation images are scored too, with the classes that the network
+finds. Maps are read in two ways: from the CAM head, cut at the base's threshold, and from
+prototypes fitted to the scored images. Neither sees a mask. Main variants go on to a segmentation
+network, trained on the scored images' refined labels and scored on the validation images.
 """
 
 from __future__ import annotations
@@ -28,23 +30,23 @@ import numpy as np
 import yaml
 
 from benchmarks.method_record import MEASURES, RECORD, measured, read_runs, summary, table
-from benchmarks.method_variants import EVERYTHING, TRIALS, VARIANTS, overridden
+from benchmarks.method_variants import EVERYTHING, READINGS, TRIALS, VARIANTS, overridden
 from benchmarks.records import origin, place_table
 from rca.config import ConfigError, IndexSection, Params, load
 from rca.data.cam_store import CamStore
 from rca.data.images import read_mask
-from rca.data.index import read_index
-from rca.evaluation import sweep
-from rca.evaluation.confusion import confusion_matrix, iou, mean_iou
-from rca.labels.scores import upsample_cams
+from rca.data.index import Record, read_index
+from rca.evaluation.confusion import confusion_matrix, mean_iou
+from rca.labels.scores import class_scores, upsample_cams
 from rca.runtime.files import new_folder, write_json, write_text
 from rca.runtime.pool import ordered_map
 
 BASE = Path("benchmarks/method_base.yaml")
 STUDY = Path("docs/study.md")
-TABLES = (  # page, mark in it, rows
-    (STUDY, f"{RECORD}#variants", VARIANTS),
-    (STUDY, f"{RECORD}#trials", TRIALS),
+TABLES = (  # page, mark in it, rows, columns
+    (STUDY, f"{RECORD}#variants", VARIANTS, ("cams.crf", "prototypes.maps", "prototypes.crf")),
+    (STUDY, f"{RECORD}#validation", VARIANTS, ("prototypes.val_maps", "prototypes.network")),
+    (STUDY, f"{RECORD}#trials", TRIALS, ("cams.crf", "prototypes.maps", "prototypes.crf")),
 )
 VOC = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
@@ -73,9 +75,10 @@ def prepare(data: Path, work: Path, base: Params, every: int) -> None:
     if not (work / "data").exists():
         with new_folder(work / "data") as folder:
             _link(data, folder, base.index, every)
-    for name, train_list in (("all", base.index.train_list), ("scored", "scored")):
+    lists = {"all": (base.index.train_list, "one"), "scored": ("scored", base.index.val_list)}
+    for name, (train_list, val_list) in lists.items():
         if not (work / "index" / name).exists():
-            cfg = base.index.model_copy(update={"train_list": train_list, "val_list": "one"})
+            cfg = base.index.model_copy(update={"train_list": train_list, "val_list": val_list})
             stage.run(cfg, data=work / "data", out=work / "index" / name)
 
 
@@ -99,6 +102,7 @@ def measure(work: Path, task: Mapping[str, Params]) -> list[str]:
             index=work / "index" / "all",
             out=trained,
             state=work / "state",
+            views=work / "views",
         )
         write_json(trained / "seconds.json", {"train_cam": time.perf_counter() - begun})
     seconds = json.loads((trained / "seconds.json").read_text(encoding="utf-8"))
@@ -108,37 +112,30 @@ def measure(work: Path, task: Mapping[str, Params]) -> list[str]:
 def _score(
     work: Path, trained: Path, variant: str, params: Params, seconds: dict[str, float]
 ) -> Path:
-    from rca.stages import crf, infer_cam, pseudo_labels
+    from rca.stages import infer_cam
 
     path = _result(work, variant, params.seed)
-    folder = path.with_suffix("")
-    index = work / "index" / "scored"
-    stages = {
-        "infer_cam": partial(
-            infer_cam.run,
-            params.infer_cam,
-            params.compute,
-            weights=trained / "weights.safetensors",
-            attention=trained / "attention.safetensors",
-            state=work / "state",
-        ),
-        "pseudo_labels": partial(
-            pseudo_labels.run, params.pseudo_labels, maps=folder / "infer_cam"
-        ),
-        "crf": partial(
-            crf.run,
-            params.crf,
-            params.pseudo_labels,
-            maps=folder / "infer_cam",
-            labels=folder / "pseudo_labels",
-            state=work / "state",
-        ),
-    }
-    seconds = dict(seconds)
-    for name, run in stages.items():
+    folder, index = path.with_suffix(""), work / "index" / "scored"
+    begun = time.perf_counter()
+    infer_cam.run(
+        params.infer_cam,
+        params.compute,
+        index=index,
+        weights=trained / "weights.safetensors",
+        attention=trained / "attention.safetensors",
+        state=work / "state",
+        out=folder / "infer_cam",
+    )
+    seconds = {**seconds, "infer_cam": time.perf_counter() - begun}
+    scores: dict[str, dict[str, float | None]] = {}
+    for reading, changes in READINGS.items():
+        read = overridden(params, changes)
         begun = time.perf_counter()
-        run(index=index, out=folder / name)
-        seconds[name] = time.perf_counter() - begun
+        _read(work, trained, folder, reading, read)
+        if EVERYTHING[variant].network:
+            _train_network(work, folder / reading, read)
+        scores[reading] = _scores(index, folder / reading, read)
+        seconds[reading] = time.perf_counter() - begun
     history = np.genfromtxt(trained / "history.csv", delimiter=",", names=True)
     columns = history.dtype.names or ()
     write_json(
@@ -148,7 +145,7 @@ def _score(
             "seed": params.seed,
             "commit": origin()["commit"],
             "params": measured(params),
-            **_scores(work, folder, params),
+            "miou": scores,
             "losses": {name: np.atleast_1d(history[name]).tolist() for name in columns},
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
         },
@@ -156,35 +153,90 @@ def _score(
     return path
 
 
-def _scores(work: Path, folder: Path, params: Params) -> dict[str, Any]:
-    """Means and classes' IoU of seeds, labels and refined labels in %, and the seeds' sweep."""
-    data = read_index(work / "index" / "scored")
-    records, classes = data.split("train"), len(data.classes)
-    store = CamStore(folder / "infer_cam" / "train")
-    matrices: dict[str, Any] = dict.fromkeys(MEASURES, np.int64(0))
-    counts: Any = np.int64(0)
-    for record in records:
-        truth = data.truth(record)
-        found, cams = store.read(record.image)
-        cams = upsample_cams(cams, record.height, record.width)
-        labels = {"cam_seeds": sweep.seeds(found, cams, params.pseudo_labels.threshold)}
-        for name in ("pseudo_labels", "crf"):
-            labels[name] = read_mask(folder / name / f"{record.image}.png")
-        for name in MEASURES:
-            matrices[name] = matrices[name] + confusion_matrix(truth, labels[name], classes)
-        counts = counts + sweep.histogram(truth, *sweep.winner(found, cams), classes)
-    names = ("background", *data.classes)
-    return {
-        "images": len(records),
-        "miou": {name: _percent(mean_iou(matrices[name], "strict")) for name in MEASURES},
-        "iou": {
-            name: dict(zip(names, map(_percent, iou(matrices[name], "strict")), strict=True))
-            for name in MEASURES
-        },
-        "cam_seeds_sweep": {
-            f"{threshold:.3f}": _percent(miou) for threshold, miou, *_ in sweep.sweep_table(counts)
-        },
-    }
+def _read(work: Path, trained: Path, folder: Path, reading: str, params: Params) -> None:
+    """From CAMs to refined labels, by one of the readings, in a folder of its name."""
+    from rca.stages import crf, pseudo_labels, readout
+
+    out, index = folder / reading, work / "index" / "scored"
+    readout.run(
+        params.readout,
+        params.compute,
+        params.seed,
+        index=index,
+        weights=trained / "weights.safetensors",
+        cams=folder / "infer_cam",
+        out=out / "readout",
+        state=work / "state",
+    )
+    maps = out / "readout"
+    pseudo_labels.run(params.pseudo_labels, index=index, maps=maps, out=out / "pseudo_labels")
+    crf.run(
+        params.crf,
+        params.pseudo_labels,
+        index=index,
+        maps=maps,
+        labels=out / "pseudo_labels",
+        out=out / "crf",
+        state=work / "state",
+    )
+
+
+def _train_network(work: Path, folder: Path, params: Params) -> None:
+    """The segmentation network of the refined labels, and its masks of the validation images."""
+    from rca.stages import infer_seg, train_seg
+
+    index, state = work / "index" / "scored", work / "state"
+    train_seg.run(
+        params.train_seg,
+        params.compute,
+        params.seed,
+        supervision="pseudo",
+        index=index,
+        labels=folder / "crf",
+        out=folder / "train_seg",
+        state=state,
+    )
+    infer_seg.run(
+        params.infer_seg,
+        params.crf,
+        params.compute,
+        index=index,
+        weights=folder / "train_seg" / "weights.safetensors",
+        out=folder / "infer_seg",
+        state=state,
+    )
+
+
+def _scores(index: Path, folder: Path, params: Params) -> dict[str, float | None]:
+    """MIoU in % of the label maps, these after the CRF, the validation maps and the network."""
+    data = read_index(index)
+    masks = {"maps": "pseudo_labels", "crf": "crf", "network": "infer_seg"}
+    found = {}
+    for measure in MEASURES:
+        records = data.split("train" if measure in ("maps", "crf") else "val")
+        labels_of = partial(_stored, folder / masks.get(measure, ""))
+        if measure == "val_maps":
+            labels_of = partial(_decided, CamStore(folder / "readout" / "val"), params)
+        elif not (folder / masks[measure]).exists():
+            continue
+        matrix: Any = np.int64(0)
+        for record in records:
+            counts = confusion_matrix(data.truth(record), labels_of(record), len(data.classes))
+            matrix = matrix + counts
+        found[measure] = _percent(mean_iou(matrix, "strict"))
+    return found
+
+
+def _stored(folder: Path, record: Record) -> np.ndarray:
+    return read_mask(folder / f"{record.image}.png")
+
+
+def _decided(store: CamStore, params: Params, record: Record) -> np.ndarray:
+    """Labels of a validation image, of the classes that the network found in it."""
+    classes, maps = store.read(record.image)
+    maps = upsample_cams(maps, record.height, record.width)
+    scores = class_scores(maps, params.pseudo_labels)
+    return np.concatenate([[0], classes + 1]).astype(np.uint8)[scores.argmax(axis=0)]
 
 
 def _percent(value: float) -> float | None:
@@ -208,7 +260,7 @@ def _link(data: Path, folder: Path, cfg: IndexSection, every: int) -> None:
         (lists / item.name).symlink_to(item.resolve())
     names = sorted(_names(lists, cfg.train_list)[: cfg.limit])
     write_text(lists / "scored.txt", "\n".join(names[::every]) + "\n")
-    # No validation image is scored, but an index must have one.
+    # The classifier's training needs no validation image, but an index must have one.
     write_text(lists / "one.txt", _names(lists, cfg.val_list)[0] + "\n")
 
 
@@ -242,7 +294,7 @@ def _options() -> argparse.Namespace:
     options.add_argument("--out", type=Path, default=RECORD)
     options.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=EVERYTHING)
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options.add_argument("--every", type=int, default=3, help="score every n-th training image")
+    options.add_argument("--every", type=int, default=6, help="score every n-th training image")
     options.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     options.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the base, to try"
@@ -270,9 +322,9 @@ def main() -> None:
 
 
 def _render(content: dict[str, Any]) -> None:
-    for page, mark, names in TABLES:
+    for page, mark, names, columns in TABLES:
         text = page.read_text(encoding="utf-8")
-        write_text(page, place_table(text, mark, table(content, names)))
+        write_text(page, place_table(text, mark, table(content, names, columns)))
 
 
 if __name__ == "__main__":

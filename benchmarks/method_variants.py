@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 from rca.config import Params, load
 from rca.runtime.nested import flat
 
-PLAIN = {
-    "train_cam.rsc.enabled": False,
-    "train_cam.rsa.enabled": False,
-    "train_cam.attention.accumulate": True,  # changes no weight: OAA shares the baseline's
+PLAIN = {"train_cam.rsc.enabled": False, "train_cam.rsa.enabled": False}
+BACKGROUND = {"train_cam.memory.background": True, "train_cam.rsc.background_queries": True}
+
+# How a mask is read from the same network. Every variant is scored in both ways.
+READINGS: dict[str, dict[str, Any]] = {
+    "cams": {"readout.method": "cams", "pseudo_labels.background": "threshold"},
+    "prototypes": {"readout.method": "prototypes", "pseudo_labels.background": "posterior"},
 }
 
 
@@ -22,11 +25,13 @@ class Variant(NamedTuple):
         title: in its table.
         changes: of the base, by dotted key.
         reference: the variant that its gain is over, if it is no such variant itself.
+        network: whether a segmentation network is trained on its labels.
     """
 
     title: str
     changes: dict[str, Any]
     reference: str | None = "baseline"
+    network: bool = False
 
 
 def released_code() -> dict[str, Any]:
@@ -45,62 +50,88 @@ def released_code() -> dict[str, Any]:
 
 # The question of the study: these are measured with several seeds.
 VARIANTS = {
-    "baseline": Variant("Plain CAM", PLAIN, None),
-    "oaa": Variant("+ OAA", {**PLAIN, "infer_cam.training_maps": "accumulated"}),
+    "baseline": Variant("Plain classifier", PLAIN, None, network=True),
+    "imagenet": Variant(
+        "ImageNet's features, only the head trained",
+        {**PLAIN, "train_cam.backbone.frozen_blocks": 19},
+    ),
     "rsc": Variant("+ RSC", {"train_cam.rsa.enabled": False}),
+    "rsc_background": Variant(
+        "+ RSC with background", {"train_cam.rsa.enabled": False, **BACKGROUND}, network=True
+    ),
     "rsa": Variant("+ RSA", {"train_cam.rsc.enabled": False}),
-    "rca": Variant("RCA (RSC and RSA)", {}),
+    "rca": Variant("RCA (RSC and RSA)", {}, network=True),
+    "rca_background": Variant(
+        "RCA with background", {**BACKGROUND, "train_cam.rsa.background": True}, network=True
+    ),
     "random_prototypes": Variant(
         "RCA, random prototypes", {"train_cam.rsa.prototype_rule": "noise"}
     ),
     "released_code": Variant("RCA as released", released_code()),
 }
 
-LONGER = {"train_cam.epochs": 8}
-LARGER = {"infer_cam.size": 480}
-# What the equations leave open, tried with one seed.
+RSC = {"train_cam.rsa.enabled": False}
+STRONG = {**RSC, **BACKGROUND, "train_cam.rsc.weight": 0.1}
+LAST = {"readout.blocks": None}
+DEEPER = {"train_cam.backbone.frozen_blocks": 7}
+
+
+def _trial(title: str, changes: dict[str, Any], reference: str | None = "baseline") -> Variant:
+    return Variant(title, changes, reference)
+
+
+# What decides whether the contrast acts, tried with one seed.
 TRIALS = {
-    "rsc_weight_0.1": Variant(
-        "+ RSC, weight 0.1", {"train_cam.rsa.enabled": False, "train_cam.rsc.weight": 0.1}
+    "weight_0.1": _trial("+ RSC, weight 0.1", {**RSC, "train_cam.rsc.weight": 0.1}),
+    "weight_1": _trial("+ RSC, weight 1", {**RSC, "train_cam.rsc.weight": 1.0}),
+    "strong": _trial("+ RSC with background, weight 0.1", STRONG),
+    "strongest": _trial("… weight 1", {**STRONG, "train_cam.rsc.weight": 1.0}),
+    "negatives": _trial(
+        "… the background as negatives alone", {**STRONG, "train_cam.rsc.background_queries": False}
     ),
-    "rsc_weight_1": Variant(
-        "+ RSC, weight 1", {"train_cam.rsa.enabled": False, "train_cam.rsc.weight": 1.0}
+    "at_once": _trial("… from the first epoch on", {**STRONG, "train_cam.rsc.start_epoch": 0}),
+    "linear": _trial("… behind a linear head", {**STRONG, "train_cam.rsc.projection": "linear"}),
+    "nonlinear": _trial(
+        "… behind a nonlinear head", {**STRONG, "train_cam.rsc.projection": "nonlinear"}
     ),
-    "rsc_peaks": Variant(
-        "+ RSC, weight 0.1, regions above 0.3 of the maximum",
+    "confident": _trial(
+        "… of the surest 35 % of a region", {**STRONG, "train_cam.rsc.confident_share": 0.35}
+    ),
+    "believed": _trial("… of believed classes", {**STRONG, "train_cam.rsc.query_gate": 0.7}),
+    "peaks": _trial(
+        "… regions above 0.3 of the maximum",
+        {**STRONG, "train_cam.rsc.region_rule": "max_fraction"},
+    ),
+    "large_memory": _trial("… 500 slots", {**STRONG, "train_cam.memory.slots": 500}),
+    "by_image": _trial("… a memory by image", {**STRONG, "train_cam.memory.update": "image_ema"}),
+    "as_written": _trial(
+        "RCA as the paper's text has it: memory by image, partners of other images, plain sum",
         {
-            "train_cam.rsa.enabled": False,
-            "train_cam.rsc.weight": 0.1,
-            "train_cam.rsc.region_rule": "max_fraction",
+            "train_cam.memory.update": "image_ema",
+            "train_cam.rsc.partner": "other_image",
+            "train_cam.rsc.weight": 1.0,
+            "train_cam.auxiliary_weight": 1.0,
         },
     ),
-    "rsa_scale_one": Variant(
-        "+ RSA, F·Qᵀ as it is (the paper's)",
-        {"train_cam.rsc.enabled": False, "train_cam.rsa.scale": "one"},
+    "rsa_start": _trial(
+        "RCA with background, the readout begun at RSA's prototypes",
+        {
+            **BACKGROUND,
+            "train_cam.rsa.background": True,
+            "readout.start": "rsa",
+            "readout.blocks": None,
+        },
     ),
-    "rsa_temperature_0.02": Variant(
-        "+ RSA, cosine / 0.02",
-        {"train_cam.rsc.enabled": False, "train_cam.rsa.temperature": 0.02},
+    "last_block": _trial("Plain classifier, readout of its last block", {**PLAIN, **LAST}, None),
+    "strong_last_block": _trial(
+        "+ RSC with background, weight 0.1, the same readout", {**STRONG, **LAST}, "last_block"
     ),
-    "rca_oaa": Variant("RCA and OAA", {"infer_cam.training_maps": "accumulated"}, "oaa"),
-    "released_network": Variant(
-        "RCA as released, maps of the network",
-        {**released_code(), "infer_cam.training_maps": "network"},
-    ),
-    "baseline_480": Variant("Plain CAM at 480 px", {**PLAIN, **LARGER}, None),
-    "rca_480": Variant("RCA at 480 px", LARGER, "baseline_480"),
-    "baseline_8": Variant("Plain CAM, 8 epochs", {**PLAIN, **LONGER}, None),
-    "rca_8": Variant("RCA, 8 epochs", LONGER, "baseline_8"),
-    "rsc_8": Variant("+ RSC, 8 epochs", {"train_cam.rsa.enabled": False, **LONGER}, "baseline_8"),
-    "rsa_8": Variant("+ RSA, 8 epochs", {"train_cam.rsc.enabled": False, **LONGER}, "baseline_8"),
-    "random_prototypes_8": Variant(
-        "RCA, random prototypes, 8 epochs",
-        {"train_cam.rsa.prototype_rule": "noise", **LONGER},
-        "baseline_8",
+    "deeper": _trial("Plain classifier, 12 blocks trained", {**PLAIN, **DEEPER}, None),
+    "strong_deeper": _trial(
+        "+ RSC with background, weight 0.1, the same", {**STRONG, **DEEPER}, "deeper"
     ),
 }
-
-EVERYTHING = {**VARIANTS, **TRIALS}
+EVERYTHING = VARIANTS | TRIALS
 
 
 def overridden(params: Params, changes: dict[str, Any]) -> Params:
