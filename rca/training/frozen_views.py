@@ -19,9 +19,9 @@ from torch import Tensor
 from rca.config import Backbone as BackboneConfig
 from rca.config import ConfigError
 from rca.data.datasets import BLANK, Example, TrainingImages
-from rca.files import new_file
 from rca.models.backbones import Backbone
-from rca.progress import progress
+from rca.runtime.files import new_file
+from rca.runtime.progress import progress
 
 TOGETHER = 32  # views that go through the frozen blocks at a time
 
