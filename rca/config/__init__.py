@@ -14,12 +14,14 @@ from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
 from rca.config.section import IGNORE, ConfigError, Section
 from rca.config.segmentation import ROUNDS, SUPERVISIONS, InferSeg, Relabel, TrainSeg
-from rca.config.training import Backbone, Compute, Optimiser
+from rca.config.training import BACKBONES, TIMM, Backbone, Compute, Optimiser
 
 __all__ = [
+    "BACKBONES",
     "IGNORE",
     "ROUNDS",
     "SUPERVISIONS",
+    "TIMM",
     "Aggregation",
     "ArchiveSource",
     "Attention",

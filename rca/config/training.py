@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rca.config.section import Count, Fraction, Positive, Section
+
+BACKBONES = ("vgg16", "resnet50", "resnet101", "mobilenet_v2")
+TIMM = "timm/"  # before the name of any of timm's networks
 
 
 class Compute(Section):
@@ -48,16 +52,31 @@ class Compute(Section):
     )
 
 
+def _known_backbone(name: str) -> str:
+    """Refuse a name that no backbone can have; timm's own names are for the network to see."""
+    if name in BACKBONES or (name.startswith(TIMM) and name != TIMM):
+        return name
+    close = get_close_matches(name, BACKBONES, 1)
+    hint = f"did you mean {close[0]}?" if close else f"have {', '.join(BACKBONES)}, {TIMM}MODEL"
+    raise ValueError(f"no such backbone; {hint}")
+
+
 class Backbone(Section):
     """The features F = FCN(I), Eq. 1."""
 
-    name: Literal["vgg16", "resnet50", "resnet101", "mobilenet_v2"] = "vgg16"
+    name: Annotated[str, AfterValidator(_known_backbone)] = Field(
+        "vgg16",
+        description="A network of torchvision's, or `timm/MODEL`: a network of timm's that is a "
+        "row of convolutional stages, with the extra `timm`.",
+        json_schema_extra={"anyOf": [{"enum": list(BACKBONES)}, {"pattern": f"^{TIMM}."}]},
+    )
     stride: Literal[8, 16, 32] = Field(
         8, description="Input pixels per feature; lower strides dilate instead (paper: 8)."
     )
     weights: Path | Literal["imagenet", "none"] = Field(
         "imagenet",
-        description="A safetensors file of the backbone, torchvision's ImageNet weights, or none.",
+        description="A safetensors file of the backbone, torchvision's or timm's own weights "
+        "(`imagenet`), or none.",
     )
     blocks: Count | None = Field(
         None,

@@ -1,4 +1,4 @@
-"""Backbones F = FCN(I), Eq. 1: torchvision's networks, dilated to the stride asked for.
+"""Backbones F = FCN(I), Eq. 1: torchvision's networks, dilated to the stride asked for, or timm's.
 
 Batch normalisation always runs on its stored statistics, as DeepLab does: batches here are small,
 and a result must not depend on how images are grouped.
@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
+from rca.config import TIMM, ConfigError
 from rca.config import Backbone as BackboneConfig
-from rca.config import ConfigError
+from rca.models.timm_backbones import timm_blocks
 
-NORMS = (nn.BatchNorm2d,)
+NORMS = nn.modules.batchnorm._BatchNorm  # of every dimension; others store no statistics
 
 
 class Backbone(nn.Sequential):
@@ -54,6 +55,18 @@ def build_backbone(cfg: BackboneConfig) -> Backbone:
     Raises:
         ConfigError: the weights are not those of this backbone, or cannot be had.
     """
+    of_timm = cfg.name.startswith(TIMM)
+    backbone = Backbone(*timm_blocks(cfg)) if of_timm else _of_torchvision(cfg)
+    del backbone[cfg.blocks or len(backbone) :]
+    for block in list(backbone)[: cfg.frozen_blocks]:
+        block.requires_grad_(False)
+    backbone.stride = cfg.stride
+    with torch.no_grad():
+        backbone.channels = backbone.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+    return backbone.train()
+
+
+def _of_torchvision(cfg: BackboneConfig) -> Backbone:
     build = {
         "mobilenet_v2": _mobilenet_v2,
         "resnet50": _resnet,
@@ -63,12 +76,6 @@ def build_backbone(cfg: BackboneConfig) -> Backbone:
     backbone = build(cfg)
     if isinstance(cfg.weights, Path):
         _load(backbone, cfg.weights)
-    del backbone[cfg.blocks or len(backbone) :]
-    for block in list(backbone)[: cfg.frozen_blocks]:
-        block.requires_grad_(False)
-    backbone.stride = cfg.stride
-    convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
-    backbone.channels = convolutions[-1].out_channels
     return backbone
 
 

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from rca.config import ConfigError, FolderSource, Params, check_supply, saliency_keys
+from rca.config import TIMM, ConfigError, FolderSource, Params, check_supply, saliency_keys
 from rca.data.user_files import seen
 from rca.runtime.files import write_json
 from rca.sources.disk_space import GB, needed
@@ -25,8 +25,8 @@ def run(params: Params, *, out: Path | None = None) -> None:
         out: a JSON file: the source, and for a user's folder a digest of its files.
 
     Raises:
-        ConfigError: a file is missing, the data set will lack what is asked for, or the disk is
-            too full.
+        ConfigError: a file is missing, the data set will lack what is asked for, timm's network
+            does not fit, or the disk is too full.
         DataError: the user's folder or archive cannot be used.
     """
     check_supply(params)
@@ -35,6 +35,7 @@ def run(params: Params, *, out: Path | None = None) -> None:
     ]
     if missing:
         raise ConfigError("\n     ".join(missing))  # aligned after `rca: `
+    _check_backbones(params)
     _check_masks(params)
     _check_saliency(params)
     _check_room(params)
@@ -57,6 +58,16 @@ def _absent(params: Params) -> Iterator[tuple[str, Path, str]]:
             folder = key in ("folder", "have")
             if not (value.is_dir() if folder else value.is_file()):
                 yield f"download.{key}", value, "folder" if folder else "file"
+
+
+def _check_backbones(params: Params) -> None:
+    """A network of timm's is built, without weights: nothing else tells whether it fits."""
+    for section in ("train_cam", "train_seg"):
+        backbone = getattr(params, section).backbone
+        if backbone.name.startswith(TIMM):
+            from rca.models.timm_backbones import timm_blocks  # here: torch takes seconds
+
+            timm_blocks(backbone.model_copy(update={"weights": "none"}))
 
 
 def _check_masks(params: Params) -> None:

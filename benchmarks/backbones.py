@@ -1,0 +1,159 @@
+"""The demo with another backbone: what its labels gain, before and after the CRF.
+
+    python tools/efficientnet_lite.py --source FOLDER --out data/efficientnet_lite0.safetensors
+    python -m benchmarks.backbones             measure after `make demo`, record, render
+    python -m benchmarks.backbones --render    only the table in docs/readout.md
+
+Each row runs the stages `train_cam` to `crf` of params.yaml on the demo's photographs with nothing
+changed but the backbone, and the blocks that are frozen and read: the last block of stride 16 and
+the last but one of stride 32 are read, and what comes after them is trained. No mask chose them.
+Scored are the training images with their tags known, as all labels of training images are, and
+the readout of the validation images. Killed, it goes on after the last whole stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.records import origin, place_table
+from rca.config import Params, load
+from rca.data.cam_store import CamStore
+from rca.data.images import read_mask
+from rca.data.index import Index, read_index
+from rca.evaluation.confusion import confusion_matrix, mean_iou
+from rca.files import write_json, write_text
+from rca.labels.rules import best_label
+from rca.labels.scores import posterior_scores, upsample_cams
+from rca.stages import crf, infer_cam, pseudo_labels, readout, train_cam
+
+RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/readout.md")
+LITE = "data/efficientnet_lite0.safetensors"
+# Row → what it changes of `train_cam.backbone`, and `readout.blocks`.
+BACKBONES: dict[str, tuple[dict[str, Any], Sequence[int]]] = {
+    "MobileNetV2": ({}, (13, 16)),
+    "MobileNetV2 without its last 1×1 convolution": ({"blocks": 18}, (13, 16)),
+    "EfficientNet-Lite0": (
+        {"name": "timm/tf_efficientnet_lite0", "weights": LITE, "frozen_blocks": 7},
+        (5, 6),
+    ),
+}
+
+
+def with_backbone(params: Params, name: str) -> Params:
+    """The parameters with the backbone of a row."""
+    change, blocks = BACKBONES[name]
+    content = params.model_dump(mode="json")
+    content["train_cam"]["backbone"] |= change
+    content["readout"]["blocks"] = list(blocks)
+    return Params.model_validate(content)
+
+
+def run(params: Params, index: Path, folder: Path) -> None:
+    """Run the stages that make the labels; those that are whole are left as they are."""
+    seed, state = params.seed, folder / "state"
+    weights = folder / "train_cam" / "weights.safetensors"
+    attention = folder / "train_cam" / "attention.safetensors"
+    cams, maps, labels = (folder / stage for stage in ("infer_cam", "readout", "pseudo_labels"))
+    if not attention.exists():
+        train_cam.run(
+            params.train_cam, params.compute, seed, index=index, out=weights.parent, state=state
+        )
+    if not (cams / "val").exists():
+        infer_cam.run(
+            params.infer_cam,
+            params.compute,
+            index=index,
+            weights=weights,
+            attention=attention,
+            out=cams,
+            state=state,
+        )
+    if not (maps / "val").exists():
+        readout.run(
+            params.readout,
+            params.compute,
+            seed,
+            index=index,
+            weights=weights,
+            cams=cams,
+            out=maps,
+            state=state,
+        )
+    if not labels.exists():
+        pseudo_labels.run(params.pseudo_labels, index=index, maps=maps, out=labels)
+    if not (folder / "crf").exists():
+        crf.run(
+            params.crf,
+            params.pseudo_labels,
+            index=index,
+            maps=maps,
+            labels=labels,
+            out=folder / "crf",
+            state=state,
+        )
+
+
+def scores(data: Index, folder: Path) -> dict[str, float]:
+    """Mean IoU in percent of the labels before and after the CRF, and of validation's readout."""
+    found: dict[str, Any] = dict.fromkeys(("pseudo_labels_train", "crf_train", "readout_val"), 0)
+    for record in data.split("train"):
+        for stage in ("pseudo_labels", "crf"):
+            labels = read_mask(folder / stage / f"{record.image}.png")
+            found[f"{stage}_train"] += _counts(data, data.truth(record), labels)
+    store = CamStore(folder / "readout" / "val")
+    for record in data.split("val"):
+        classes, maps = store.read(record.image)
+        maps = upsample_cams(maps, record.height, record.width)
+        labels = best_label(posterior_scores(maps), classes)
+        found["readout_val"] += _counts(data, data.truth(record), labels)
+    return {name: round(100 * mean_iou(matrix, "strict"), 1) for name, matrix in found.items()}
+
+
+def _counts(data: Index, truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return confusion_matrix(truth, labels, len(data.classes))
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """The record as a Markdown table."""
+    lines = [
+        "| backbone | labels | after the CRF | readout of validation images |",
+        "|---|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['name']} | {row['pseudo_labels_train']:.1f} | {row['crf_train']:.1f} "
+        f"| {row['readout_val']:.1f} |"
+        for row in content["rows"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure unless told otherwise, then render."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--index", type=Path, default=Path("results/demo/index"))
+    options.add_argument("--params", type=Path, default=Path("params.yaml"))
+    options.add_argument("--work", type=Path, default=Path("state/backbones"))
+    options.add_argument("--render", action="store_true")
+    chosen = options.parse_args()
+    if not chosen.render:
+        base, rows = load(chosen.params), []
+        for number, name in enumerate(BACKBONES):
+            params = with_backbone(base, name)
+            run(params, chosen.index, chosen.work / str(number))
+            rows.append(
+                {"name": name, **scores(read_index(chosen.index), chosen.work / str(number))}
+            )
+            print(rows[-1], flush=True)
+        write_json(RECORD, {"rows": rows, "params": base.model_dump(mode="json"), **origin()})
+    content = json.loads(RECORD.read_text(encoding="utf-8"))
+    write_text(PAGE, place_table(PAGE.read_text(encoding="utf-8"), RECORD, table(content)))
+
+
+if __name__ == "__main__":
+    main()
