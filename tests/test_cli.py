@@ -338,6 +338,23 @@ def test_check__names_what_is_not_there(folder, monkeypatch, capsys, old, new, m
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "timm/resnet81"}, "has no model resnet81; did you mean timm/resnet18"),
+        ({"name": "timm/densenet121", "stride": 16}, "backbone.stride: timm/densenet121"),
+    ],
+)
+def test_check__tries_a_network_of_timms(folder, monkeypatch, capsys, change, message):
+    pytest.importorskip("timm")
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["train_seg"]["backbone"] |= change
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+    assert rca(monkeypatch, "check") == 2
+    assert message in capsys.readouterr().err
+
+
 def own_photographs(folder: Path, masks: int) -> None:
     """Six photographs, some with a mask, as the data set of params.yaml."""
     for number in range(6):

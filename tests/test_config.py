@@ -56,6 +56,12 @@ def test_load__the_rest_has_defaults(tmp_path):
         ({"train_cam": {"rsc": {"tau": 1}}}, "train_cam.rsc.tau: no such key"),
         ({"train_cam": {"epochs": "many"}}, "train_cam.epochs: .*'many'"),
         ({"train_cam": {"epochs": 0}}, "train_cam.epochs: .*greater than or equal to 1.*it is 0"),
+        (
+            {"train_cam": {"backbone": {"name": "resnet5"}}},
+            r"train_cam\.backbone\.name: .*no such backbone; did you mean resnet50\?",
+        ),
+        ({"train_cam": {"backbone": {"name": "swin"}}}, "no such backbone; have vgg16, .*, timm/"),
+        ({"train_seg": {"backbone": {"name": "timm/"}}}, "no such backbone; "),
         ({"pseudo_labels": {"threshold": 1.5}}, "pseudo_labels.threshold: .*it is 1.5"),
         ({"crf": {"method": "sparse"}}, "crf.method: .*'dense' or 'none'"),
         ({"seed": -1}, "seed: "),
