@@ -1,14 +1,15 @@
-"""The demo with another backbone: what its labels gain, before and after the CRF.
+"""The demo's labels read from another backbone's features.
 
     python tools/efficientnet_lite.py --source FOLDER --out data/efficientnet_lite0.safetensors
     python -m benchmarks.backbones             measure after `make demo`, record, render
     python -m benchmarks.backbones --render    only the table in docs/readout.md
 
-Each row runs the stages `train_cam` to `crf` of params.yaml on the demo's photographs with nothing
-changed but the backbone, and the blocks that are frozen and read: the last block of stride 16 and
-the last but one of stride 32 are read, and what comes after them is trained. No mask chose them.
-Scored are the training images with their tags known, as all labels of training images are, and
-the readout of the validation images. Killed, it goes on after the last whole stage.
+Nothing is trained: each row runs the stages `readout`, `pseudo_labels` and `crf` of params.yaml
+from the demo's CAMs, with the features of another backbone's ImageNet weights. In the demo too
+the blocks that are read are frozen. Read are the last block of stride 16 and the last but one of
+those that had stride 32; no mask chose them. Scored are the training images with their tags known,
+as all labels of training images are, and the readout of the validation images. Killed, it goes on
+after the last whole stage.
 """
 
 from __future__ import annotations
@@ -30,18 +31,16 @@ from rca.evaluation.confusion import confusion_matrix, mean_iou
 from rca.files import write_json, write_text
 from rca.labels.rules import best_label
 from rca.labels.scores import posterior_scores, upsample_cams
-from rca.stages import crf, infer_cam, pseudo_labels, readout, train_cam
+from rca.models.cam_network import CamNetwork
+from rca.models.weights import save_weights
+from rca.stages import crf, pseudo_labels, readout
 
 RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/readout.md")
 LITE = "data/efficientnet_lite0.safetensors"
 # Row → what it changes of `train_cam.backbone`, and `readout.blocks`.
 BACKBONES: dict[str, tuple[dict[str, Any], Sequence[int]]] = {
     "MobileNetV2": ({}, (13, 16)),
-    "MobileNetV2 without its last 1×1 convolution": ({"blocks": 18}, (13, 16)),
-    "EfficientNet-Lite0": (
-        {"name": "timm/tf_efficientnet_lite0", "weights": LITE, "frozen_blocks": 7},
-        (5, 6),
-    ),
+    "EfficientNet-Lite0": ({"name": "timm/tf_efficientnet_lite0", "weights": LITE}, (5, 6)),
 }
 
 
@@ -54,47 +53,42 @@ def with_backbone(params: Params, name: str) -> Params:
     return Params.model_validate(content)
 
 
-def run(params: Params, index: Path, folder: Path) -> None:
-    """Run the stages that make the labels; those that are whole are left as they are."""
-    seed, state = params.seed, folder / "state"
-    weights = folder / "train_cam" / "weights.safetensors"
-    attention = folder / "train_cam" / "attention.safetensors"
-    cams, maps, labels = (folder / stage for stage in ("infer_cam", "readout", "pseudo_labels"))
-    if not attention.exists():
-        train_cam.run(
-            params.train_cam, params.compute, seed, index=index, out=weights.parent, state=state
-        )
-    if not (cams / "val").exists():
-        infer_cam.run(
-            params.infer_cam,
-            params.compute,
-            index=index,
-            weights=weights,
-            attention=attention,
-            out=cams,
-            state=state,
-        )
+def run(params: Params, demo: Path, folder: Path) -> None:
+    """Run the stages that make the labels of a row; those that are whole are left as they are.
+
+    Args:
+        params: of the row.
+        demo: folder of a finished run, for its index and its CAMs.
+        folder: gets the stages' folders.
+    """
+    index, state, weights = demo / "index", folder / "state", folder / "weights.safetensors"
+    maps, labels, refined = (folder / stage for stage in ("readout", "pseudo_labels", "crf"))
+    if not weights.exists():  # of the heads, which the readout does not use, as they begin
+        classes = read_index(index).classes
+        network = CamNetwork(len(classes), params.train_cam)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(weights, network, classes, params.train_cam)
     if not (maps / "val").exists():
         readout.run(
             params.readout,
             params.compute,
-            seed,
+            params.seed,
             index=index,
             weights=weights,
-            cams=cams,
+            cams=demo / "infer_cam",
             out=maps,
             state=state,
         )
     if not labels.exists():
         pseudo_labels.run(params.pseudo_labels, index=index, maps=maps, out=labels)
-    if not (folder / "crf").exists():
+    if not refined.exists():
         crf.run(
             params.crf,
             params.pseudo_labels,
             index=index,
             maps=maps,
             labels=labels,
-            out=folder / "crf",
+            out=refined,
             state=state,
         )
 
@@ -136,7 +130,7 @@ def table(content: Mapping[str, Any]) -> str:
 def main() -> None:
     """Measure unless told otherwise, then render."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--index", type=Path, default=Path("results/demo/index"))
+    options.add_argument("--results", type=Path, default=Path("results/demo"))
     options.add_argument("--params", type=Path, default=Path("params.yaml"))
     options.add_argument("--work", type=Path, default=Path("state/backbones"))
     options.add_argument("--render", action="store_true")
