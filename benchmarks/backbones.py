@@ -138,11 +138,9 @@ def main() -> None:
     if not chosen.render:
         base, rows = load(chosen.params), []
         for number, name in enumerate(BACKBONES):
-            params = with_backbone(base, name)
-            run(params, chosen.index, chosen.work / str(number))
-            rows.append(
-                {"name": name, **scores(read_index(chosen.index), chosen.work / str(number))}
-            )
+            folder = chosen.work / str(number)
+            run(with_backbone(base, name), chosen.results, folder)
+            rows.append({"name": name, **scores(read_index(chosen.results / "index"), folder)})
             print(rows[-1], flush=True)
         write_json(RECORD, {"rows": rows, "params": base.model_dump(mode="json"), **origin()})
     content = json.loads(RECORD.read_text(encoding="utf-8"))
