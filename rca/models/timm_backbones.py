@@ -138,7 +138,8 @@ def _row(network: Any, name: str) -> list[nn.Module]:
 
 def _up_to_each(network: nn.Module, ends: set[str]) -> list[nn.Module]:
     """Modules in a row, cut after each of `ends`; what comes after the last is left out."""
-    blocks, modules = [], []
+    blocks: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for name, module in network.named_children():
         modules.append(module)
         if name in ends:
@@ -182,7 +183,7 @@ def _load(network: nn.Module, path: Path) -> None:
     except SafetensorError as error:
         raise ConfigError(f"backbone.weights: {path} is no safetensors file ({error})") from None
     parts = dict(network.named_children())
-    found = {}
+    found: dict[str, Tensor] = {}
     for key, value in state.items():  # in the network of features, stages.0 is named stages_0
         flat = re.sub(r"^(\w+)\.(\w+)\.", r"\1_\2.", key)
         found[flat if flat.partition(".")[0] in parts else key] = value
