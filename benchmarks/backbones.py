@@ -28,11 +28,11 @@ from rca.data.cam_store import CamStore
 from rca.data.images import read_mask
 from rca.data.index import Index, read_index
 from rca.evaluation.confusion import confusion_matrix, mean_iou
-from rca.files import write_json, write_text
 from rca.labels.rules import best_label
 from rca.labels.scores import posterior_scores, upsample_cams
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
+from rca.runtime.files import write_json, write_text
 from rca.stages import crf, pseudo_labels, readout
 
 RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/readout.md")

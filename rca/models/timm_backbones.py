@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from rca.config import TIMM, ConfigError
 from rca.config import Backbone as BackboneConfig
+from rca.data.views import MEAN, STD
 
-PHOTOGRAPHS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation, as views have them
 OWN_STRIDE = 32  # of nearly all of timm's networks, those without `output_stride` among them
 PROBE = (64, 96)  # pixels; multiples of every stride, and not square
 # What timm's networks raise where they do not take a stride, or cannot give features.
@@ -44,7 +44,7 @@ class Renormalise(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        ours, wanted = torch.tensor(PHOTOGRAPHS), torch.tensor((mean, std))
+        ours, wanted = torch.tensor((MEAN, STD)), torch.tensor((mean, std))
         scale = ours[1] / wanted[1]
         shift = (ours[0] - wanted[0]) / wanted[1]
         # The configuration determines them, so they are in no file of weights.
@@ -75,7 +75,7 @@ def timm_blocks(cfg: BackboneConfig) -> list[nn.Module]:
     blocks = _row(network, cfg.name)
     _check_stride(blocks, cfg)
     mean, std = network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
-    if (tuple(mean), tuple(std)) != PHOTOGRAPHS:
+    if [*mean, *std] != [*MEAN, *STD]:
         blocks[0] = nn.Sequential(Renormalise(mean, std), blocks[0])
     return blocks
 
