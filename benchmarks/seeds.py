@@ -1,0 +1,94 @@
+"""What a run comes to over several seeds: mean and deviation of every product.
+
+    python -m benchmarks.seeds demo results/demo ../other/results/demo    record, then render
+    python -m benchmarks.seeds --render                                   only the tables
+
+Each folder is that of a finished experiment, made with another `seed` and otherwise the same
+protocol; the tables are in docs/readout.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.records import origin, place_table
+from rca.config import ConfigError
+from rca.evaluation.products import PRODUCTS
+from rca.runtime.files import write_json, write_text
+
+RECORD, PAGE = Path("benchmarks/results/seeds.json"), Path("docs/readout.md")
+RATIO = "ratio_to_fully_supervised"
+
+
+def of_runs(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Protocol, mIoU of each seed, and their mean and sample deviation.
+
+    Args:
+        metrics: `metrics.json` of at least two runs.
+
+    Raises:
+        ConfigError: two runs have the same seed or differ in their protocol.
+    """
+    runs = sorted(metrics, key=lambda run: run["seed"])
+    seeds = [run["seed"] for run in runs]
+    if len(set(seeds)) < max(len(seeds), 2):
+        raise ConfigError(f"seeds {seeds}: name runs of at least two different ones")
+    for run in runs[1:]:
+        different = [
+            key for key, value in run["protocol"].items() if runs[0]["protocol"][key] != value
+        ]
+        if different:
+            raise ConfigError(f"seed {run['seed']}: another protocol ({', '.join(different)})")
+    values = {name: [run["miou"][name] for run in runs] for name in runs[0]["miou"]}
+    return {
+        "seeds": {str(run["seed"]): run["miou"] for run in runs},
+        "summary": {
+            name: {"mean": round(mean(scores), 4), "std": round(stdev(scores), 4)}
+            for name, scores in values.items()
+        },
+        "protocol": runs[0]["protocol"],
+        **origin(),
+    }
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """A row a product, a column a seed, then mean and deviation, as a Markdown table."""
+    seeds = content["seeds"]
+    lines = [
+        f"| mIoU in % | {' | '.join(f'seed {seed}' for seed in seeds)} | mean |",
+        f"|---{'|---:' * (len(seeds) + 1)}|",
+    ]
+    rows = [(f"{product.title}, {product.split}", product.name, 1) for product in PRODUCTS]
+    for title, name, digits in [*rows, ("*from tags ÷ from true masks*", RATIO, 2)]:
+        if spread := content["summary"].get(name):
+            cells = [f"{miou[name]:.{digits}f}" for miou in seeds.values()]
+            cells.append(f"{spread['mean']:.{digits}f} ± {spread['std']:.{digits}f}")
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Record unless told otherwise, then render."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("experiment", nargs="?")
+    options.add_argument("results", nargs="*", type=Path)
+    options.add_argument("--render", action="store_true")
+    chosen = options.parse_args()
+    records = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    if not chosen.render:
+        files = [folder / "evaluate" / "metrics.json" for folder in chosen.results]
+        runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        records[chosen.experiment] = of_runs(runs)
+        write_json(RECORD, records)
+    for name, content in records.items():
+        text = PAGE.read_text(encoding="utf-8")
+        write_text(PAGE, place_table(text, f"{RECORD}#{name}", table(content)))
+
+
+if __name__ == "__main__":
+    main()
