@@ -68,7 +68,7 @@ class Readout(Section):
         0.9, description="With `saliency`: 0 ignores the maps; near 1 they rule out what they deny."
     )
     memory_mb: Count = Field(
-        800,
+        400,
         description="Megabytes of features in memory at a time. Of data sets with more, the "
         "prototypes see a random sample of each image's pixels.",
     )

@@ -25,7 +25,7 @@ from rca.method.numerics import full_precision, unit
 from rca.method.prototypes import spherical_kmeans
 
 UNSURE = -1  # label of a pixel that belongs to no region
-CHUNK = 16384  # pixels compared with the prototypes at a time
+TOGETHER = 2**21  # similarities of pixels with prototypes that are computed at a time
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def read_regions(
         settings: how to read.
     """
     regions = []
-    for part in _parts(len(pixels.image)):
+    for part in _parts(len(pixels.image), TOGETHER // valid.numel()):
         posterior = label_posterior(
             pixels.directions[part].float(),
             prototypes,
@@ -385,6 +385,6 @@ def nearest_pixels(
     return nearest
 
 
-def _parts(length: int) -> Iterator[slice]:
-    for start in range(0, length, CHUNK):
-        yield slice(start, start + CHUNK)
+def _parts(length: int, size: int) -> Iterator[slice]:
+    for start in range(0, length, max(size, 1)):
+        yield slice(start, start + max(size, 1))

@@ -403,7 +403,7 @@ def test_read_regions__is_the_posterior_s_in_parts(monkeypatch):
     image, y = torch.arange(N) // 3, tags()[: N // 3]
     x, (q, valid) = directions().float(), (prototypes()[0].float(), prototypes()[1])
     s = torch.linspace(0.1, 0.9, N)
-    monkeypatch.setattr("rca.method.readout.CHUNK", 7)
+    monkeypatch.setattr("rca.method.readout.TOGETHER", 7 * L * K)
     for foreground in (None, s):
         posterior = label_posterior(x, q, valid, y[image], 0.07, 3.0, foreground)
         expected = posterior_regions(posterior, 0.9)
