@@ -20,8 +20,9 @@ def page(_: Path) -> str:
     verbs: dict[str, list[str]] = {}
     for name, verb in _leaves("rca", command):
         verbs.setdefault(_panel(command, name), []).append(_verb(name, verb))
-    return "\n\n".join(part for panel in sorted(verbs, reverse=True) for part in
-                       (f"## {panel}", *verbs[panel]))
+    return "\n\n".join(
+        part for panel in sorted(verbs, reverse=True) for part in (f"## {panel}", *verbs[panel])
+    )
 
 
 def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:

@@ -9,14 +9,16 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 import yaml
 
 from tools.reference import pipeline
 
 PRESET = "configs/debug.yaml"  # with a round of self-training
-BOX, GAP, MARGIN = (228, 58), (24, 30), 8  # a stage; between stages; around the drawing
-PIECE = (112, 30)  # a part of the package
+BOX, GAP = (226, 68), (26, 28)  # a stage, and between stages
+MARGIN, TOP = 4, 16  # around the drawing
+WIDTH, LINE = 496, 30  # all layers, and a line of parts
 
 STYLE = """<style>
   .rca { font: 13px system-ui, sans-serif; --ink: #1f2328; --soft: #59636e; --fill: #f6f8fa;
@@ -38,17 +40,24 @@ def pipeline_svg(root: Path) -> str:
     params = yaml.safe_load((root / PRESET).read_text(encoding="utf-8"))
     needs = pipeline.needs(root, params)
     rows = _rows(needs)
+    # The first half goes down on the left, the second beside it.
+    half = -(-len(rows) // 2)
     place = {
-        name: (MARGIN + column * (BOX[0] + GAP[0]), MARGIN + row * (BOX[1] + GAP[1]))
+        name: _corner(row % half, column + row // half)
         for row, names in enumerate(rows)
         for column, name in enumerate(names)
     }
     texts = {name: stage["desc"] for name, stage in pipeline.stages(root).items()}
     parts = [_arrow(place[source], place[name]) for name in needs for source in sorted(needs[name])]
     parts += [_box(place[name], name, texts[name.partition("@")[0]]) for name in needs]
-    width = 2 * MARGIN + max(map(len, rows)) * (BOX[0] + GAP[0]) - GAP[0]
-    height = 2 * MARGIN + len(rows) * (BOX[1] + GAP[1]) - GAP[1]
-    return _svg("The stages of the pipeline", width, height, parts)
+    right, bottom = (max(corner[axis] for corner in place.values()) for axis in (0, 1))
+    return _svg(
+        "The stages of the pipeline", right + BOX[0] + MARGIN, bottom + BOX[1] + MARGIN, parts
+    )
+
+
+def _corner(row: int, column: int) -> tuple[int, int]:
+    return MARGIN + column * (BOX[0] + GAP[0]), TOP + row * (BOX[1] + GAP[1])
 
 
 def layers_svg(root: Path) -> str:
@@ -56,22 +65,22 @@ def layers_svg(root: Path) -> str:
     with (root / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     (layers,) = [item["layers"] for item in contracts if item["type"] == "layers"]
-    width, top, parts = 4 * (PIECE[0] + 10) - 10, MARGIN, []
-    for layer in layers:
-        lines = _rows_of_four(layer)
-        height = len(lines) * (PIECE[1] + 10) - 10
-        if ":" in layer:  # these may import each other: one box for all of them
-            parts.append(_rect(MARGIN, top, width, height))
+    top, parts = MARGIN, []
+    for number, layer in enumerate(layers):
+        lines, apart = _rows_of_four(layer), ":" not in layer
+        height = len(lines) * (LINE + 8) - 8
+        if number:
+            parts.append(_arrow_down(MARGIN + WIDTH / 2, top - GAP[1], top))
+        if not apart:  # these may import each other: one box for all of them
+            parts.append(_rect(MARGIN, top, WIDTH, height))
         for row, names in enumerate(lines):
+            own = (WIDTH + 8) / (len(names) if apart else 4)
             for column, name in enumerate(names):
-                x, y = MARGIN + column * (PIECE[0] + 10), top + row * (PIECE[1] + 10)
-                own = width if len(lines) == len(names) == 1 else PIECE[0]
-                parts += [] if ":" in layer else [_rect(x, y, own, PIECE[1])]
+                x, y = MARGIN + column * own, top + row * (LINE + 8)
+                parts += [_rect(x, y, own - 8, LINE)] if apart else []
                 parts.append(_text(x + 12, y + 20, name, "name"))
         top += height + GAP[1]
-        if layer is not layers[-1]:
-            parts.append(_arrow_down(MARGIN + width / 2, top - GAP[1], top))
-    return _svg("Who may import whom in rca", width + 2 * MARGIN, top - GAP[1] + MARGIN, parts)
+    return _svg("Who may import whom in rca", WIDTH + 2 * MARGIN, top - GAP[1] + MARGIN, parts)
 
 
 def _rows_of_four(layer: str) -> list[list[str]]:
@@ -86,37 +95,35 @@ def _rows(needs: Mapping[str, set[str]]) -> list[list[str]]:
         return 1 + max((depth(source) for source in needs[name]), default=-1)
 
     depths = {name: depth(name) for name in needs}
-    return [[name for name in needs if depths[name] == row] for row in range(max(depths.values()) + 1)]
+    return [
+        [name for name in needs if depths[name] == row] for row in range(max(depths.values()) + 1)
+    ]
 
 
 def _box(corner: tuple[int, int], name: str, desc: str) -> str:
     left, top = corner
-    first, second = _halves(desc)
-    lines = [_text(left + 12, top + 20, name, "name"), _text(left + 12, top + 36, first, "soft")]
-    lines += [_text(left + 12, top + 50, second, "soft")] if second else []
-    return "\n".join([_rect(left, top, *BOX), *lines])
+    lines = [
+        _text(left + 12, top + 34 + 13 * number, line, "soft")
+        for number, line in enumerate(wrap(desc.replace("`", ""), 34))
+    ]
+    return "\n".join([_rect(left, top, *BOX), _text(left + 12, top + 19, name, "name"), *lines])
 
 
 def _rect(x: float, y: float, width: float, height: float) -> str:
     return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6"/>'
 
 
-def _halves(text: str, length: int = 36) -> tuple[str, str]:
-    """The text on one line or two."""
-    if len(text) <= length:
-        return text, ""
-    cut = text.rindex(" ", 0, length + 1)
-    return text[:cut], text[cut + 1 :]
-
-
 def _arrow(source: tuple[int, int], target: tuple[int, int]) -> str:
-    """From the lower edge of a box to the upper one of another; past boxes, at their left."""
+    """From a box to one below it; to one that is not below it, up between the columns."""
     x, y = source[0] + BOX[0] / 2, source[1] + BOX[1]
     end, bottom = target[0] + BOX[0] / 2, target[1]
-    middle = (y + bottom) / 2
-    if x == end:
+    if bottom > y and x == end:
         return _arrow_down(x, y, bottom)
-    way = f"M{x:g} {y}V{middle:g}H{end:g}V{bottom - 5}"
+    if bottom > y:
+        way = f"M{x:g} {y}V{bottom - 15}H{end:g}V{bottom - 5}"
+    else:
+        side, middle = source[0] + BOX[0], source[1] + BOX[1] / 2
+        way = f"M{side} {middle:g}h{GAP[0] / 2:g}V{bottom - 12}H{end:g}V{bottom - 5}"
     return f'<path d="{way}"/>{_tip(end, bottom)}'
 
 

@@ -16,8 +16,8 @@ def escaped(text: str) -> str:
 
 
 def anchored(name: str, anchor: str) -> str:
-    """A name as code, with an address of its own."""
-    return f"[`{name}`]{{#{anchor}}}"
+    """A name as code, with an address of its own; dots are none that an address may hold."""
+    return f"[`{name}`]{{#{anchor.replace('.', '-')}}}"
 
 
 def definition(term: str, text: str) -> str:

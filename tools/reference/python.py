@@ -8,15 +8,14 @@ from pathlib import Path
 
 
 def interface(_: Path) -> str:
-    """What `rca` exports, where it is defined, for autodoc to read."""
+    """What `rca` exports, for autodoc to read."""
     import rca
 
-    homes = {name: getattr(rca, name).__module__ for name in rca.__all__}
     parts = []
-    for name in sorted(homes, key=str.swapcase):  # functions before classes
-        kind = "function" if name.islower() else "class"
-        parts.append(f".. auto{kind}:: {homes[name]}.{name}")
-        parts += ["   :members:"] if kind == "class" else []
+    for name in sorted(rca.__all__, key=str.swapcase):  # functions before classes
+        is_class = not name.islower()
+        parts.append(f".. auto{'class' if is_class else 'function'}:: rca.{name}")
+        parts += ["   :members:"] if is_class else []
     return "\n".join(["```{eval-rst}", *parts, "```"])
 
 

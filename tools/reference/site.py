@@ -13,6 +13,7 @@ from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from pygments.lexers.shell import BashLexer
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -36,6 +37,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", _fill_in)
     app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon's
     app.connect("doctree-resolved", _embed_drawings)
+    app.add_lexer("console", BashLexer)  # commands here stand without a prompt
     app.add_html_math_renderer("mathml", (_inline_math, None), (_math_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
