@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # of tools.reference, and of
 
 project = "RCA"
 html_title = "RCA"
-copyright = "the contributors of this repository"  # noqa: A001
+copyright = "the contributors of this repository"
 
 extensions = [
     "myst_parser",

@@ -1,4 +1,4 @@
-"""Every page is in the navigation; links lead somewhere on GitHub too; commands are ones there are."""
+"""Every page is in the navigation; links lead somewhere, on GitHub too; commands exist."""
 
 from __future__ import annotations
 

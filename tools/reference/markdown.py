@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def escaped(text: str) -> str:
-    """Plain text with its `code` kept, and everything else that Markdown would read made literal."""
+    """Plain text with its `code` kept, and what else Markdown would read made literal."""
     parts = re.split(r"(`[^`]+`)", text)
     return "".join(
         part if number % 2 else re.sub(r"([<>*_\[\]|\\$])", r"\\\1", part)

@@ -1,7 +1,7 @@
-"""Sphinx extension of docs/: pages made from the code, equations as MathML, drawings that follow the theme.
+"""Sphinx extension of docs/: pages made from the code, equations as MathML, themed drawings.
 
-A page of docs/reference/ has a line `<!-- made from the code: NAME -->`, which GitHub does not show.
-When the site is built, the text that NAME stands for in `MADE` takes its place.
+A page may have a line `<!-- made from the code: NAME -->`, which GitHub does not show. When the
+site is built, the text that NAME stands for in `MADE` takes its place.
 """
 
 from __future__ import annotations
