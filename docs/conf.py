@@ -29,6 +29,7 @@ html_theme = "furo"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_show_search_summary = False  # fetched page by page, which file:// forbids
 html_copy_source = False
 html_show_sphinx = False
 html_use_index = False

@@ -101,8 +101,7 @@ def test_mark__of_nothing_is_refused() -> None:
 @pytest.mark.skipif(
     not CHROMIUM, reason="no Chromium: apt-get install chromium, or install Google Chrome"
 )
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_browser__shows_every_page_without_fault(built, width, scheme) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     faults = []
