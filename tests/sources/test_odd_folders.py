@@ -1,11 +1,7 @@
 # ruff: noqa: E501 (a table)
 """Damaged and odd folders of photographs: what is read of each, or the one line that is said.
 
-<<<<<<< HEAD:tests/sources/test_odd_folders.py
 `python tests/sources/test_odd_folders.py` prints the table of which docs/tutorials/own_photographs.md holds the
-=======
-`python tests/data/test_odd_folders.py` prints the table of which docs/tutorials/own_photographs.md holds the
->>>>>>> 7b01c9b (A site of the documentation in four kinds, its reference made from the code):tests/data/test_odd_folders.py
 essence. Each case starts from six photographs, three of `cat` and three of `dog`, and spoils them.
 """
 
