@@ -21,6 +21,7 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+napoleon_use_ivar = True  # as a list; fields of a named tuple would come twice
 napoleon_use_rtype = False
 napoleon_custom_sections = [("Rules", "params_style"), ("Updates", "params_style")]
 default_role = "code"  # docstrings have `code` in single backticks

@@ -36,6 +36,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register what this module adds."""
     app.connect("source-read", _fill_in)
     app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon's
+    app.connect("autodoc-skip-member", _skip_fields)
     app.connect("doctree-resolved", _embed_drawings)
     app.add_lexer("console", BashLexer)  # commands here stand without a prompt
     app.add_html_math_renderer("mathml", (_inline_math, None), (_math_block, None))
@@ -65,6 +66,11 @@ def _escape(*arguments: Any) -> None:
     """Make stars and bars literal: docstrings here are plain text, which marks nothing by them."""
     lines = arguments[-1]
     lines[:] = [re.sub(r"(`[^`]+`)|([*|])", lambda f: f[1] or f"\\{f[2]}", line) for line in lines]
+
+
+def _skip_fields(app: Sphinx, what: str, name: str, found: object, *_: Any) -> bool | None:
+    """Leave out the fields of named tuples, which the class describes; None is for autodoc to say."""
+    return True if type(found).__name__ == "_tuplegetter" else None
 
 
 def _embed_drawings(app: Sphinx, tree: nodes.document, _: str) -> None:
