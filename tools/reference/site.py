@@ -69,7 +69,7 @@ def _escape(*arguments: Any) -> None:
 
 
 def _skip_fields(app: Sphinx, what: str, name: str, found: object, *_: Any) -> bool | None:
-    """Leave out the fields of named tuples, which the class describes; None is for autodoc to say."""
+    """Leave out the fields of named tuples, which their class describes; None leaves it open."""
     return True if type(found).__name__ == "_tuplegetter" else None
 
 
