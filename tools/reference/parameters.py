@@ -85,6 +85,8 @@ def in_words(field: Schema) -> str:
         return f"`{field['const']}`"
     if "enum" in field:
         return _listed([f"`{value}`" for value in field["enum"]])
+    if "type" not in field:  # one of several forms of a text
+        return f"text that matches `{field['pattern']}`"
     kind = field["type"]
     if kind in NUMBERS:
         return NUMBERS[kind] + _bounds(field)
