@@ -59,7 +59,8 @@ def test_change_of_the_method__fails_before_and_passes_after(changed) -> None:
     assert before.returncode == 1 and "region rule 'top_tenth'" in before.stdout
     apply(rule)
     halfway = run_tests(changed, regions, page)
-    assert "1 failed, 1 passed" in halfway.stdout, halfway.stdout  # the page does not name it yet
+    assert f"FAILED {page}" in halfway.stdout, halfway.stdout  # it does not name the value yet
+    assert f"FAILED {regions}" not in halfway.stdout
     apply(key)
     assert in_folder(changed, "bash", "-euc", row).returncode == 0
     assert (after := run_tests(changed, regions, page)).returncode == 0, after.stdout
