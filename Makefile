@@ -15,7 +15,7 @@ PARALLEL_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage lint types reproduce dependencies lock release clean
+.PHONY: help demo check test coverage lint types docs drawings reproduce dependencies lock release clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,13 @@ lint: $(ENVIRONMENT)  ## Check style, format, spelling, dependencies and who imp
 
 types: $(ENVIRONMENT)  ## Check types
 	@mypy
+
+docs: $(ENVIRONMENT)  ## Build the documentation's site in build/site; a warning is an error
+	@python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs build/site
+	@echo "Site: file://$(CURDIR)/build/site/index.html"
+
+drawings: $(ENVIRONMENT)  ## Bring the drawings and the table in docs/ up to date with the code
+	@python -m tools.reference
 
 reproduce: $(ENVIRONMENT)  ## Run a clean clone on eight photographs; compare with the committed lock
 	@python workflow/reproduce.py $(if $(RECORD),--record)

@@ -2,7 +2,7 @@
 
     python tools/efficientnet_lite.py --source FOLDER --out data/efficientnet_lite0.safetensors
     python -m benchmarks.backbones             measure after `make demo`, record, render
-    python -m benchmarks.backbones --render    only the table in docs/readout.md
+    python -m benchmarks.backbones --render    only the table in docs/explanation/readout.md
 
 Nothing is trained: each row runs the stages `readout`, `pseudo_labels` and `crf` of params.yaml
 from the demo's CAMs, with the features of another backbone's ImageNet weights. In the demo too
@@ -35,7 +35,7 @@ from rca.models.weights import save_weights
 from rca.runtime.files import write_json, write_text
 from rca.stages import crf, pseudo_labels, readout
 
-RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/readout.md")
+RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/explanation/readout.md")
 LITE = "data/efficientnet_lite0.safetensors"
 # Row → what it changes of `train_cam.backbone`, and `readout.blocks`.
 BACKBONES: dict[str, tuple[dict[str, Any], Sequence[int]]] = {

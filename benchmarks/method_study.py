@@ -42,7 +42,7 @@ from rca.runtime.files import new_folder, write_json, write_text
 from rca.runtime.pool import ordered_map
 
 BASE = Path("benchmarks/method_base.yaml")
-STUDY = Path("docs/study.md")
+STUDY = Path("docs/explanation/study.md")
 TABLES = (  # page, mark in it, rows, columns
     (STUDY, f"{RECORD}#variants", VARIANTS, ("cams.crf", "prototypes.maps", "prototypes.crf")),
     (STUDY, f"{RECORD}#validation", VARIANTS, ("prototypes.val_maps", "prototypes.network")),

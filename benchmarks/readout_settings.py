@@ -1,7 +1,7 @@
 """How much each setting of the prototype readout matters: one changed at a time.
 
     python -m benchmarks.readout_settings             measure on results/demo, record, render
-    python -m benchmarks.readout_settings --render    only the table in docs/readout.md
+    python -m benchmarks.readout_settings --render    only the table in docs/explanation/readout.md
 
 Reads the index, the weights and the CAMs of a finished run; nothing is trained. Each row fits the
 prototypes anew with one setting changed and scores the argmax of the posteriors, before any CRF,
@@ -42,7 +42,7 @@ from rca.runtime.files import write_json, write_text
 from rca.runtime.state import WHOLE
 from rca.training.seeds import generator
 
-RECORD, PAGE = Path("benchmarks/results/readout_settings.json"), Path("docs/readout.md")
+RECORD, PAGE = Path("benchmarks/results/readout_settings.json"), Path("docs/explanation/readout.md")
 TOP_SHARE = 20  # an image's score of a class: the mean of its highest twentieth
 FLOOR = 1e-4  # of a probability, before its logarithm
 # What is changed → its values; `seed` is the k-means'.

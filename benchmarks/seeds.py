@@ -4,7 +4,7 @@
     python -m benchmarks.seeds --render                                   only the tables
 
 Each folder is that of a finished experiment, made with another `seed` and otherwise the same
-protocol; the tables are in docs/readout.md.
+protocol; the tables are in docs/explanation/readout.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rca.config import ConfigError
 from rca.evaluation.products import PRODUCTS
 from rca.runtime.files import write_json, write_text
 
-RECORD, PAGE = Path("benchmarks/results/seeds.json"), Path("docs/readout.md")
+RECORD, PAGE = Path("benchmarks/results/seeds.json"), Path("docs/explanation/readout.md")
 RATIO = "ratio_to_fully_supervised"
 
 

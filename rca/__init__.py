@@ -5,7 +5,7 @@
     model = rca.load("results/demo/train_seg/pseudo")
     result = model.predict("photograph.jpg")
 
-docs/predict.md says what a model and a result hold.
+docs/guides/predict.md says what a model and a result hold.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from rca.config import load
 from rca.presentation.score_rows import stage_rows
 from rca.runtime.files import write_json, write_text
 
-PAGES = {"demo": README, "voc12_animals": Path("docs/readout.md")}
+PAGES = {"demo": README, "voc12_animals": Path("docs/explanation/readout.md")}
 
 
 def record_of(name: str) -> Path:

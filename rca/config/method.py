@@ -1,8 +1,9 @@
 """The method's switches, in `train_cam`: RSC, its memory, RSA, and the accumulation of attention.
 
 Where the paper's text, its supplement and the released code part ways, a key has a value for each.
-The defaults are the paper's; "code" in a description is what the released code does. docs/method.md
-says of every key which equation it belongs to, and which test tells its values apart.
+The defaults are the paper's; "code" in a description is what the released code does.
+docs/explanation/method.md says of every key which equation it belongs to, and which test tells its
+values apart.
 """
 
 from __future__ import annotations

@@ -20,6 +20,6 @@ A region is one class in one image. Q counts all C·K prototypes in a row, class
     numerics                   float32 inside, whatever autocast does outside; unit length
 
 Random draws take a `torch.Generator`; drawn on its device, they are the same for any device of the
-data. `docs/method.md` lists every equation with its function, its test and what the released code
-does instead.
+data. `docs/explanation/method.md` lists every equation with its function, its test and what the
+released code does instead.
 """

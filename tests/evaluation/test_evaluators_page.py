@@ -1,4 +1,4 @@
-"""docs/evaluation.md lists the evaluators as the code has them."""
+"""docs/explanation/evaluation.md lists the evaluators as the code has them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rca.evaluation.evaluators import EVALUATORS
 
 
 def test_docs__evaluators_are_those_of_the_code():
-    text = (Path(__file__).parents[2] / "docs/evaluation.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[2] / "docs/explanation/evaluation.md"
+    text = page.read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows == [f"| `{e.name}` | {e.where} | {e.uncertain} | {e.mean} |" for e in EVALUATORS]

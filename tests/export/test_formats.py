@@ -194,7 +194,7 @@ def test_export__without_onnx_says_what_to_install(weights, tmp_path, monkeypatc
 def test_docs__examples_run_where_this_package_is_not(exported, program, tmp_path, heading):
     if exported[0] == "float16" and heading.startswith("torch"):
         pytest.skip("there is one .pt2 file")
-    page = Path("docs/export.md").read_text(encoding="utf-8")
+    page = Path("docs/guides/export.md").read_text(encoding="utf-8")
     code = page.partition(f"## {heading}")[2].partition("```python\n")[2].partition("```")[0]
     shutil.copyfile(exported[1], tmp_path / "animals.onnx")
     shutil.copyfile(program, tmp_path / "animals.pt2")

@@ -1,4 +1,4 @@
-"""The examples of docs/predict.md and of the README's section run as they stand."""
+"""The examples of docs/guides/predict.md and of the README's section run as they stand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny_network import photograph, write_weights
 from rca import cli
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/guides/predict.md").read_text(encoding="utf-8")
 SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Using what was trained")[2]
 SECTION = SECTION.partition("\n## ")[0]
 
@@ -51,7 +51,7 @@ def test_python__runs(text, capsys):
     names: dict[str, object] = {}
     assert blocks(text, "python")
     for block in blocks(text, "python"):
-        exec(compile(block, "docs/predict.md", "exec"), names)
+        exec(compile(block, "docs/guides/predict.md", "exec"), names)
     assert names["model"].classes == ("cat", "dog", "cow")
     assert capsys.readouterr().out
 

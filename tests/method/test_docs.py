@@ -1,4 +1,4 @@
-"""docs/method.md names functions, keys and tests that exist, and leaves none out."""
+"""docs/explanation/method.md names functions, keys and tests that exist, and leaves none out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import yaml
 from rca.config import Section, TrainCam, load
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/method.md").read_text(encoding="utf-8")
+FILE = "docs/explanation/method.md"
+PAGE = (ROOT / FILE).read_text(encoding="utf-8")
 REFERENCES = sorted(set(re.findall(r"`((?:rca|tests)/[\w/]+\.py)::([\w.]+)`", PAGE)))
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
@@ -57,8 +58,8 @@ def choices() -> set[str]:
 
 @pytest.mark.parametrize(("path", "name"), REFERENCES, ids=lambda part: str(part))
 def test_method_page__reference_resolves(path: str, name: str) -> None:
-    assert (ROOT / path).is_file(), f"docs/method.md names {path}, which does not exist"
-    assert name in definitions(ROOT / path), f"docs/method.md names {name}, not in {path}"
+    assert (ROOT / path).is_file(), f"{FILE} names {path}, which does not exist"
+    assert name in definitions(ROOT / path), f"{FILE} names {name}, not in {path}"
 
 
 def test_method_page__every_row_names_a_function_and_a_test() -> None:

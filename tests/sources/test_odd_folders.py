@@ -1,7 +1,7 @@
 # ruff: noqa: E501 (a table)
 """Damaged and odd folders of photographs: what is read of each, or the one line that is said.
 
-`python tests/sources/test_odd_folders.py` prints the table of which docs/own_photographs.md holds the
+`python tests/sources/test_odd_folders.py` prints the table of which docs/tutorials/own_photographs.md holds the
 essence. Each case starts from six photographs, three of `cat` and three of `dog`, and spoils them.
 """
 

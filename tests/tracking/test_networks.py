@@ -227,8 +227,8 @@ def test_serve__answers_a_jpeg_with_the_mask_that_predict_gives(
 
 
 def ask_as_documented(url: str, photograph: bytes, folder: Path) -> np.ndarray:
-    """The mask that the example of docs/tracking.md gets."""
-    page = (SAMPLE.parents[2] / "docs/tracking.md").read_text(encoding="utf-8")
+    """The mask that the example of docs/guides/tracking.md gets."""
+    page = (SAMPLE.parents[2] / "docs/guides/tracking.md").read_text(encoding="utf-8")
     code = page.partition("python - << 'END'\n")[2].partition("\nEND")[0]
     assert "http://127.0.0.1:5001" in code
     (folder / "photograph.jpg").write_bytes(photograph)

@@ -1,0 +1,31 @@
+"""Bring what docs/ holds of the code up to date: `make drawings`. Tests fail until it is.
+
+Whole pages of the reference are not among it; they are made whenever the site is built.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.records import place_table
+from rca.runtime.files import write_text
+from tools.reference import drawings, pipeline
+
+ROOT = Path(__file__).parents[2]
+SLURM = Path("docs/guides/slurm.md")
+DRAWINGS = {
+    Path("docs/pictures/pipeline.svg"): drawings.pipeline_svg,
+    Path("docs/pictures/layers.svg"): drawings.layers_svg,
+}
+
+
+def texts() -> dict[Path, str]:
+    """File → its text as the code has it."""
+    page = (ROOT / SLURM).read_text(encoding="utf-8")
+    table = place_table(page, "dvc.yaml", pipeline.slurm_table(ROOT))
+    return {**{file: draw(ROOT) for file, draw in DRAWINGS.items()}, SLURM: table}
+
+
+if __name__ == "__main__":
+    for file, text in texts().items():
+        write_text(ROOT / file, text)
