@@ -1,8 +1,8 @@
 """How doubtful the mask of each image is, without any truth; a part of stage `evaluate`.
 
 The mask is the last that the pipeline makes of an image: the pseudo-label after the CRF, made with
-the tags, for training, and that of the segmentation network for validation. The readout's posteriors
-are the witness, or without them the CAM seeds; the agreement with both is noted.
+the tags, for training, and that of the segmentation network for validation. The readout's
+posteriors are the witness, or without them the CAM seeds; the agreement with both is noted.
 """
 
 from __future__ import annotations

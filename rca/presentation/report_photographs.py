@@ -56,9 +56,7 @@ def choose(
     doubts = {image: gallery.doubts[image] for image in gallery.tags if image not in scores}
     doubtful, sure = best_and_worst(doubts, max(count - len(best) - len(worst), 0))
     kept |= {*doubtful, *sure}
-    order = sorted(
-        kept, key=lambda image: (-scores.get(image, -1), -doubts.get(image, 0.0), image)
-    )
+    order = sorted(kept, key=lambda image: (-scores.get(image, -1), -doubts.get(image, 0.0), image))
     return Shown(split, gallery, order, classes)
 
 

@@ -11,7 +11,9 @@ from rca.evaluation.correlation import spearman
 def test_spearman__equals_the_formula_without_ties():
     first = np.array([3.0, 1.0, 4.0, 2.0, 9.0])
     second = np.array([30.0, 20.0, 10.0, 40.0, 50.0])
-    ranks = [[sum(other < value for other in values) for value in values] for values in (first, second)]
+    ranks = [
+        [sum(other < value for other in values) for value in values] for values in (first, second)
+    ]
     squares = sum((a - b) ** 2 for a, b in zip(*ranks, strict=True))
     assert spearman(first, second) == pytest.approx(1 - 6 * squares / (5 * 24))
     assert spearman(first, np.exp(first)) == pytest.approx(1)

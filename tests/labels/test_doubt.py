@@ -1,4 +1,4 @@
-"""Agreement, whose rest is the doubt, against naive loops over pixels, in closed form, and what it must not depend on."""
+"""Agreement, whose rest is the doubt: against loops over pixels, and in closed form."""
 
 from __future__ import annotations
 

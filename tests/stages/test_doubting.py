@@ -16,8 +16,8 @@ from rca.data.palette import voc_palette
 from rca.evaluation.doubt_images import Doubted, foretold
 
 # CAM seeds of `a` are [[0 0 1 1] [1 1 0 1]], its label after CRF is [[0 0 1 1] [0 0 1 1]]: 2 pixels
-# of 5 are background in both, 3 of 6 cat. `b`, all background to the seeds, has 255, and dog, at one
-# pixel each: 2 of 4, and 0 of 1. `v`: [[0 2] [2 2]] against [[0 2] [2 1]].
+# of 5 are background in both, 3 of 6 cat. `b`, all background to the seeds, has 255, and dog, at
+# one pixel each: 2 of 4, and 0 of 1. `v`: [[0 2] [2 2]] against [[0 2] [2 1]].
 SEEDS = {"a": (2 / 5 + 3 / 6) / 2, "b": (2 / 4 + 0) / 2, "v": (1 + 0 + 2 / 3) / 3}
 # Posteriors of cat and dog for `v`; they leave 0.6, 0 and 0.1, 0 for the background.
 READ = [[[0.3, 0.1], [0.5, 0.2]], [[0.1, 0.9], [0.4, 0.8]]]

@@ -75,7 +75,7 @@ def index(copy, run) -> Index:
 
 
 def photographs() -> dict[str, bytes]:
-    """Photographs of the sample that show an animal each, by their place at home, and `tags.csv`."""
+    """Photographs of an animal each by their place at home, from the sample, and `tags.csv`."""
     ((_, table),) = contents(SAMPLE, lambda name: name == "tags.csv")
     tags = {
         row["image"]: row["tags"]
