@@ -165,7 +165,6 @@ def _group(shown: Shown, side: int, palette: np.ndarray) -> dict[str, Any]:
         "total": len(shown.gallery.tags),
         "entries": [entry(shown, image, side, palette) for image in many],
         "classes": shown.classes,
-        "final": FINAL[shown.split][0],
         "scored": bool(shown.gallery.scores.get(FINAL[shown.split][1])),
     }
 
