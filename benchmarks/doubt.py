@@ -24,14 +24,14 @@ from rca.config import Params, load
 from rca.data.images import read_image
 from rca.data.index import Record, read_index, read_maskless_index
 from rca.evaluation.correlation import spearman
-from rca.files import write_json, write_text
+from rca.evaluation.count_images import Maps, Source
+from rca.evaluation.doubt_images import LAST
 from rca.inference.decision import decide
 from rca.labels.doubt import Witness, agreement, from_map
 from rca.labels.rules import best_label
 from rca.labels.scores import posterior_scores
-from rca.stages.counting import Maps, Source
-from rca.stages.doubting import LAST
-from rca.stages.numbers import read_image_table
+from rca.presentation.result_files import read_image_table
+from rca.runtime.files import write_json, write_text
 
 RECORD, PAGE = Path("benchmarks/results/doubt.json"), Path("docs/evaluation.md")
 TENTH = 10

@@ -15,8 +15,8 @@ import numpy as np
 
 from rca.data.images import DataError
 from rca.data.index import MasklessIndex, Record, in_pieces
-from rca.evaluation.count_images import CHUNK, Maps, Source
 from rca.evaluation.correlation import spearman
+from rca.evaluation.count_images import CHUNK, Maps, Source
 from rca.labels.doubt import Witness, agreement, from_map
 from rca.labels.scores import posterior_scores
 from rca.runtime.pool import available_cores, ordered_map

@@ -13,7 +13,7 @@ import pytest
 
 from rca.config import ConfigError
 
-WORKFLOW = Path(__file__).parents[2] / "workflow"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def test_sigterm__ends_snakemake_at_once_where_slurm_is_away(silent, status):
         [
             sys.executable,
             "-c",
-            "import signal, slurm_plugin\n"
-            f"slurm_plugin._silent = {silent}\n"
-            "slurm_plugin._end_after_jobs = lambda *_: print('after its jobs')\n"
-            "signal.signal(signal.SIGTERM, lambda *a: slurm_plugin._end_without_slurm(None, *a))\n"
+            "import signal\nfrom workflow.engine import slurm\n"
+            f"slurm._silent = {silent}\n"
+            "slurm._end_after_jobs = lambda *_: print('after its jobs')\n"
+            "signal.signal(signal.SIGTERM, lambda *a: slurm._end_without_slurm(None, *a))\n"
             "signal.raise_signal(signal.SIGTERM)\n",
         ],
-        cwd=WORKFLOW,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,

