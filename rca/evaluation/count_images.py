@@ -41,13 +41,15 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Some images of one split, with all that a worker process needs to count them."""
+class Maps:
+    """Reads the label maps of products, by their names.
 
-    data: Index  # without records
-    records: tuple[Record, ...]
-    sources: Mapping[str, Source]  # of the products of the split
-    rules: Rules
+    Attributes:
+        sources: product → where its label maps come from.
+        threshold: background score of the CAM seeds.
+    """
+
+    sources: Mapping[str, Source]
     threshold: float
 
     @cached_property
@@ -80,24 +82,34 @@ class Chunk:
         return classes, upsample_cams(cams, record.height, record.width)
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Some images of one split, with all that a worker process needs to count them."""
+
+    data: Index  # without records
+    records: tuple[Record, ...]
+    maps: Maps  # of the products of the split
+    rules: Rules
+
+
 Counted = tuple[dict[str, Counts], np.ndarray | None]
 
 
 def count_chunk(chunk: Chunk) -> Counted:
     """The counts of each product over the chunk's images, and the histogram of all thresholds."""
     classes = len(chunk.data.classes)
-    counts = {name: Counts.none(classes) for name in chunk.sources}
+    counts = {name: Counts.none(classes) for name in chunk.maps.sources}
     histogram: np.ndarray | None = None
     for record in chunk.records:
         truth = chunk.data.truth(record)
         for name, count in counts.items():
-            path, labels = chunk.labels(name, record)
+            path, labels = chunk.maps.labels(name, record)
             try:
                 count.add(record.image, truth, labels, chunk.rules)
             except ValueError as error:
                 raise DataError(f"{path} cannot be held against {record.mask}: {error}") from None
-        if SWEPT in chunk.sources:
-            winner = sweep.winner(*chunk.cams(SWEPT, record))
+        if SWEPT in chunk.maps.sources:
+            winner = sweep.winner(*chunk.maps.cams(SWEPT, record))
             levels = sweep.histogram(truth, *winner, classes)
             histogram = levels if histogram is None else histogram + levels
     return counts, histogram
@@ -131,9 +143,8 @@ def count_images(
         Chunk(
             replace(data, records=()),
             tuple(records[start : start + CHUNK]),
-            {known.name: source for known, source in sources.items() if known.split == split},
+            Maps(of_split(sources, split), threshold),
             rules,
-            threshold,
         )
         for split, records in masked.items()
         for start in range(0, len(records), CHUNK)
@@ -153,6 +164,11 @@ def count_images(
         if levels is not None:
             histogram = levels if histogram is None else histogram + levels
     return total, histogram
+
+
+def of_split(sources: Mapping[Product, Source], split: str) -> dict[str, Source]:
+    """Those of the products of a split, by their names."""
+    return {product.name: source for product, source in sources.items() if product.split == split}
 
 
 def count_folder(index: Path, split: str, predictions: Path, processes: int) -> Counts:

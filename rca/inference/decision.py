@@ -12,6 +12,7 @@ from PIL import Image
 
 from rca.config import Crf
 from rca.labels.crf import dense_crf
+from rca.labels.doubt import Witness, agreement
 
 STRIP = 1_000_000  # pixels of the result that are enlarged at a time
 
@@ -36,10 +37,12 @@ class Decision(NamedTuple):
     Attributes:
         mask: uint8 (H, W), 0 background, i = class i.
         confidence: float32 (H, W), the probability of the mask's label.
+        doubt: how little of the mask the network's probabilities bear out, from 0 to 1.
     """
 
     mask: np.ndarray
     confidence: np.ndarray
+    doubt: float
 
 
 def decide(scored: Scored, crf: Crf | None) -> Decision:
@@ -47,13 +50,33 @@ def decide(scored: Scored, crf: Crf | None) -> Decision:
 
     The CRF works at the size of the probabilities. A larger mask is decided from the enlarged
     probabilities, strip by strip, so that they are never all in memory at once.
+
+    The doubt is of the mask at the size of the probabilities, beside these as they are before the
+    CRF, which makes almost all of them 0 or 1.
     """
-    scores = scored.probabilities
-    if crf:
-        scores = dense_crf(scored.pixels, scores, crf)
-    height, width = scored.size
-    if scores.shape[1:] == (height, width):
-        return Decision(scores.argmax(0).astype(np.uint8), scores.max(0))
+    scores = _refined(scored, crf)
+    labels = np.arange(len(scores), dtype=np.uint8)
+    best = labels[scores.argmax(0)]
+    doubt = 1 - agreement(best, Witness(labels, scored.probabilities))
+    return Decision(*_labelled(scores, scored.size), doubt)
+
+
+def mask_of(scored: Scored, crf: Crf | None) -> np.ndarray:
+    """The mask alone, uint8 (H, W)."""
+    return _labelled(_refined(scored, crf), scored.size)[0]
+
+
+def _refined(scored: Scored, crf: Crf | None) -> np.ndarray:
+    if crf is None:
+        return scored.probabilities
+    return dense_crf(scored.pixels, scored.probabilities, crf)
+
+
+def _labelled(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Mask and confidence at a size, from scores at theirs."""
+    height, width = size
+    if scores.shape[1:] == size:
+        return scores.argmax(0).astype(np.uint8), scores.max(0)
     mask = np.empty((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
     rows = max(STRIP // width, 1)
@@ -61,12 +84,7 @@ def decide(scored: Scored, crf: Crf | None) -> Decision:
         strip = slice(top, min(top + rows, height))
         enlarged = _enlarged(scores, strip, height, width)
         mask[strip], confidence[strip] = enlarged.argmax(0), enlarged.max(0)
-    return Decision(mask, confidence)
-
-
-def mask_of(scored: Scored, crf: Crf | None) -> np.ndarray:
-    """The mask alone, uint8 (H, W)."""
-    return decide(scored, crf).mask
+    return mask, confidence
 
 
 def _enlarged(scores: np.ndarray, strip: slice, height: int, width: int) -> np.ndarray:

@@ -27,7 +27,7 @@ TABLE, FAILED = "predictions.csv", "failed.csv"
 COCO, LABEL_STUDIO, LABELS = "coco.json", "label_studio.json", "label_studio.xml"
 COLUMNS = (
     "photograph", "mask", "width", "height", "classes", "shares", "confidences", "confidence",
-    "seconds",
+    "doubt", "seconds",
 )  # fmt: skip
 
 
@@ -70,6 +70,7 @@ def write_table(out: Path, done: Iterable[Done]) -> None:
                     ";".join(f"{share:.6f}" for share, _ in found),
                     ";".join(f"{confidence:.4f}" for _, confidence in found),
                     f"{row.confidence:.4f}",
+                    f"{row.doubt:.4f}",
                     f"{row.seconds:.3f}",
                 ]
             )

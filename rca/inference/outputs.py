@@ -63,6 +63,7 @@ class Row:
         height: of the mask.
         found: class → share of the area and mean confidence, the largest first.
         confidence: mean over all pixels.
+        doubt: of the mask, from 0 to 1.
         seconds: that it took.
     """
 
@@ -72,6 +73,7 @@ class Row:
     height: int
     found: dict[str, tuple[float, float]]
     confidence: float
+    doubt: float
     seconds: float
 
 
@@ -143,6 +145,7 @@ def finish(work: Work | Failure, writer: Writer) -> Row | Failure:
         height=height,
         found={name: (found[0], found[1]) for name, found in result.found.items()},
         confidence=float(result.confidence.mean(dtype=np.float64)),
+        doubt=result.doubt,
         seconds=work.seconds + time.perf_counter() - start,
     )
 

@@ -32,6 +32,7 @@ class Result:
     Attributes:
         mask: uint8 (H, W), 0 background, i = class i; H × W is the photograph as viewers show it.
         confidence: float32 (H, W), the probability of the mask's label at each pixel.
+        doubt: how little of the mask the network's probabilities bear out, from 0 to 1.
         names: the network's C classes, in label order.
         palette: uint8 (256, 3), label → colour.
         pixels: uint8 (h, w, 3), the photograph at the size it was worked on.
@@ -39,6 +40,7 @@ class Result:
 
     mask: np.ndarray
     confidence: np.ndarray
+    doubt: float
     names: tuple[str, ...]
     palette: np.ndarray
     pixels: np.ndarray

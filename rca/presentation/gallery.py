@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,14 @@ class Gallery:
         photo: image → its photograph.
         layers: what is shown beside the photograph, from left to right.
         scores: product → image → IoU in percent.
+        doubts: image → doubt of its mask, from 0 to 1.
     """
 
     tags: Mapping[str, Sequence[str]]
     photo: Callable[[str], Image.Image]
     layers: Sequence[Layer]
     scores: Mapping[str, Mapping[str, float]]
+    doubts: Mapping[str, float] = field(default_factory=dict)
 
     def pictures(
         self, image: str, width: int, height: int

@@ -30,7 +30,8 @@ class Shown:
     Attributes:
         split: its name.
         gallery: all of its images.
-        images: those on the page, the best first; those without a score are last.
+        images: those on the page, the best first; then those without a score, the most doubtful
+            first.
         classes: class → its best, worst and most changed images, as `class_rows` has them.
     """
 
@@ -43,15 +44,19 @@ class Shown:
 def choose(
     gallery: Gallery, split: str, count: int, classes: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Shown:
-    """At most `count` images, half best and half worst, and with them all that `classes` names."""
+    """At most `count` images, half best and half worst, and with them all that `classes` names.
+
+    Where there are fewer with a score, doubt takes its place for the others.
+    """
     scores = gallery.scores.get(FINAL[split][1], {})
     scored = [image for image in gallery.tags if image in scores]
     best, worst = best_and_worst({image: scores[image] for image in scored}, count)
     named = {row["image"] for rows in classes.values() for row in rows}
     kept = {*best, *worst, *named}
-    rest = [image for image in gallery.tags if image not in scores]
-    kept |= {*evenly(rest, max(count - len(best) - len(worst), 0))}
-    order = sorted(kept, key=lambda image: (-scores.get(image, -1), image))
+    doubts = {image: gallery.doubts[image] for image in gallery.tags if image not in scores}
+    doubtful, sure = best_and_worst(doubts, max(count - len(best) - len(worst), 0))
+    kept |= {*doubtful, *sure}
+    order = sorted(kept, key=lambda image: (-scores.get(image, -1), -doubts.get(image, 0.0), image))
     return Shown(split, gallery, order, classes)
 
 
@@ -115,7 +120,7 @@ def picture_side(groups: Iterable[Shown], palette: np.ndarray) -> int:
 
 
 def entry(shown: Shown, image: str, side: int, palette: np.ndarray) -> dict[str, Any]:
-    """What the page holds of an image: name, tags, pictures and, for the script, its facts.
+    """What the page holds of an image: name, tags, doubt, pictures and, for the script, its facts.
 
     Args:
         shown: the split.
@@ -144,6 +149,7 @@ def entry(shown: Shown, image: str, side: int, palette: np.ndarray) -> dict[str,
     return {
         "image": image,
         "tags": gallery.tags[image],
+        "doubt": gallery.doubts[image],
         "pictures": pictures,
         "confused": confused(labels, FINAL[shown.split][0], image),
     }

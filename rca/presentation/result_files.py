@@ -38,6 +38,15 @@ def read_image_table(results: Path, classes: Sequence[str]) -> list[dict[str, st
     return rows
 
 
+def read_doubts(results: Path) -> dict[str, float]:
+    """Image → doubt of its mask, from 0 to 1, from `doubt.csv`.
+
+    Raises:
+        DataError: it is not there.
+    """
+    return {row["image"]: float(row["doubt"]) for row in read_table(results / "evaluate/doubt.csv")}
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file.
 

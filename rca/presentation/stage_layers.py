@@ -24,7 +24,11 @@ EVEN = 0.5  # class and background are equally probable
 
 
 def galleries(
-    data: Index, results: Path, threshold: float, scores: Mapping[str, Mapping[str, float]]
+    data: Index,
+    results: Path,
+    threshold: float,
+    scores: Mapping[str, Mapping[str, float]],
+    doubts: Mapping[str, float],
 ) -> dict[str, Gallery]:
     """The images of each split, with what is shown of them."""
     records = {record.image: record for record in data.records}
@@ -61,6 +65,7 @@ def galleries(
             photo=lambda image: read_image(records[image].file),
             layers=[*_maps(data, results, split, threshold), *layers, truth_layer(data)],
             scores=scores,
+            doubts=doubts,
         )
         for split, layers in (("val", networks), ("train", made))
     }

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rca.config import Evaluate, Params
-from rca.data.index import Index, read_index
+from rca.data.index import Index, read_index, read_maskless_index
 from rca.evaluation import score_tables, sweep
+from rca.evaluation.confusion import mean_present
 from rca.evaluation.count_images import Source, count_images, with_masks
+from rca.evaluation.doubt_images import COLUMNS, Doubted, doubt_images, foretold
 from rca.evaluation.pixel_counts import Rules
 from rca.evaluation.products import PRODUCTS, Product
 from rca.evaluation.protocol import protocol
@@ -34,6 +36,8 @@ def run(
     out: Path,
 ) -> None:
     """Write the scores: `metrics.json`, `miou.json`, three CSV tables and `confusion.json`.
+
+    And `doubt.csv`, a row for every image of both splits, for which no mask is read.
 
     A product is left out if no image of its split has a mask, and a network that is not among
     `train_seg.supervisions`: its masks are left-overs. `miou.json` is product → mIoU alone;
@@ -87,6 +91,8 @@ def run(
         params.pseudo_labels.threshold,
         cfg.processes,
     )
+    threshold = params.pseudo_labels.threshold
+    doubted = doubt_images(read_maskless_index(index), sources, threshold, cfg.processes)
     results = {
         product: score_tables.Scores(counts[product.name], policy, cfg.resamples, params.seed)
         for product in scored
@@ -104,7 +110,7 @@ def run(
         products=scored,
     )
     with new_folder(out) as folder:
-        _write(folder, results, how, params.seed, histogram)
+        _write(folder, results, how, params.seed, histogram, doubted)
 
 
 def _mask_source(data: Index) -> str:
@@ -119,9 +125,10 @@ def _write(
     how: dict[str, Any],
     seed: int,
     histogram: np.ndarray | None,
+    doubted: Sequence[Doubted],
 ) -> None:
     names = how["classes"]
-    numbers = score_tables.metrics(results, names)
+    numbers = {**score_tables.metrics(results, names), "doubt": foretold(doubted, _means(results))}
     write_json(folder / "metrics.json", {**numbers, "seed": seed, "protocol": how})
     write_json(folder / "miou.json", numbers["miou"])
     matrices = {product.name: scores.counts.matrix.tolist() for product, scores in results.items()}
@@ -132,6 +139,17 @@ def _write(
     header = (*score_tables.PER_IMAGE, *(f"iou_{name}" for name in names))
     _write_table(folder / "per_image.csv", header, score_tables.per_image(results))
     _write_table(folder / "sweep.csv", sweep.COLUMNS, _sweep(histogram))
+    _write_table(folder / "doubt.csv", COLUMNS, (one.row() for one in doubted))
+
+
+def _means(results: Mapping[Product, score_tables.Scores]) -> dict[str, dict[str, float]]:
+    """Product → image → mean IoU, from 0 to 1."""
+    return {
+        product.name: {
+            image: mean_present(ious) for image, ious in scores.counts.image_ious().items()
+        }
+        for product, scores in results.items()
+    }
 
 
 def _sweep(histogram: np.ndarray | None) -> Iterator[tuple[str | float | None, ...]]:

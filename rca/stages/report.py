@@ -26,7 +26,13 @@ from rca.presentation.photograph_facts import FINAL, Table, facts
 from rca.presentation.prototype_crops import prototype_crops
 from rca.presentation.ranking import evenly, spread
 from rca.presentation.report_photographs import Shown, choose, class_rows, entry, picture_side
-from rca.presentation.result_files import read_image_table, read_metrics, read_numbers, read_text
+from rca.presentation.result_files import (
+    read_doubts,
+    read_image_table,
+    read_metrics,
+    read_numbers,
+    read_text,
+)
 from rca.presentation.screen_colours import screen_palette
 from rca.presentation.stage_layers import TRUTH, colours, galleries
 from rca.runtime.files import new_folder, write_text
@@ -75,7 +81,7 @@ def run(
     table = read_image_table(results, data.classes)
     metrics = read_metrics(results)
     scores = score_rows.image_scores(table)
-    of_split = galleries(data, results, rules.threshold, scores)
+    of_split = galleries(data, results, rules.threshold, scores, read_doubts(results))
     shown = parameters or {"pseudo_labels": rules.model_dump(), "report": cfg.model_dump()}
     page = render(
         experiment=results.name,
@@ -111,6 +117,7 @@ def _numbers(results: Path, metrics: Mapping[str, Any], threshold: float) -> dic
         "names": metrics["protocol"]["classes"],
         "miou": metrics["miou"],
         "stages": stages,
+        "foretold": metrics["doubt"],
         "evaluators": score_rows.evaluator_rows(metrics),
         "paper": beside_the_paper(metrics),
         "confusion": shares,
@@ -158,7 +165,6 @@ def _group(shown: Shown, side: int, palette: np.ndarray) -> dict[str, Any]:
         "total": len(shown.gallery.tags),
         "entries": [entry(shown, image, side, palette) for image in many],
         "classes": shown.classes,
-        "final": FINAL[shown.split][0],
         "scored": bool(shown.gallery.scores.get(FINAL[shown.split][1])),
     }
 

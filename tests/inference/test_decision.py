@@ -8,6 +8,7 @@ from rca.config import Crf
 from rca.inference import decision
 from rca.inference.decision import Scored, decide, mask_of
 from rca.labels.crf import dense_crf
+from rca.labels.doubt import Witness, agreement
 
 
 def scored(height, width, size=None):
@@ -20,7 +21,7 @@ def scored(height, width, size=None):
 def test_decide__labels_are_those_of_the_highest_posterior():
     item = scored(12, 10)
     posteriors = dense_crf(item.pixels, item.probabilities, Crf(iterations=2))
-    mask, confidence = decide(item, Crf(iterations=2))
+    mask, confidence, doubt = decide(item, Crf(iterations=2))
     assert mask.dtype == np.uint8
     expected = [
         [max(range(3), key=lambda k: posteriors[k, y, x]) for x in range(10)] for y in range(12)
@@ -29,6 +30,8 @@ def test_decide__labels_are_those_of_the_highest_posterior():
     np.testing.assert_array_equal(confidence, np.take_along_axis(posteriors, mask[None], 0)[0])
     np.testing.assert_array_equal(mask_of(item, Crf(iterations=2)), mask)
     assert (mask != item.probabilities.argmax(0)).any()
+    witness = Witness(np.arange(3, dtype=np.uint8), item.probabilities)  # not the posteriors
+    assert doubt == 1 - agreement(mask, witness)
 
 
 @pytest.mark.parametrize("strip", [1, 95, 10**6])
@@ -41,6 +44,8 @@ def test_decide__strips_are_the_whole_enlarged_at_once(monkeypatch, strip):
             for channel in item.probabilities
         ]
     )
-    mask, confidence = decide(item, None)
+    mask, confidence, doubt = decide(item, None)
     np.testing.assert_allclose(confidence, whole.max(0), atol=1e-5)
     assert (mask == whole.argmax(0)).mean() > 0.999
+    small = scored(12, 10)
+    assert doubt == decide(small, None).doubt  # whatever the size of the mask and of the strips

@@ -91,6 +91,7 @@ def test_predict__writes_what_the_model_finds(place, monkeypatch, capsys):
             result.classes, abs=1e-6
         )
         assert float(row["confidence"]) == pytest.approx(result.confidence.mean(), abs=1e-4)
+        assert float(row["doubt"]) == pytest.approx(result.doubt, abs=6e-5)
         assert float(row["seconds"]) > 0
     assert not Path("o/failed.csv").exists()
 

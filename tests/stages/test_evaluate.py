@@ -196,8 +196,8 @@ def test_run__same_inputs_same_bytes(tmp_path):
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
     assert names == [
-        "confusion.json", "metrics.json", "miou.json", "per_class.csv", "per_image.csv",
-        "sweep.csv",
+        "confusion.json", "doubt.csv", "metrics.json", "miou.json", "per_class.csv",
+        "per_image.csv", "sweep.csv",
     ]  # fmt: skip
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()

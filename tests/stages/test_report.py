@@ -22,6 +22,7 @@ from rca.evaluation.evaluators import EVALUATORS
 from rca.evaluation.products import PRODUCTS
 from rca.evaluation.published.paper_tables import VOC_CLASSES
 from rca.presentation.prototype_crops import prototype_crops
+from rca.presentation.result_files import read_doubts
 from rca.presentation.stage_layers import readout_layer
 from rca.stages import report
 from rca.tracking.signature import PLACE
@@ -194,6 +195,15 @@ def test_run__cams_are_embedded_as_grey(page):
     assert grey == pytest.approx(np.array([[0, 0.2, 0.9, 0.9], [0.3, 0.9, 0.1, 1]]), abs=0.25)
 
 
+def test_run__photographs_show_their_doubt(results, page):
+    doubts = read_doubts(results)
+    assert sorted(doubts) == ["a", "b", "v"] and len({*doubts.values()}) == 3
+    for image, doubt in doubts.items():
+        assert float(page.articles[f"image-{image}"]["data-doubt"]) == doubt
+        assert f"doubt {doubt:.2f}" in page.words
+    assert "Its rank correlation with the IoU is −1.00 here." in " ".join(page.words.split())
+
+
 def test_run__facts_hold_what_the_script_sorts_and_filters_by(page):
     val = page.facts["splits"]["val"]
     assert page.facts["classes"] == ["background", "cat", "dog"]
@@ -294,6 +304,8 @@ def test_run__without_masks(tmp_path):
     assert len(page.pictures) == 3 + 2 * 4
     assert "no true masks" in page.words
     assert "IoU" not in page.words
+    assert list(page.articles) == ["image-v", "image-b", "image-a"]  # the most doubtful first
+    assert "All 2 are here, the most doubtful first" in " ".join(page.words.split())
     with Image.open(out / "panels.png") as picture:
         assert picture.width == 2 * 16 + 3 * 240 + 2 * 8
 

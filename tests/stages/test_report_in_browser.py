@@ -209,6 +209,15 @@ def test_photographs__sort_by_the_gain_between_two_stages(visit):
     assert told[-1] == "+0.0 points" and told[0].startswith("−")
 
 
+def test_photographs__sort_by_doubt(visit):
+    page = visit()
+    tools = page.locator("#val .tools")
+    tools.get_by_label("Sort by").select_option("doubt")
+    assert names(page) == ["wrong", "half", "Über gut"]
+    told = page.locator("#val .doubt").all_text_contents()
+    assert told == sorted(told, reverse=True) and told[-1] == "doubt 0.00"
+
+
 def test_confusions__a_cell_finds_its_photographs(visit):
     page = visit()
     page.get_by_role("button", name="dog taken for cat").click()
@@ -318,7 +327,10 @@ def test_print__cuts_no_table(visit):
 def test_page__without_masks_finds_and_shows_photographs(visit, tmp_path):
     page = visit(file=written(tmp_path, masks=False, truth_network=False))
     tools = page.locator("#val .tools")
-    assert tools.locator("[name=sort], [name=low], [name=actual]").count() == 0
+    assert tools.locator("[name=product], [name=low], [name=actual]").count() == 0
+    assert names(page) == ["wrong", "half", "Über gut"]  # the CAM is right: the most doubtful first
+    tools.get_by_label("Order").select_option("low first")
+    assert names(page) == ["Über gut", "half", "wrong"]
     tools.get_by_role("searchbox").fill("l")
     assert names(page) == ["half"]
     page.locator("#val .photo h3 a:visible").click()

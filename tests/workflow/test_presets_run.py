@@ -1,16 +1,23 @@
-"""The preset for one's own photographs, exactly as it is shipped, through the whole pipeline."""
+"""The commands of docs/tutorials/own_photographs.md as they stand: the preset as shipped, and new masks.
+
+A person's home holds `photographs`, with tags, no masks and no split, and `new_photographs`, with
+neither. One run of the page's commands serves all tests.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_engines import SNAKEMAKE, Copy, Run
+from test_engines import PATIENCE, Copy, Run
 
 from rca.data.index import Index, read_index
 from rca.sources.unpacking import contents
@@ -18,26 +25,47 @@ from rca.sources.unpacking import contents
 pytestmark = pytest.mark.pipeline
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/tutorials/own_photographs.md"
 SAMPLE = ROOT / "data/embedded/voc12_animals_sample.tar"
 ANIMALS = {"cat", "dog", "cow"}
-PHOTOGRAPHS = 24
+PHOTOGRAPHS, OTHERS = 24, 10
 RESULTS = "results/own_folder"
+NEW = "masks_of_new_photographs"
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Copy:
-    """A repository with the preset, and the folder that it asks for: tags, no masks, no split."""
+    """A repository with its environment, and beside it the home that the page speaks of."""
     copy = Copy(tmp_path_factory.mktemp("preset") / "own_folder")
+    (copy.root / ".venv").symlink_to(sys.prefix)
+    home = copy.root.parent / "home"
+    copy.environment["HOME"] = str(home)
     for name, content in photographs().items():
-        (copy.root / "photographs" / name).parent.mkdir(exist_ok=True)
-        (copy.root / "photographs" / name).write_bytes(content)
-    assert copy.run("rca use own_folder").status == 0
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(content)
     return copy
 
 
 @pytest.fixture(scope="module")
 def run(copy) -> Run:
-    return copy.run(SNAKEMAKE)
+    """All commands of the page, in one shell that stops at the first that fails."""
+    done = subprocess.run(
+        ["bash", "-exc", commands()],
+        cwd=copy.root,
+        env=copy.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout)
+
+
+def commands() -> str:
+    """What the page has its readers type, as it stands."""
+    text = PAGE.read_text(encoding="utf-8")
+    return "".join(re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +75,26 @@ def index(copy, run) -> Index:
 
 
 def photographs() -> dict[str, bytes]:
-    """The first photographs of the sample that show an animal each, and `tags.csv`."""
+    """Photographs of an animal each by their place at home, from the sample, and `tags.csv`."""
     ((_, table),) = contents(SAMPLE, lambda name: name == "tags.csv")
     tags = {
         row["image"]: row["tags"]
         for row in csv.DictReader(io.StringIO(table.decode()))
         if row["tags"] in ANIMALS
     }
-    tags = dict(list(tags.items())[:PHOTOGRAPHS])
-    assert len(tags) == PHOTOGRAPHS and set(tags.values()) == ANIMALS
+    chosen = list(tags)[: PHOTOGRAPHS + OTHERS]
+    own, new = chosen[:PHOTOGRAPHS], chosen[PHOTOGRAPHS:]
+    assert len(new) == OTHERS and {tags[image] for image in own} == ANIMALS
     files = contents(
-        SAMPLE, lambda name: name.startswith("JPEGImages/") and Path(name).stem in tags
+        SAMPLE, lambda name: name.startswith("JPEGImages/") and Path(name).stem in chosen
     )
-    rows = "".join(f"{image}.jpg,{tag}\n" for image, tag in tags.items())
+    rows = "".join(f"{image}.jpg,{tags[image]}\n" for image in own)
     return {
-        "tags.csv": f"image,tags\n{rows}".encode(),
-        **{Path(name).name: content for name, content in files},
+        "photographs/tags.csv": f"image,tags\n{rows}".encode(),
+        **{
+            f"{'new_' if Path(name).stem in new else ''}photographs/{Path(name).name}": content
+            for name, content in files
+        },
     }
 
 
@@ -103,3 +135,39 @@ def test_own_folder__ends_in_a_report_without_numbers(copy, index):
     metrics = json.loads((copy.root / RESULTS / "evaluate/metrics.json").read_text())
     assert metrics["products"] == {}
     assert metrics["protocol"]["readout"]["method"] == "prototypes"
+
+
+def test_own_folder__tells_how_doubtful_each_mask_is_and_begins_with_the_most(copy, index):
+    with (copy.root / RESULTS / "evaluate/doubt.csv").open(newline="") as file:
+        doubts = {row["image"]: float(row["doubt"]) for row in csv.DictReader(file)}
+    assert set(doubts) == {record.image for record in index.records}
+    assert all(0 <= doubt <= 1 for doubt in doubts.values()) and len({*doubts.values()}) > 5
+    page = (copy.root / RESULTS / "report/report.html").read_text()
+    for split in ("val", "train"):
+        images = [record.image for record in index.split(split)]
+        shown = [image for image in re.findall(r'id="image-([^"]+)"', page) if image in images]
+        assert shown == sorted(images, key=lambda image: (-doubts[image], image))
+
+
+def test_own_folder__segments_other_photographs_without_tags(copy, index, run):
+    photographs = sorted((copy.root.parent / "home/new_photographs").iterdir())
+    assert len(photographs) == OTHERS
+    masks = {path.stem: path for path in (copy.root / NEW / "masks").iterdir()}
+    assert set(masks) == {path.stem for path in photographs}
+    found = set()
+    for photograph in photographs:
+        mask = np.array(Image.open(masks[photograph.stem]))
+        with Image.open(photograph) as image:
+            assert mask.shape == image.size[::-1]
+        found |= set(np.unique(mask).tolist())
+    assert {0} < found <= {*range(len(ANIMALS) + 1)}
+    with (copy.root / NEW / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == OTHERS
+    assert not {Path(row["photograph"]).stem for row in rows} & {
+        record.image for record in index.records
+    }
+
+
+def test_own_folder__nothing_to_score_is_said(run):
+    assert "Nothing is scored: the data set has no true masks." in run.text

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,17 +13,26 @@ import pytest
 
 from rca.config import ConfigError
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
-def states(slurm_plugin, monkeypatch):
+def told() -> list[str]:
+    """What the user is told while states are asked for."""
+    return []
+
+
+@pytest.fixture
+def states(slurm_plugin, monkeypatch, told):
     """What the plugin hears, given what Slurm says; None: it does not answer."""
+    logger = SimpleNamespace(warning=told.append)
 
     def states(said: dict[str, str] | None) -> dict[str, str]:
         async def ask(*_):
             return (said, 0.1) if said is not None else (None, None)
 
         monkeypatch.setattr(slurm_plugin, "_ask", ask)
-        return asyncio.run(slurm_plugin._job_states("squeue", None))[0]
+        return asyncio.run(slurm_plugin._job_states("squeue", logger))[0]
 
     return states
 
@@ -35,6 +47,38 @@ def test_states__without_an_answer_are_as_before(states):
 
     assert states(None) == {"1": "RUNNING"}
     assert states({"1": "COMPLETED"}) == {"1": "COMPLETED"}
+
+
+def test_states__that_slurm_is_away_and_back_is_said_once(states, told):
+    for said in ({"1": "RUNNING"}, None, None, {"1": "RUNNING"}, {"1": "COMPLETED"}):
+        states(said)
+
+    assert [line.partition(";")[0] for line in told] == [
+        "Slurm does not answer",
+        "Slurm answers again.",
+    ]
+
+
+@pytest.mark.parametrize(("silent", "status"), [(True, -signal.SIGTERM), (False, 0)])
+def test_sigterm__ends_snakemake_at_once_where_slurm_is_away(silent, status):
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import signal\nfrom workflow.engine import slurm\n"
+            f"slurm._silent = {silent}\n"
+            "slurm._end_after_jobs = lambda *_: print('after its jobs')\n"
+            "signal.signal(signal.SIGTERM, lambda *a: slurm._end_without_slurm(None, *a))\n"
+            "signal.raise_signal(signal.SIGTERM)\n",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert (ended.returncode, ended.stderr) == (status, "")
+    assert ended.stdout == ("" if silent else "after its jobs\n")
 
 
 def test_states__a_job_that_slurm_has_forgotten_has_failed(states):

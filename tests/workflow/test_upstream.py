@@ -14,6 +14,7 @@ import pytest
 import snakemake_executor_plugin_slurm as plugin
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
@@ -85,3 +86,12 @@ def test_plugin__shuts_a_node_out_for_ever_and_does_not_wait_for_a_controller():
     assert "self._failed_nodes.add(" in source
     assert not [way for way in ("discard", "remove", "clear") if f"_failed_nodes.{way}" in source]
     assert "scontrol ping" not in source
+
+
+def test_snakemake__on_sigterm_waits_for_its_jobs():
+    source = inspect.getsource(JobScheduler)
+
+    assert "signal.signal(signal.SIGTERM, self.exit_gracefully)" in source
+    assert (
+        'if executor_error or not running:\n                        logger.info("Shutting' in source
+    )

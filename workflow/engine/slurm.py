@@ -8,7 +8,9 @@ tests/workflow/test_upstream.py fails when a newer plugin no longer does so.
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from typing import Any
 import snakemake_executor_plugin_slurm as plugin
 from snakemake.cli import parse_args
 from snakemake.executors import dryrun
+from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
@@ -32,9 +35,11 @@ _ask = plugin.query_job_status
 _ask_min_job_age = plugin.get_min_job_age
 _submit = plugin.Executor.run_job
 _check = plugin.Executor.check_active_jobs
+_end_after_jobs = JobScheduler.exit_gracefully
 # As of the last answer: every job's state; how many seconds Slurm remembers a finished job.
 _states: dict[str, str] = {}
 _min_job_age: int | None = None
+_silent = False  # Slurm did not answer when it was asked last
 
 
 async def _job_states(command: str, logger: Any) -> tuple[dict[str, str], float]:
@@ -48,6 +53,7 @@ async def _job_states(command: str, logger: Any) -> tuple[dict[str, str], float]
     no issue was found.
     """
     answer, seconds = await _ask(command, logger)
+    _say_whether_it_answers(answer is not None, logger)
     if answer is None:
         return dict(_states), 0.0
     for job, state in _states.items():
@@ -55,6 +61,30 @@ async def _job_states(command: str, logger: Any) -> tuple[dict[str, str], float]
             _states[job] = "FAILED"
     _states.update({job: state.split()[0] for job, state in answer.items() if state})
     return dict(_states), seconds
+
+
+def _say_whether_it_answers(answers: bool, logger: Any) -> None:
+    """Say once that Slurm is waited for, which plugin 2.8.0 does not, and once that it is back."""
+    global _silent
+    if not answers and not _silent:
+        logger.warning(
+            "Slurm does not answer; its jobs go on, and are asked for until it does. "
+            f"`kill {os.getpid()}` ends Snakemake without them."
+        )
+    elif answers and _silent:
+        logger.warning("Slurm answers again.")
+    _silent = not answers
+
+
+def _end_without_slurm(self: JobScheduler, *signal_and_frame: Any) -> None:
+    """On SIGTERM, end after the jobs that run; at once, if nobody says when they end.
+
+    They go on without Snakemake, and the next one names them. No issue was found.
+    """
+    if _silent:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    _end_after_jobs(self, *signal_and_frame)
 
 
 def _last_min_job_age() -> int | None:
@@ -87,10 +117,13 @@ def _submit_when_slurm_answers(self: plugin.Executor, job: Any) -> None:
     closed). And it shuts a node that failed once out for ever (pull request 411), where Slurm takes
     it back once it is repaired: a job that needs just this one would never start.
     """
+    global _silent
     if not _controller_answers():
         self.logger.warning(f"Slurm does not answer; {job.name} is submitted as soon as it does.")
+        _silent = True
         while not _controller_answers():
             time.sleep(5)
+        _silent = False
     named_by_user = self.workflow.executor_settings.exclude_failed_nodes or ""
     self._failed_nodes.intersection_update(map(str.strip, named_by_user.split(",")))
     _submit(self, job)
@@ -151,6 +184,7 @@ def prepare(local: Collection[str]) -> None:
     plugin.get_min_job_age = _last_min_job_age
     plugin.Executor.check_active_jobs = _check_steadily
     plugin.Executor.run_job = _submit_when_slurm_answers
+    JobScheduler.exit_gracefully = _end_without_slurm
 
 
 def require_patched_version() -> None:

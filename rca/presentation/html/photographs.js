@@ -25,7 +25,8 @@ function keyOf(of, article, fields) {
   if (fields.actual || fields.predicted) {
     return -confusionOf(article, fields.actual, fields.predicted);
   }
-  if (!fields.sort || fields.sort === "name") return null;
+  if (fields.sort === "name") return null;
+  if (fields.sort === "doubt") return fields.order * article.dataset.doubt;
   const value = iouOf(of, image, fields.product, fields.tag);
   if (fields.sort === "score") return value === undefined ? null : fields.order * value;
   const before = iouOf(of, image, fields.since, fields.tag);
@@ -144,13 +145,13 @@ function setUp(gallery) {
   form.hidden = false;
   const products = facts.splits[gallery.dataset.split].products;
   const start = () => {
+    form.elements.order.value = "-1";
+    form.elements.sort.value = form.elements.product ? "score" : "doubt";
     if (!form.elements.product) return;
     form.elements.product.value = products.at(-1)[0];
     const of = facts.splits[gallery.dataset.split];
     form.elements.product.value = of.stages.find((stage) => stage.stage === of.final).product;
     form.elements.since.value = products[0][0];
-    form.elements.sort.value = "score";
-    form.elements.order.value = "-1";
   };
   start();
   form.addEventListener("input", ({ target }) => {
