@@ -1,4 +1,4 @@
-"""The commands of docs/tutorials/own_photographs.md as they stand: the preset as shipped, and new masks.
+"""The commands of the tutorial own_photographs.md as they stand: preset as shipped, new masks.
 
 A person's home holds `photographs`, with tags, no masks and no split, and `new_photographs`, with
 neither. One run of the page's commands serves all tests.
