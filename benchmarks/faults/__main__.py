@@ -1,0 +1,155 @@
+"""Faults of every kind, drawn by chance, and what the pipeline makes of them.
+
+    python -m benchmarks.faults --trials 200 --inputs 100 --seed 0     or: make faults
+
+First the debug preset runs undisturbed. Then a random stage is disturbed while it runs, in a copy
+of that run without the stage's outputs, and run again in peace: its outputs must be the same bytes.
+Then a random input of a random stage is damaged: the stage must refuse it in one line. At last the
+engines are disturbed. Trial N draws from the seed and N alone, so `--only N` repeats it.
+
+Writes benchmarks/results/faults.json and prints its tables; the exit status is 1 if a trial went
+wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Before torch is imported: a process that forks must have no other threads.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+from benchmarks.faults import engines, forks, inputs, interruptions, whole
+from benchmarks.records import origin
+from rca.files import write_json
+
+RECORD = Path("benchmarks/results/faults.json")
+WELL = {"identical", "refused", "taken; DVC notices"}
+
+
+class Row(NamedTuple):
+    """A trial that was made."""
+
+    group: str
+    number: int
+    kind: str
+    stage: str
+    how: str
+    outcome: str
+    text: str
+
+
+def interrupted(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
+    """Trials of stages that are disturbed while they run, every kind in its turn."""
+    kinds = [*interruptions.KINDS]
+    for number in numbers:
+        draws = random.Random(f"{seed} interruption {number}")
+        kind, stage = kinds[number % len(kinds)], draws.choice(run.stages)
+        outcome = interruptions.run(run, stage, kind, draws, place / f"trial{number}")
+        yield Row("interruptions", number, kind, stage.name, "", *outcome)
+
+
+def damaged(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
+    """Trials of damaged inputs, every kind in its turn."""
+    kinds = [*inputs.KINDS]
+    for number in numbers:
+        draws = random.Random(f"{seed} input {number}")
+        kind = kinds[number % len(kinds)]
+        stage, how, outcome = inputs.run(run, kind, draws, place / f"input{number}")
+        yield Row("inputs", number, kind, stage, how, *outcome)
+
+
+def disturbed(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
+    """Trials of the engines, every kind with either."""
+    for number in numbers:
+        draws = random.Random(f"{seed} engine {number}")
+        kind, stage, outcome = engines.run(run, number, draws, place / f"engine{number}")
+        yield Row("engines", number, kind, stage, "", *outcome)
+
+
+def table(rows: list[Row]) -> dict[str, dict[str, dict[str, int]]]:
+    """Group → kind → outcome → how many."""
+    tables: dict[str, dict[str, dict[str, int]]] = {}
+    for row in rows:
+        counts = Counter(tables.setdefault(row.group, {}).setdefault(row.kind, {}))
+        tables[row.group][row.kind] = dict(counts + Counter([row.outcome]))
+    return tables
+
+
+def printed(tables: dict[str, dict[str, dict[str, int]]]) -> str:
+    """The tables as text."""
+    lines = []
+    for group, kinds in tables.items():
+        lines.append(f"{group}:")
+        for kind, counts in kinds.items():
+            told = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+            lines.append(f"  {kind:<26}{told}")
+    return "\n".join(lines)
+
+
+def record(rows: list[Row], seed: int) -> dict[str, Any]:
+    """What the file holds: the tables, stages that were hit, and each trial that went wrong."""
+    return {
+        "protocol": "debug preset, a checkpoint at every step; stages in forked processes, engines "
+        "by their commands; `identical`: the bytes of the undisturbed run, after one more run where "
+        "the disturbed one had not ended well; `refused`: one line, exit status 2, nothing written; "
+        "`taken; DVC notices`: the stage alone took a changed file, dvc status names it",
+        "seed": seed,
+        "trials": len(rows),
+        **origin(),
+        "tables": table(rows),
+        "stages": dict(sorted(Counter(row.stage for row in rows).items())),
+        "wrong": [row._asdict() for row in rows if row.outcome not in WELL],
+    }
+
+
+def options() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=200, help="disturbed stages (200)")
+    parser.add_argument("--inputs", type=int, default=100, help="damaged inputs (100)")
+    parser.add_argument("--engines", type=int, default=16, help="disturbed engines (16)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="the trial of this number, of each kind asked for")
+    parser.add_argument("--out", type=Path, default=RECORD)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run all trials, print and record."""
+    asked = options()
+    forks.preload()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
+        place = Path(scratch)
+        run = whole.build(place / "whole")
+        for trials, count in (
+            (interrupted, asked.trials),
+            (damaged, asked.inputs),
+            (disturbed, asked.engines),
+        ):
+            numbers = range(count) if asked.only is None else [asked.only][:count]
+            for row in trials(run, asked.seed, numbers, place):
+                rows.append(row)
+                print(*row[:6], sep="\t", flush=True)
+                if row.outcome not in WELL:
+                    print(row.text, flush=True)
+        assert whole.digests(run.folder) == run.digests, "a trial wrote into the undisturbed run"
+    content = record(rows, asked.seed)
+    print(printed(content["tables"]))
+    if asked.only is None:
+        write_json(asked.out, content)
+    return int(bool(content["wrong"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
