@@ -98,9 +98,9 @@ def record(rows: list[Row], seed: int) -> dict[str, Any]:
     """What the file holds: the tables, stages that were hit, and each trial that went wrong."""
     return {
         "protocol": "debug preset, a checkpoint at every step; stages in forked processes, engines "
-        "by their commands; `identical`: the bytes of the undisturbed run, after one more run where "
-        "the disturbed one had not ended well; `refused`: one line, exit status 2, nothing written; "
-        "`taken; DVC notices`: the stage alone took a changed file, dvc status names it",
+        "by their commands; `identical`: the bytes of the undisturbed run, after one more run "
+        "where the disturbed one had not ended well; `refused`: one line, exit status 2, nothing "
+        "written; `taken; DVC notices`: the stage took a changed file, dvc status names it",
         "seed": seed,
         "trials": len(rows),
         **origin(),
