@@ -62,7 +62,7 @@ def measured(part: Part) -> Any:
     try:
         found = part()
     except Exception as error:  # one part must not cost the others
-        found = {"failed": f"{type(error).__name__}: {str(error).splitlines()[:1]}"}
+        found = {"failed": f"{type(error).__name__}: {[*str(error).splitlines(), ''][0]}"}
     return {**found, "took_seconds": round(time.perf_counter() - began, 1)}
 
 

@@ -35,8 +35,11 @@ DISK = {
     errno.EACCES: f"give yourself the right to read and write there, {KEPT}",
     errno.EPERM: f"give yourself the right to read and write there, {KEPT}",
 }
-# What torch, its allocator for CUDA and numpy say.
-NO_MEMORY = re.compile(r"(can't|cannot) allocate memory|out of memory|bad_alloc", re.IGNORECASE)
+# What torch, oneDNN, the allocator for CUDA and the system say.
+NO_MEMORY = re.compile(
+    r"(can't|cannot) allocate memory|out of memory|bad_alloc|could not create a (primitive|memory)",
+    re.IGNORECASE,
+)
 __all__ = [
     "app", "compare", "data", "export", "figures", "main", "masks", "predict", "register", "stages",
     "tools",

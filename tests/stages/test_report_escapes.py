@@ -74,4 +74,3 @@ def test_report__escapes_names_of_photographs_and_classes(tmp_path, monkeypatch)
     assert hostile.handlers == plain.handlers
     assert any(IMAGE in words for words in hostile.words)
     assert any(CLASS in words for words in hostile.words)
-
