@@ -101,6 +101,16 @@ def test_turn__of_one_training_the_first_process_takes_it(holder, monkeypatch):
         pass
 
 
+def test_turn__of_another_machine_is_waited_for_but_not_obeyed(holder, monkeypatch, caplog):
+    holder()
+    monkeypatch.setattr("socket.gethostname", lambda: "another-node")
+
+    with turns.turn(Path("results/a")):
+        pass
+
+    assert "may be making it, or is gone; going on" in caplog.text
+
+
 def test_turn__where_there_are_no_locks_none_is_taken(tmp_path, monkeypatch):
     def lockf(*_):
         raise OSError(95, "Operation not supported")

@@ -28,14 +28,15 @@ def turn(out: Path, share: Path | None = None) -> Iterator[None]:
 
     Shares of one result are made side by side, but not while a process makes the whole. Of the
     processes of one training the first alone takes the turn. The lock goes with its process,
-    however that ends; where the file system knows no locks there is none.
+    however that ends. Where the file system knows no locks there is none. One that another machine
+    holds is waited for, but not obeyed: on a network file system it may outlive that machine.
 
     Args:
         out: the result.
         share: what a shard makes of it; None for all.
 
     Raises:
-        ConfigError: another process is at it, and still was after some seconds.
+        ConfigError: another process of this machine is at it, and still was after some seconds.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
@@ -53,10 +54,9 @@ def _locked(out: Path, kind: int) -> Iterator[None]:
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("a+", encoding="utf-8") as file:
         _acquire(file, kind, out)
-        if kind == fcntl.LOCK_EX:
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
         yield
 
 
@@ -74,6 +74,9 @@ def _acquire(file: IO[str], kind: int, out: Path) -> None:
         file.seek(0)
         other = file.read() or "another process"
         if time.monotonic() > until:
+            if not other.endswith(f" on {socket.gethostname()}"):
+                log.warning("%s: %s may be making it, or is gone; going on", out, other)
+                return
             raise ConfigError(
                 f"{out}: {other} is making it; wait until it is done, or end it, then run again"
             )
