@@ -60,7 +60,7 @@ faults: $(ENVIRONMENT)  ## Kill stages, damage inputs, fill disks at random; wha
 	@python -m benchmarks.faults
 
 audit: $(UV)  ## Look for known vulnerabilities of the locked dependencies; asks api.osv.dev
-	@uv audit --frozen --preview-features audit
+	@uv audit --frozen --preview-features audit-command
 
 dependencies: $(ENVIRONMENT)  ## Bring the modules that dvc.yaml lists up to date with the imports
 	@python workflow/dependencies.py

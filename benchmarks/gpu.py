@@ -82,7 +82,7 @@ def main() -> None:
     )
     options.add_argument("--quick", action="store_true", help="tiny sizes")
     options.add_argument("--device", choices=("cuda", "cpu"), help="the GPU where there is one")
-    options.add_argument("--minutes", type=float, default=6.5, help="begin nothing later (6.5)")
+    options.add_argument("--minutes", type=float, default=5, help="begin nothing later (5)")
     options.add_argument("--out", type=Path, default=RECORD)
     asked = options.parse_args()
     name = asked.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -96,6 +96,9 @@ def main() -> None:
         "device": name,
         **machine.describe(gpus=name == "cuda"),
         "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "tf32_in_convolutions": torch.backends.cudnn.allow_tf32,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
         **origin(),
         "parts": {},
     }

@@ -120,6 +120,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--engines", type=int, default=16, help="disturbed engines (16)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="the trial of this number, of each kind asked for")
+    parser.add_argument("--keep", type=Path, help="folder of the undisturbed run, for other calls")
     parser.add_argument("--out", type=Path, default=RECORD)
     return parser.parse_args()
 
@@ -131,7 +132,7 @@ def main() -> int:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         place = Path(scratch)
-        run = whole.build(place / "whole")
+        run = whole.build((asked.keep or place / "whole").resolve())
         for trials, count in (
             (interrupted, asked.trials),
             (damaged, asked.inputs),

@@ -70,14 +70,14 @@ class Trial(NamedTuple):
         """
         if first is not None and "Traceback" in first.text:
             return Outcome("traceback", first.text)
-        made = digests(self.folder, self.stage.outputs)
-        if strange := [name for name, digest in made.items() if self.wanted().get(name) != digest]:
+        made, wanted = digests(self.folder, self.stage.outputs), self.wanted()
+        if strange := [name for name, digest in made.items() if wanted.get(name) != digest]:
             return Outcome("half an output", ", ".join(strange))
         if first is None or first.status:
             again = self.start().end()
             if again.status:
                 return Outcome("did not recover", again.text)
-        if digests(self.folder, self.stage.outputs) != self.wanted():
+        if digests(self.folder, self.stage.outputs) != wanted:
             return Outcome("other bytes")
         if lying := sorted((self.folder / "results").rglob("*.partial")):
             return Outcome("left lying", str(lying))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -10,15 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
 
 from benchmarks.faults import forks
+from rca.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 DATED = ("track/report.html",)  # says when and where it was made
+NOTE = ".stages.json"  # of the undisturbed run, for the next campaign
 IN_PLACE = ("mlflow.db", "dvc.lock")  # written where they lie: a trial needs copies
 
 
@@ -57,11 +60,16 @@ class Whole:
 def build(folder: Path) -> Whole:
     """Run every stage of the debug preset in a copy of the checkout, in processes of their own.
 
-    The trainings write a checkpoint at every step, so that there is something to go on from.
+    The trainings write a checkpoint at every step, so that there is something to go on from. A run
+    that is there is taken as it is.
 
     Raises:
         RuntimeError: a stage failed.
     """
+    note = folder / NOTE
+    if note.exists():
+        kept = [Stage(**stage) for stage in json.loads(note.read_text(encoding="utf-8"))]
+        return Whole(folder, kept, digests(folder))
     _copy_checkout(folder)
     params = yaml.safe_load((ROOT / "configs/debug.yaml").read_text(encoding="utf-8"))
     params["compute"]["checkpoint_steps"] = 1
@@ -76,6 +84,7 @@ def build(folder: Path) -> Whole:
     shutil.rmtree(folder / "state")
     run(["dvc", "commit", "--force", "--quiet"], folder)
     stages = [stage for stage in stages if stage.name != "check"]
+    write_json(note, [asdict(stage) for stage in stages])
     return Whole(folder, stages, digests(folder))
 
 
