@@ -29,9 +29,9 @@ import torch
 
 from benchmarks import gpu_stages, gpu_steps
 from benchmarks.records import origin
-from rca import machine
-from rca.files import write_json
-from rca.nested import flat
+from rca.runtime import machine
+from rca.runtime.files import write_json
+from rca.runtime.nested import flat
 
 RECORD = Path("benchmarks/results/gpu.json")
 VOC = (500, 375)  # pixels of a photograph

@@ -23,7 +23,7 @@ from rca.data.datasets import Example
 from rca.data.index import Index, Record
 from rca.data.palette import voc_palette
 from rca.method.prototypes import random_prototypes
-from rca.stages import cam_training
+from rca.training import cam_training
 from rca.training.form import training_form
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import generator, global_seed

@@ -15,11 +15,11 @@ from rca.data.cam_store import CamShard, CamStore
 from rca.data.images import DataError, read_mask, write_label_map
 from rca.data.index import read_index
 from rca.data.palette import voc_palette
-from rca.machine import note, noted
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network, save_weights
-from rca.stages.numbers import read_json, read_numbers, read_table
-from rca.times import NOTES, pipeline_span, timed
+from rca.presentation.result_files import read_json, read_numbers, read_table
+from rca.runtime.machine import note, noted
+from rca.runtime.times import NOTES, pipeline_span, timed
 from rca.tracking import store
 from rca.tracking.provenance import data_digest
 from rca.tracking.record import Record

@@ -16,7 +16,7 @@ from rca import config
 from rca.config import Backbone, ConfigError, Params, TrainCam
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_mask
-from rca.data.voc import read_list
+from rca.data.voc_folder import read_list
 from rca.models import backbones
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import load_network

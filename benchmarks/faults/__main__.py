@@ -28,7 +28,7 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 from benchmarks.faults import engines, forks, inputs, interruptions, whole
 from benchmarks.records import origin
-from rca.files import write_json
+from rca.runtime.files import write_json
 
 RECORD = Path("benchmarks/results/faults.json")
 WELL = {"identical", "refused", "taken; DVC notices"}

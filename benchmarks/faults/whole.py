@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.faults import forks
-from rca.files import write_json
+from rca.runtime.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 DATED = ("track/report.html",)  # says when and where it was made

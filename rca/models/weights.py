@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, uint8
 
 from rca.config import ConfigError, Section, TrainCam, TrainSeg
-from rca.runtime.files import checksum, new_file
+from rca.data.checksums import checksum
+from rca.runtime.files import new_file
 
 CHECKSUM = "checksum"  # of the tensors and of all else that the file says
 Config = TypeVar("Config", TrainCam, TrainSeg)

@@ -1,4 +1,4 @@
-"""Output that is whole or absent: write beside the target, then `os.replace`; checksums."""
+"""Output that is whole or absent: write beside the target, then `os.replace`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import uuid
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,11 +72,3 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON in the order given; the same content, the same bytes."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def checksum(contents: Mapping[str, bytes | memoryview]) -> int:
-    """CRC-32 of contents with their names, in the order of these."""
-    total = 0
-    for name in sorted(contents):
-        total = zlib.crc32(contents[name], zlib.crc32(name.encode(), total))
-    return total
