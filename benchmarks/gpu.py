@@ -83,6 +83,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="tiny sizes")
     options.add_argument("--device", choices=("cuda", "cpu"), help="the GPU where there is one")
     options.add_argument("--minutes", type=float, default=5, help="begin nothing later (5)")
+    options.add_argument("--only", nargs="+", metavar="PART", help="these parts alone")
     options.add_argument("--out", type=Path, default=RECORD)
     asked = options.parse_args()
     name = asked.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -104,6 +105,8 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         for part, work in parts(device, quick, Path(folder)).items():
+            if asked.only and part not in asked.only:
+                continue
             late = time.monotonic() > until
             record["parts"][part] = {"failed": "no time left"} if late else measured(work)
             print(f"{part}: {record['parts'][part]['took_seconds'] if not late else 'left out'}")

@@ -81,9 +81,8 @@ class Trial(NamedTuple):
             text = self._killed(kind)
             if "Traceback" in text:
                 return Outcome("traceback", text)
-        process = self.start()
-        text = self.end(process)
-        if process.returncode:
+        text, status = self._in_peace()
+        if status:
             return Outcome("did not recover", text)
         if digests(self.folder, self.stage.outputs) != digests(
             self.whole.folder, self.stage.outputs
@@ -92,6 +91,21 @@ class Trial(NamedTuple):
         if self._noted(self.folder) != self._noted(self.whole.folder):
             return Outcome("other books", text)
         return Outcome("identical")
+
+    def _in_peace(self) -> tuple[str, int]:
+        """What the engine prints in the end, and its exit status.
+
+        What goes on after its engine was killed may make it refuse at first: then once more, when
+        that is over.
+        """
+        text, status = "", 1
+        for _ in range(2):
+            process = self.start()
+            text, status = self.end(process), process.returncode
+            if not status or "is making it" not in text:
+                break
+            psutil.wait_procs([*self.processes()], timeout=PATIENCE)
+        return text, status
 
     def start(self) -> subprocess.Popen[str]:
         """The engine, in a process group of its own."""
@@ -132,8 +146,8 @@ class Trial(NamedTuple):
                 os.killpg(process.pid, signal.SIGKILL)
             elif kind == "controller lost":
                 process.kill()
-                # What it started goes on, and holds the pipe: nobody waits for its end.
-                return ""
+                process.wait()
+                return ""  # what it started goes on: nobody waits for its end
             else:
                 self._kill_stage()
         return self.end(process)
@@ -142,8 +156,8 @@ class Trial(NamedTuple):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             for process in self.processes():
-                with_name = Path((process.cmdline() or [""])[:2][-1]).name
-                if with_name == "rca":
+                name = Path((process.cmdline() or [""])[:2][-1]).name
+                if name == "rca":
                     process.kill()
                     return
             time.sleep(0.05)
