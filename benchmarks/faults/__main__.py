@@ -7,8 +7,8 @@ of that run without the stage's outputs, and run again in peace: its outputs mus
 Then a random input of a random stage is damaged: the stage must refuse it in one line. At last the
 engines are disturbed. Trial N draws from the seed and N alone, so `--only N` repeats it.
 
-Writes benchmarks/results/faults.json and prints its tables; the exit status is 1 if a trial went
-wrong.
+Writes benchmarks/results/faults.json, and its table into docs/faults.md; the exit status is 1 if a
+trial went wrong.
 """
 
 from __future__ import annotations
@@ -18,32 +18,16 @@ import os
 import random
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 # Before torch is imported: a process that forks must have no other threads.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 from benchmarks.faults import engines, forks, inputs, interruptions, whole
-from benchmarks.records import origin
-from rca.runtime.files import write_json
-
-RECORD = Path("benchmarks/results/faults.json")
-WELL = {"identical", "refused", "taken; DVC notices"}
-
-
-class Row(NamedTuple):
-    """A trial that was made."""
-
-    group: str
-    number: int
-    kind: str
-    stage: str
-    how: str
-    outcome: str
-    text: str
+from benchmarks.faults.tables import PAGE, RECORD, WELL, Row, page_table, printed, record
+from benchmarks.records import place_table
+from rca.runtime.files import write_json, write_text
 
 
 def interrupted(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
@@ -72,42 +56,6 @@ def disturbed(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) 
         draws = random.Random(f"{seed} engine {number}")
         kind, stage, outcome = engines.run(run, number, draws, place / f"engine{number}")
         yield Row("engines", number, kind, stage, "", *outcome)
-
-
-def table(rows: list[Row]) -> dict[str, dict[str, dict[str, int]]]:
-    """Group → kind → outcome → how many."""
-    tables: dict[str, dict[str, dict[str, int]]] = {}
-    for row in rows:
-        counts = Counter(tables.setdefault(row.group, {}).setdefault(row.kind, {}))
-        tables[row.group][row.kind] = dict(counts + Counter([row.outcome]))
-    return tables
-
-
-def printed(tables: dict[str, dict[str, dict[str, int]]]) -> str:
-    """The tables as text."""
-    lines = []
-    for group, kinds in tables.items():
-        lines.append(f"{group}:")
-        for kind, counts in kinds.items():
-            told = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-            lines.append(f"  {kind:<26}{told}")
-    return "\n".join(lines)
-
-
-def record(rows: list[Row], seed: int) -> dict[str, Any]:
-    """What the file holds: the tables, stages that were hit, and each trial that went wrong."""
-    return {
-        "protocol": "debug preset, a checkpoint at every step; stages in forked processes, engines "
-        "by their commands; `identical`: the bytes of the undisturbed run, after one more run "
-        "where the disturbed one had not ended well; `refused`: one line, exit status 2, nothing "
-        "written; `taken; DVC notices`: the stage took a changed file, dvc status names it",
-        "seed": seed,
-        "trials": len(rows),
-        **origin(),
-        "tables": table(rows),
-        "stages": dict(sorted(Counter(row.stage for row in rows).items())),
-        "wrong": [row._asdict() for row in rows if row.outcome not in WELL],
-    }
 
 
 def options() -> argparse.Namespace:
@@ -149,6 +97,9 @@ def main() -> int:
     print(printed(content["tables"]))
     if asked.only is None:
         write_json(asked.out, content)
+        if asked.out == RECORD:
+            text = PAGE.read_text(encoding="utf-8")
+            write_text(PAGE, place_table(text, RECORD, page_table(content["tables"])))
     return int(bool(content["wrong"]))
 
 

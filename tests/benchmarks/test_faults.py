@@ -13,6 +13,7 @@ import pytest
 from benchmarks.faults.damage import WAYS, damage
 from benchmarks.faults.forks import Ended
 from benchmarks.faults.interruptions import KINDS
+from benchmarks.faults.tables import PAGE, RECORD, page_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +52,16 @@ def test_damage__the_same_draws_damage_alike(tmp_path):
 )
 def test_refused__is_one_message_and_status_2(status, text, refused):
     assert Ended(status, text).refused == refused
+
+
+def test_page__has_the_recorded_table():
+    tables = json.loads((ROOT / RECORD).read_text())["tables"]
+    assert page_table(tables) in (ROOT / PAGE).read_text()
+
+
+def test_page_table__has_a_row_for_each_kind():
+    table = page_table({"inputs": {"masks": {"refused": 3, "trusted": 1}}})
+    assert table.splitlines()[-1] == "| inputs: masks | 0 | 3 | 0 | 1 |"
 
 
 @pytest.mark.pipeline
