@@ -208,7 +208,11 @@ def prototypes(size: Size, device: torch.device) -> dict[str, Any]:
     """Seconds of the K-means that begins an epoch."""
     run = training(size, size.batches[0], device, Compute())
     cfg, seeds = preset(size, {}), partial(generator, 0)
-    fit = partial(cam_training.refit_prototypes, run.parts, cfg, EPOCH, seeds)
+
+    def fit() -> None:
+        run.parts.network.prototypes_valid.fill_(False)  # or it would begin where it ends
+        cam_training.refit_prototypes(run.parts, cfg, EPOCH, seeds)
+
     return timed(fit, device, size.repeats)
 
 

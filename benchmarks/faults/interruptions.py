@@ -146,7 +146,7 @@ def clock(trial: Trial) -> Outcome:
     turn, real = time.monotonic() + trial.moment(), time.time
 
     def set_back() -> None:
-        time.time = lambda: real() - DAY * (time.monotonic() > turn)  # type: ignore[assignment]
+        time.time = lambda: real() - DAY * (time.monotonic() > turn)
 
     ended = trial.start(set_back).end()
     if ended.status:
