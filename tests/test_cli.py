@@ -285,6 +285,7 @@ def test_main__says_in_one_line_what_the_disk_refuses(folder, monkeypatch, capsy
         ),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation"),
         RuntimeError("could not create a primitive"),
+        RuntimeError("can't start new thread"),
     ],
 )
 def test_main__says_in_one_line_that_memory_is_short(folder, monkeypatch, capsys, error):

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported: a process that forks must have no other threads.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -73,6 +74,14 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def keep(content: dict[str, Any], file: Path) -> None:
+    """Write the record, and of the one in its usual place the table into the page."""
+    write_json(file, content)
+    if file == RECORD:
+        text = PAGE.read_text(encoding="utf-8")
+        write_text(PAGE, place_table(text, RECORD, page_table(content["tables"])))
+
+
 def main() -> int:
     """Run all trials, print and record."""
     asked = options()
@@ -92,14 +101,11 @@ def main() -> int:
                 print(*row[:6], sep="\t", flush=True)
                 if row.outcome not in WELL:
                     print(row.text, flush=True)
+            if asked.only is None:  # also should a later trial break the campaign itself
+                keep(record(rows, asked.seed), asked.out)
         assert whole.digests(run.folder) == run.digests, "a trial wrote into the undisturbed run"
     content = record(rows, asked.seed)
     print(printed(content["tables"]))
-    if asked.only is None:
-        write_json(asked.out, content)
-        if asked.out == RECORD:
-            text = PAGE.read_text(encoding="utf-8")
-            write_text(PAGE, place_table(text, RECORD, page_table(content["tables"])))
     return int(bool(content["wrong"]))
 
 

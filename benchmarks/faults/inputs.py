@@ -40,11 +40,12 @@ class Input(NamedTuple):
 
 
 RESULTS = "results/debug"
+VOUCHED = "archive with its digest"
 KINDS: dict[str, Input] = {
     "photographs": Input((f"{DATA}/JPEGImages/*.jpg",), ("index", *READ_PHOTOGRAPHS)),
     "masks": Input((f"{DATA}/SegmentationClass*/*.png",), ("evaluate", "report")),
     "archive": Input(("data/embedded/*.tar",), ("download",)),
-    "archive with its digest": Input(("data/embedded/*.tar",), ("download",)),
+    VOUCHED: Input(("data/embedded/*.tar",), ("download",)),
     "pretrained weights": Input(
         ("data/embedded/*.safetensors",), ("train_cam", "train_seg@pseudo")
     ),
@@ -77,10 +78,12 @@ def run(whole: Whole, kind: str, draws: random.Random, folder: Path) -> tuple[st
     try:
         file = draws.choice(_files(whole, kind, stage.inputs, folder))
         damage(file, way, draws)
-        if kind == "archive with its digest":
+        if kind == VOUCHED:
             _vouch_for(folder, file)
         ended = forks.start(stage.arguments, folder).end()
         outcome = _outcome(whole, stage.outputs, folder, file, ended)
+        if kind == VOUCHED and outcome.word == "trusted":
+            outcome = Outcome("taken; vouched for", ended.text)
         return stage.name, f"{file.relative_to(folder)}: {way}", outcome
     finally:
         shutil.rmtree(folder)

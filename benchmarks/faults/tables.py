@@ -10,7 +10,7 @@ from benchmarks.records import origin
 
 PAGE = Path("docs/faults.md")
 RECORD = Path("benchmarks/results/faults.json")
-WELL = {"identical", "refused", "taken; DVC notices"}
+WELL = {"identical", "refused", "taken; DVC notices", "taken; vouched for"}
 
 
 class Row(NamedTuple):
@@ -63,7 +63,8 @@ def record(rows: list[Row], seed: int) -> dict[str, Any]:
         "protocol": "debug preset, a checkpoint at every step; stages in forked processes, engines "
         "by their commands; `identical`: the bytes of the undisturbed run, after one more run "
         "where the disturbed one had not ended well; `refused`: one line, exit status 2, nothing "
-        "written; `taken; DVC notices`: the stage took a changed file, dvc status names it",
+        "written; `taken; DVC notices`: the stage took a changed file, dvc status names it; `taken; "
+        "vouched for`: an archive whose own SHA-256 params.yaml names",
         "seed": seed,
         "trials": len(rows),
         **origin(),

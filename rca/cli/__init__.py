@@ -37,7 +37,8 @@ DISK = {
 }
 # What torch, oneDNN, the allocator for CUDA and the system say.
 NO_MEMORY = re.compile(
-    r"(can't|cannot) allocate memory|out of memory|bad_alloc|could not create a (primitive|memory)",
+    r"(can't|cannot) (allocate memory|start new thread)|out of memory|bad_alloc|"
+    "could not create a (primitive|memory)",
     re.IGNORECASE,
 )
 __all__ = [

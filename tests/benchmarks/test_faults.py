@@ -61,7 +61,7 @@ def test_page__has_the_recorded_table():
 
 def test_page_table__has_a_row_for_each_kind():
     table = page_table({"inputs": {"masks": {"refused": 3, "trusted": 1}}})
-    assert table.splitlines()[-1] == "| inputs: masks | 0 | 3 | 0 | 1 |"
+    assert table.splitlines()[-1] == "| inputs: masks | 0 | 3 | 0 | 0 | 1 |"
 
 
 @pytest.mark.pipeline
