@@ -27,7 +27,7 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 from benchmarks.faults import engines, forks, inputs, interruptions, whole
 from benchmarks.faults.tables import PAGE, RECORD, WELL, Row, page_table, printed, record
-from benchmarks.records import place_table
+from benchmarks.records import origin, place_table
 from rca.runtime.files import write_json, write_text
 
 
@@ -84,7 +84,7 @@ def keep(content: dict[str, Any], file: Path) -> None:
 
 def main() -> int:
     """Run all trials, print and record."""
-    asked = options()
+    asked, begun = options(), origin()
     forks.preload()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
@@ -102,9 +102,9 @@ def main() -> int:
                 if row.outcome not in WELL:
                     print(row.text, flush=True)
             if asked.only is None:  # also should a later trial break the campaign itself
-                keep(record(rows, asked.seed), asked.out)
+                keep(record(rows, asked.seed, begun), asked.out)
         assert whole.digests(run.folder) == run.digests, "a trial wrote into the undisturbed run"
-    content = record(rows, asked.seed)
+    content = record(rows, asked.seed, begun)
     print(printed(content["tables"]))
     return int(bool(content["wrong"]))
 

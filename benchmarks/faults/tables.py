@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.records import origin
-
 PAGE = Path("docs/faults.md")
 RECORD = Path("benchmarks/results/faults.json")
 WELL = {"identical", "refused", "taken; DVC notices", "taken; vouched for"}
@@ -57,17 +55,23 @@ def page_table(tables: dict[str, dict[str, dict[str, int]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def record(rows: list[Row], seed: int) -> dict[str, Any]:
-    """What the file holds: the tables, stages that were hit, and each trial that went wrong."""
+def record(rows: list[Row], seed: int, begun: dict[str, Any]) -> dict[str, Any]:
+    """What the file holds: the tables, stages that were hit, and each trial that went wrong.
+
+    Args:
+        rows: the trials.
+        seed: that they drew from.
+        begun: commit and machine when the campaign began, which writes into the checkout.
+    """
     return {
         "protocol": "debug preset, a checkpoint at every step; stages in forked processes, engines "
         "by their commands; `identical`: the bytes of the undisturbed run, after one more run "
         "where the disturbed one had not ended well; `refused`: one line, exit status 2, nothing "
-        "written; `taken; DVC notices`: the stage took a changed file, dvc status names it; `taken; "
-        "vouched for`: an archive whose own SHA-256 params.yaml names",
+        "written; `taken; DVC notices`: the stage took a changed file, dvc status names it; "
+        "`taken; vouched for`: an archive whose own SHA-256 params.yaml names",
         "seed": seed,
         "trials": len(rows),
-        **origin(),
+        **begun,
         "tables": table(rows),
         "stages": dict(sorted(Counter(row.stage for row in rows).items())),
         "wrong": [row._asdict() for row in rows if row.outcome not in WELL],
