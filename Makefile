@@ -15,7 +15,8 @@ PARALLEL_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage lint types docs drawings reproduce dependencies lock release clean
+.PHONY: help demo check test coverage lint types docs drawings reproduce faults audit dependencies \
+	lock release clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +55,12 @@ drawings: $(ENVIRONMENT)  ## Bring the drawings and the table in docs/ up to dat
 
 reproduce: $(ENVIRONMENT)  ## Run a clean clone on eight photographs; compare with the committed lock
 	@python workflow/reproduce.py $(if $(RECORD),--record)
+
+faults: $(ENVIRONMENT)  ## Kill stages, damage inputs, fill disks at random; what becomes of it
+	@python -m benchmarks.faults
+
+audit: $(UV)  ## Look for known vulnerabilities of the locked dependencies; asks api.osv.dev
+	@uv audit --frozen --preview-features audit-command
 
 dependencies: $(ENVIRONMENT)  ## Bring the modules that dvc.yaml lists up to date with the imports
 	@python workflow/dependencies.py

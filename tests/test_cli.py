@@ -275,6 +275,30 @@ def test_main__says_in_one_line_what_the_disk_refuses(folder, monkeypatch, capsy
     assert message in said and said.count("\n") == 1 and "what is done is kept" in said
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_main__says_in_one_line_that_memory_is_short(folder, monkeypatch, capsys, error):
+    def fail(*_, **__):
+        raise RuntimeError("while working on a.jpg") from error
+
+    stand_in(monkeypatch, "index", fail)
+
+    assert rca(monkeypatch, "index --data d --out o") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("rca: not enough memory (") and said.count("\n") == 1
+
+
 def test_main__a_disk_that_refuses_midway_leaves_nothing_and_the_stage_runs_again(folder):
     """A limit on the size of files stands for the disk: the sample has files above 20 kB."""
     code = (

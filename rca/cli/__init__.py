@@ -35,6 +35,12 @@ DISK = {
     errno.EACCES: f"give yourself the right to read and write there, {KEPT}",
     errno.EPERM: f"give yourself the right to read and write there, {KEPT}",
 }
+# What torch, oneDNN, the allocator for CUDA and the system say.
+NO_MEMORY = re.compile(
+    r"(can't|cannot) (allocate memory|start new thread)|out of memory|bad_alloc|"
+    "could not create a (primitive|memory)",
+    re.IGNORECASE,
+)
 __all__ = [
     "app", "compare", "data", "export", "figures", "main", "masks", "predict", "register", "stages",
     "tools",
@@ -46,7 +52,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        message = str(error) if isinstance(error, _mendable()) else _of_the_disk(error)
+        message = str(error) if isinstance(error, _mendable()) else _of_the_machine(error)
         if message is None:
             raise
         print(f"rca: {message}", file=sys.stderr)
@@ -61,9 +67,15 @@ def _mendable() -> tuple[type[Exception], ...]:
     return ConfigError, DataError, WorkerError, FloatingPointError
 
 
-def _of_the_disk(error: BaseException | None) -> str | None:
-    """What a full or protected disk keeps from being written, in words; None for other errors."""
+def _of_the_machine(error: BaseException | None) -> str | None:
+    """What a full or protected disk, or full memory, prevents, in words; None for other errors."""
     while error is not None:
+        if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+            reason = " ".join(str(error).split())[:200] or "of Python"
+            return (
+                f"not enough memory ({reason}); end other programs, or lower the section's "
+                f"batch_size, size, scales, memory_mb or processes, {KEPT}"
+            )
         number = error.errno if isinstance(error, OSError) else _number_in(str(error))
         if number in DISK:
             where = getattr(error, "filename", None) or "the disk"

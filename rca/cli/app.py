@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from rca import config
+from rca.cli.turns import turn
 from rca.cli.version import version
 from rca.config import ConfigError, Params
 from rca.runtime.state import WHOLE, Shard
@@ -76,18 +77,21 @@ def home() -> Path:
 
 
 @contextmanager
-def parameters(file: Path, *keys: str, out: Path | None = None) -> Iterator[Params]:
+def parameters(
+    file: Path, *keys: str, out: Path | None = None, shard: Shard = WHOLE
+) -> Iterator[Params]:
     """The parameters, for a stage whose result depends on `keys`; none named, on the whole file.
 
     An engine notes parameters when a stage ends. If they were edited while it ran, it would note
-    the new values beside the result of the old ones. When the stage that makes `out` ran is noted,
-    too, for the run's duration.
+    the new values beside the result of the old ones. When the stage that makes `out`, or its
+    `shard`, ran is noted, too, for the run's duration; and no other process makes it meanwhile.
 
     Raises:
-        ConfigError: the file cannot be used, or was edited under one of `keys` meanwhile.
+        ConfigError: the file cannot be used, or was edited under one of `keys` meanwhile; or
+            another process makes `out`.
     """
     params = config.load(file)
-    with timed(out) if out else nullcontext():
+    with _at_work(out, shard) if out else nullcontext():
         yield params
         now = config.load(file)
         edited = [key for key in keys if attrgetter(key)(now) != attrgetter(key)(params)]
@@ -98,9 +102,15 @@ def parameters(file: Path, *keys: str, out: Path | None = None) -> Iterator[Para
             )
 
 
-def share(out: Path, shard: Shard) -> Path:
-    """What a shard makes, under a name of its own, for its time is not that of the whole stage."""
-    return out if shard == WHOLE else out / f"{shard.number}-of-{shard.of}"
+@contextmanager
+def _at_work(out: Path, shard: Shard) -> Iterator[None]:
+    """Note the time of what a stage makes, as the only process that makes it.
+
+    A shard has a name of its own, for its time is not that of the whole stage.
+    """
+    share = None if shard == WHOLE else out / f"{shard.number}-of-{shard.of}"
+    with turn(out, share), timed(share or out):
+        yield
 
 
 def _print_version(wanted: bool) -> None:

@@ -25,7 +25,6 @@ from rca.cli.app import (
     home,
     parameters,
     path,
-    share,
 )
 from rca.cli.launch import launch, note_machine
 from rca.config import ConfigError, TrainSeg
@@ -82,7 +81,7 @@ def infer_cam(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Compute the class activation maps of every image."""
-    with parameters(params, *MACHINE, "infer_cam", out=share(out, shard)) as cfg:
+    with parameters(params, *MACHINE, "infer_cam", out=out, shard=shard) as cfg:
         from rca.stages import infer_cam as stage
 
         stage.run(
@@ -108,7 +107,7 @@ def readout(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Read class maps from prototypes of the classes and the background."""
-    with parameters(params, "seed", *MACHINE, "readout", out=share(out, shard)) as cfg:
+    with parameters(params, "seed", *MACHINE, "readout", out=out, shard=shard) as cfg:
         from rca.stages import readout as stage
 
         stage.run(
@@ -144,7 +143,7 @@ def crf(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Refine the label maps with a fully connected CRF."""
-    with parameters(params, "crf", "pseudo_labels", out=share(out, shard)) as cfg:
+    with parameters(params, "crf", "pseudo_labels", out=out, shard=shard) as cfg:
         from rca.stages import crf as stage
 
         stage.run(
@@ -210,7 +209,7 @@ def relabel(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Label the training images by a trained network, restricted to their tags."""
-    with parameters(params, *MACHINE, "crf", "infer_seg", out=share(out, shard)) as cfg:
+    with parameters(params, *MACHINE, "crf", "infer_seg", out=out, shard=shard) as cfg:
         from rca.stages import relabel as stage
 
         stage.run(
@@ -235,7 +234,7 @@ def infer_seg(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Predict the masks of the validation images."""
-    with parameters(params, *MACHINE, "crf", "infer_seg", out=share(out, shard)) as cfg:
+    with parameters(params, *MACHINE, "crf", "infer_seg", out=out, shard=shard) as cfg:
         from rca.stages import infer_seg as stage
 
         stage.run(

@@ -30,7 +30,8 @@ class Params(Section):
     """The whole of `params.yaml`."""
 
     experiment: str = Field(
-        pattern=r"^[A-Za-z0-9_.-]+$", description="Results go to `results/<experiment>/`."
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        description="Results go to `results/<experiment>/`.",
     )
     seed: int = Field(0, ge=0, description="Every random choice derives from it.")
     compute: Compute = Compute()
@@ -112,7 +113,7 @@ def load(path: Path) -> Params:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; run from the repository's root") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     try:
         return Params.model_validate(content)
@@ -169,6 +170,8 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"  {key}: no such key; {hint}")
         elif fault["type"] == "missing":
             lines.append(f"  {key}: missing")
+        elif fault["type"] == "secret":
+            lines.append(f"  {key}: {fault['msg']}")  # and not what it is
         elif fault["type"] == "union_tag_not_found":
             lines.append(f"  {key}.source: missing")
         else:

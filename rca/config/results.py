@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from rca.config.section import Count, Fraction, Section
+
+SECRET = re.compile(r"(?i)(passw|pwd|token|secret|key)[^=&]*=")
+SECRET_IN_URI = (
+    "holds a password or a token, which dvc.lock, the report and MLflow would show; leave it out, "
+    "and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; for "
+    "PostgreSQL PGPASSWORD or ~/.pgpass"
+)
 
 
 class Evaluate(Section):
@@ -62,5 +72,21 @@ class Report(Section):
 class Track(Section):
     """Stage `track`: the run as MLflow shows it."""
 
-    uri: str = Field("sqlite:///mlflow.db", description="MLflow tracking URI.")
+    uri: str = Field(
+        "sqlite:///mlflow.db",
+        description="MLflow tracking URI, without a password or a token: MLflow takes these from "
+        "the environment.",
+    )
     run_name: str | None = Field(None, description="Name of the run; `null` takes `experiment`.")
+
+    @field_validator("uri")
+    @classmethod
+    def _holds_no_secret(cls, uri: str) -> str:
+        """The URI goes into dvc.lock, the report, logs and MLflow itself."""
+        try:
+            parts = urlsplit(uri)
+        except ValueError as error:
+            raise ValueError(f"no URI ({error})") from None
+        if parts.password or SECRET.search(parts.query):
+            raise PydanticCustomError("secret", SECRET_IN_URI)
+        return uri

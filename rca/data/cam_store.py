@@ -1,23 +1,28 @@
 """The CAM store: present classes only, 8 or 16 bit, many images a file.
 
 A shard is a safetensors file with two tensors per image: `<image>.cams`, (N, h, w), and
-`<image>.classes`, (N,), the 0-based classes they belong to. COCO's 80 float32 maps of an image
+`<image>.classes`, (N,), the 0-based classes they belong to; its metadata has the checksum of each.
+COCO's 80 float32 maps of an image
 take 100 MB; this takes tens of kB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rca.data.images import DataError
+from rca.data.images import DataError, whole
 from rca.data.index import Index, Record, in_pieces
 from rca.runtime.files import new_file
 
+AGAIN = "run the stage that made it again"
+CHECKSUMS = "crc32"  # of each tensor
 DTYPES: dict[int, type[np.uint8 | np.uint16]] = {8: np.uint8, 16: np.uint16}
 
 
@@ -37,8 +42,9 @@ class CamShard:
 
     def write(self, path: Path) -> None:
         """Write all images to `path`, whole or not at all."""
+        sums = {key: zlib.crc32(value.data) for key, value in self.tensors.items()}
         with new_file(path) as partial:
-            save_file(self.tensors, partial)
+            save_file(self.tensors, partial, {CHECKSUMS: json.dumps(sums)})
 
 
 def is_shard(path: Path, images: Sequence[str]) -> bool:
@@ -76,7 +82,7 @@ class CamStore:
     def __init__(self, source: Path) -> None:
         self.files: dict[str, Path] = {}
         for path in [source] if source.is_file() else sorted(source.glob("*.safetensors")):
-            with safe_open(path, framework="numpy") as shard:
+            with whole(path, AGAIN), safe_open(path, framework="numpy") as shard:
                 keys = shard.keys()
                 names = (key.removesuffix(".cams") for key in keys if key.endswith(".cams"))
                 self.files.update(dict.fromkeys(names, path))
@@ -90,11 +96,21 @@ class CamStore:
         """Classes, (N,) 0-based, and CAMs, float32 (N, h, w) from 0 to 1, of `image`.
 
         Raises:
-            DataError: the store has no such image.
+            DataError: the store has no such image, or its file is damaged.
         """
         if image not in self.files:
             raise DataError(f"{image}: not in the CAM store; run `rca infer-cam` again")
-        with safe_open(self.files[image], framework="numpy") as shard:
-            cams = shard.get_tensor(f"{image}.cams")
-            classes = shard.get_tensor(f"{image}.classes")
-        return classes.astype(np.int64), cams.astype(np.float32) / np.iinfo(cams.dtype).max
+        path = self.files[image]
+        with whole(path, AGAIN), safe_open(path, framework="numpy") as shard:
+            sums = json.loads((shard.metadata() or {}).get(CHECKSUMS, "{}"))
+            cams = _checked(shard, f"{image}.cams", sums)
+            classes = _checked(shard, f"{image}.classes", sums)
+            return classes.astype(np.int64), cams.astype(np.float32) / np.iinfo(cams.dtype).max
+
+
+def _checked(shard: safe_open, key: str, sums: Mapping[str, int]) -> np.ndarray:
+    """A tensor, held against its checksum; files of before there were any have none."""
+    value = shard.get_tensor(key)
+    if sums and zlib.crc32(value.data) != sums[key]:
+        raise ValueError(f"{key}: its checksum is another")
+    return value

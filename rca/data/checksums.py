@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from rca.data.images import DataError
@@ -19,3 +21,11 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def checksum(contents: Mapping[str, bytes | memoryview]) -> int:
+    """CRC-32 of contents with their names, in the order of these."""
+    total = 0
+    for name in sorted(contents):
+        total = zlib.crc32(contents[name], zlib.crc32(name.encode(), total))
+    return total

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
+from safetensors import SafetensorError
 
 from rca.runtime.files import new_file
 
@@ -39,8 +43,42 @@ DISGUISED = {
 }
 
 
+# What reading and using a damaged file of ours raises: JSON, CSV or safetensors.
+DAMAGED = (
+    SafetensorError,
+    csv.Error,
+    ValueError,  # of JSON, of UTF-8 and of numbers
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+    IsADirectoryError,
+)
+
+
 class DataError(ValueError):
     """A file of the data set cannot be used; the message names it and says what to do."""
+
+
+@contextmanager
+def whole(path: Path, fix: str) -> Iterator[None]:
+    """Within it `path`, which a stage wrote, is read; that it is damaged becomes one line.
+
+    Args:
+        path: named in the message.
+        fix: what to do then.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except DAMAGED as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: damaged ({reason}); {fix}") from None
 
 
 def open_image(path: Path) -> Image.Image:
@@ -71,6 +109,9 @@ def _decoded(path: Path) -> Image.Image:
             if not (_is_heic(path) and _reads_heic()):
                 raise
             image = Image.open(path)
+        if image.format == "PNG":  # its checksums, which the decoder does not look at
+            with Image.open(path) as twin:
+                twin.verify()
         image.load()
     return image
 

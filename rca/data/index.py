@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rca.data.images import DataError, is_label_map, read_mask
+from rca.data.images import DataError, is_label_map, read_mask, whole
 from rca.runtime.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -177,8 +177,13 @@ def read_index(folder: Path) -> Index:
     """Read what `write_index` wrote.
 
     Raises:
-        DataError: the folder holds no index.
+        DataError: the folder holds no index, or a damaged one.
     """
+    with whole(folder, "run `rca index` again"):
+        return _read(folder)
+
+
+def _read(folder: Path) -> Index:
     try:
         common = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         with (folder / "index.csv").open(newline="", encoding="utf-8") as file:

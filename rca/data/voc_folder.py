@@ -17,13 +17,13 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from rca.config import IGNORE
-from rca.data.images import DataError
+from rca.data.images import DataError, whole
 from rca.data.palette import voc_palette
 
 
@@ -100,7 +100,8 @@ def read_voc(root: Path) -> VocFolder:
 def read_source(root: Path) -> dict[str, Any] | None:
     """What `source.json` says, if there is one."""
     note = root / "source.json"
-    return json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
+    with whole(note, "fetch the data set again"):
+        return json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
 
 
 def read_classes(root: Path) -> tuple[str, ...]:
@@ -119,10 +120,15 @@ def read_list(root: Path, split: str, name: str, limit: int | None = None) -> Im
     """The list `name` as it stands there, or its first `limit` images, for the split `split`.
 
     Raises:
-        DataError: there is no such list.
+        DataError: there is no such list, or a name on it leads out of the folder: stages write
+            files of these names.
     """
     path = list_path(root, name)
-    return ImageList(split, path, tuple(_lines(path)[:limit]))
+    images = tuple(_lines(path)[:limit])
+    for image in images:
+        if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
+            raise DataError(f"{path}: {image!r} leads out of the folder; list names below it")
+    return ImageList(split, path, images)
 
 
 def list_path(root: Path, name: str) -> Path:
@@ -156,7 +162,8 @@ def label_palette(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split()
+        with whole(path, "fetch the data set again"):
+            return path.read_text(encoding="utf-8").split()
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; run `rca download` first, or correct the data set's layout"
@@ -170,7 +177,10 @@ def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
         DataError: there is no such file, a column is missing, or an image has two rows.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with (
+            whole(path, "fetch the data set again"),
+            path.open(newline="", encoding="utf-8") as file,
+        ):
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise DataError(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
@@ -122,13 +124,24 @@ def _torchvision(
     if cfg.weights != "imagenet":
         return build()
     try:
-        return build(weights=weights)
+        # torchvision itself would unpickle whatever lies in the cache.
+        state = weights.get_state_dict(check_hash=True, weights_only=True)
     except OSError as error:  # URLError too
         raise ConfigError(
             f"backbone.weights: the ImageNet weights of {cfg.name} could not be fetched from "
             f"{weights.url} ({error}); fetch them on a machine with internet into "
             f"{torch.hub.get_dir()}/checkpoints"
         ) from None
+    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"backbone.weights: {torch.hub.get_dir()}/checkpoints/{Path(weights.url).name} is not "
+            f"what torchvision offers ({reason}); remove it, and it is fetched again"
+        ) from None
+    # As torchvision does with weights: VGG alone draws no initial values that they would replace.
+    net = build(init_weights=False) if build is models.vgg16 else build()
+    net.load_state_dict(state)
+    return net
 
 
 def _replace_stride(blocks: Iterable[nn.Module], dilation: int) -> None:
@@ -146,7 +159,13 @@ def _replace_stride(blocks: Iterable[nn.Module], dilation: int) -> None:
 def _load(backbone: Backbone, path: Path) -> None:
     if not path.is_file():
         raise ConfigError(f"backbone.weights: {path}: no such file")
-    state = {key.removeprefix("features."): value for key, value in load_file(path).items()}
+    try:
+        read = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"backbone.weights: {path}: no usable weights ({error}); fetch the file again"
+        ) from None
+    state = {key.removeprefix("features."): value for key, value in read.items()}
     try:
         backbone.load_state_dict(state)
     except RuntimeError as error:

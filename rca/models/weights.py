@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn, uint8
 
 from rca.config import ConfigError, Section, TrainCam, TrainSeg
+from rca.data.checksums import checksum
 from rca.runtime.files import new_file
 
+CHECKSUM = "checksum"  # of the tensors and of all else that the file says
 Config = TypeVar("Config", TrainCam, TrainSeg)
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -29,9 +31,9 @@ def save_weights(
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
-    # One key: safetensors writes several in random order, and the bytes would differ.
     said = {"classes": classes, "config": cfg.model_dump(mode="json"), **more}
-    metadata = {"rca": json.dumps(said)}
+    # One key: safetensors writes several in random order, and the bytes would differ.
+    metadata = {"rca": json.dumps({**said, CHECKSUM: _checksum(said, tensors)})}
     with new_file(path) as partial:
         save_file(tensors, partial, metadata)
 
@@ -45,9 +47,9 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("rca", "null"))
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise ConfigError(f"{path}: no usable weights ({error}); train again") from None
-    if metadata is None:
+    if not isinstance(metadata, dict) or not {"classes", "config"} <= metadata.keys():
         raise ConfigError(f"{path}: does not say what network it is of; train again")
     return metadata
 
@@ -95,12 +97,28 @@ def load_network(
         stride: of the backbone, if not that of the training.
 
     Raises:
-        ConfigError: as `read_config`.
+        ConfigError: as `read_config`; or the file is not as it was written.
     """
     cfg = read_config(path, kind, tuple(classes))
     if stride:
         backbone = cfg.backbone.model_copy(update={"stride": stride})
         cfg = cfg.model_copy(update={"backbone": backbone})
     network = build(len(classes), cfg)
-    network.load_state_dict(load_file(path))
+    network.load_state_dict(_read_tensors(path))
     return network.eval()
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors, held against the checksum; files of before there was one have none."""
+    said = dict(read_metadata(path))
+    tensors = load_file(path)
+    if said.pop(CHECKSUM, None) not in (None, _checksum(said, tensors)):
+        raise ConfigError(
+            f"{path}: damaged (its checksum is another); get the file again, or train again"
+        )
+    return tensors
+
+
+def _checksum(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+    parts = {name: value.flatten().view(uint8).numpy().data for name, value in tensors.items()}
+    return checksum({**parts, CHECKSUM: json.dumps(said).encode()})

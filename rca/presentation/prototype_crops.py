@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from rca.data.images import DataError, read_image
+from rca.data.images import DataError, read_image, whole
 from rca.data.index import Index
 from rca.presentation.embedded import data_uri
 from rca.presentation.overlays import draw_spot
@@ -53,8 +53,9 @@ def prototype_crops(data: Index, readout: Path) -> dict[str, list[list[Crop]]]:
         return {"image": pixel["image"], "cosine": pixel["cosine"], "side": SIDE, "uri": uri}
 
     found: dict[str, list[list[Crop]]] = {label: [] for label in (*data.classes, BACKGROUND)}
-    for prototype in json.loads((readout / NEAREST).read_text(encoding="utf-8")):
-        crops = [crop(pixel) for pixel in prototype["pixels"]]
-        if crops:
-            found[prototype["label"]].append(crops)
+    with whole(readout / NEAREST, "run `rca readout` again"):
+        for prototype in json.loads((readout / NEAREST).read_text(encoding="utf-8")):
+            crops = [crop(pixel) for pixel in prototype["pixels"]]
+            if crops:
+                found[prototype["label"]].append(crops)
     return {label: rows for label, rows in found.items() if rows}

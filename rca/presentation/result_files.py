@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rca.data.images import DataError
+from rca.data.images import DataError, whole
+
+STAGES = ("train_cam", "train_seg", "evaluate")  # that write numbers
 
 
 def read_metrics(results: Path) -> dict[str, Any]:
@@ -17,11 +19,20 @@ def read_metrics(results: Path) -> dict[str, Any]:
     Raises:
         DataError: it is not there, or is no JSON.
     """
-    path = results / "evaluate/metrics.json"
+    return read_json(results / "evaluate/metrics.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of a stage holds.
+
+    Raises:
+        DataError: it is not there, or is no JSON.
+    """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); run `rca evaluate` again") from None
+        raise DataError(f"{path}: not valid JSON ({error}); {_again(path)}") from None
 
 
 def read_image_table(results: Path, classes: Sequence[str]) -> list[dict[str, str]]:
@@ -51,31 +62,43 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file.
 
     Raises:
-        DataError: it is not there.
+        DataError: it is not there, or damaged.
     """
-    return list(csv.DictReader(read_text(path).splitlines()))
+    with whole(path, _again(path)):
+        rows = list(csv.DictReader(read_text(path).splitlines()))
+        if any(None in (*row, *row.values()) for row in rows):
+            raise ValueError("a row has not as many cells as the first")
+        return rows
 
 
 def read_numbers(path: Path) -> list[dict[str, float | None]]:
     """The rows of a CSV file of numbers; an empty cell is None.
 
     Raises:
-        DataError: it is not there.
+        DataError: it is not there, or damaged.
     """
-    return [
-        {name: float(value) if value else None for name, value in row.items()}
-        for row in read_table(path)
-    ]
+    with whole(path, _again(path)):
+        return [
+            {name: float(value) if value else None for name, value in row.items()}
+            for row in read_table(path)
+        ]
 
 
 def read_text(path: Path) -> str:
     """The file as text.
 
     Raises:
-        DataError: it is not there.
+        DataError: it is not there, or damaged.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with whole(path, _again(path)):
+            return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        verb = path.parent.name.replace("_", "-")
-        raise DataError(f"{path}: no such file; run `rca {verb}` first") from None
+        raise DataError(f"{path}: no such file; {_again(path).replace('again', 'first')}") from None
+
+
+def _again(path: Path) -> str:
+    """Which stage makes the file anew: its folder, or the one that holds those of several runs."""
+    parents = [folder.name for folder in path.parents]
+    stage = next((name for name in parents if name in STAGES), parents[0])
+    return f"run `rca {stage.replace('_', '-')}` again"

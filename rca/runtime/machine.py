@@ -53,7 +53,7 @@ def noted(product: Path, root: Path) -> dict[str, str]:
     """The machine that made the file `product`; nothing where none is noted."""
     try:
         return json.loads(_place(product, root).read_text(encoding="utf-8"))
-    except FileNotFoundError:  # no such product, or no such note
+    except (FileNotFoundError, ValueError):  # no such product, or no such note, or a damaged one
         return {}
 
 

@@ -44,7 +44,7 @@ def pipeline_span(results: Path) -> Span | None:
         nothing is noted.
     """
     notes = _place(results).with_suffix("").rglob("*.json")
-    spans = sorted(Span(**json.loads(note.read_text(encoding="utf-8"))) for note in notes)
+    spans = sorted(span for note in notes if (span := _read(note)))
     if not spans:
         return None
     total, until = 0.0, spans[0].began
@@ -52,6 +52,13 @@ def pipeline_span(results: Path) -> Span | None:
         total += max(ended - max(began, until), 0)
         until = max(until, ended)
     return Span(until - total, until)
+
+
+def _read(note: Path) -> Span | None:
+    try:
+        return Span(**json.loads(note.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):  # damaged: as good as none
+        return None
 
 
 def _place(out: Path) -> Path:

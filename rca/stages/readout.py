@@ -20,6 +20,7 @@ from torch import Tensor
 
 from rca.config import Compute, Readout
 from rca.data.cam_store import CamShard, is_shard, store_files
+from rca.data.images import whole
 from rca.data.index import Record, in_pieces, read_maskless_index
 from rca.data.saliency import require_saliency
 from rca.method.readout import fit_readout, label_posterior, nearest_pixels
@@ -111,7 +112,8 @@ def run(
             return
         if not (folder / PROTOTYPES).is_file():
             fit_and_write(reader, pieces, samples, seed, folder)
-        fitted = load_file(folder / PROTOTYPES)
+        with whole(folder / PROTOTYPES, f"remove {folder}, then run `rca readout` again"):
+            fitted = load_file(folder / PROTOTYPES)
         sampled = dict(zip(stores, samples, strict=False))  # the training images' files come first
         for name, records in stores.items():
             if is_shard(folder / name, [record.image for record in records]):

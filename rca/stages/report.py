@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,9 @@ from rca.presentation.report_photographs import Shown, choose, class_rows, entry
 from rca.presentation.result_files import (
     read_doubts,
     read_image_table,
+    read_json,
     read_metrics,
     read_numbers,
-    read_text,
 )
 from rca.presentation.screen_colours import screen_palette
 from rca.presentation.stage_layers import TRUTH, colours, galleries
@@ -107,7 +106,7 @@ def run(
 
 def _numbers(results: Path, metrics: Mapping[str, Any], threshold: float) -> dict[str, Any]:
     """The page's variables that come from stage `evaluate`."""
-    counts = json.loads(read_text(results / "evaluate/confusion.json"))
+    counts = read_json(results / "evaluate/confusion.json")
     sweep = read_numbers(results / "evaluate/sweep.csv")
     shares = score_rows.confusion_shares(counts.get("network_val", []))
     stages = score_rows.stage_rows(metrics)

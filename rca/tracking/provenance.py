@@ -54,12 +54,14 @@ def data_digest(results: Path, data: Path) -> str | None:
     scores = results / SCORES
     if not (LOCK.is_file() and scores.is_file()):
         return None
-    stages = yaml.safe_load(LOCK.read_text(encoding="utf-8")).get("stages", {})
-    entry = stages.get("evaluate", {})
     found = hashlib.md5(scores.read_bytes()).hexdigest()
-    if _digests(entry, "outs").get(scores.as_posix()) != found:
-        return None
-    return _digests(entry, "deps").get(data.as_posix())
+    try:
+        entry = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]["evaluate"]
+        if _digests(entry, "outs").get(scores.as_posix()) != found:
+            return None
+        return _digests(entry, "deps").get(data.as_posix())
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
+        return None  # no entry, or a lock that DVC would not read either
 
 
 def experiment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,11 @@ def read_record(results: Path, params: Params) -> Record:
     """Gather the run in `results`, which `params` made.
 
     Raises:
-        ConfigError: the run has not been evaluated.
+        ConfigError: the run has not been evaluated, or its numbers are damaged.
     """
     path = results / "evaluate/metrics.json"
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; run `rca evaluate` first") from None
+    with _whole(path, "evaluate"):
+        scores = dict(_metrics(json.loads(path.read_text(encoding="utf-8"))))
     values = params.model_dump(mode="json")
     return Record(
         params={
@@ -79,7 +78,7 @@ def read_record(results: Path, params: Params) -> Record:
             if not key.startswith("track.")
         },
         params_file=yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
-        metrics=dict(_metrics(metrics)),
+        metrics=scores,
         curves={
             name: curve
             for training in TRAININGS
@@ -104,8 +103,21 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def _curves(path: Path, training: str) -> Iterator[tuple[str, Curve]]:
     if not path.is_file():
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for loss in [name for name in rows[0] if name != "epoch"] if rows else []:
-        curve = tuple((int(row["epoch"]), float(row[loss])) for row in rows if row[loss])
-        yield f"{training}/{loss}", curve
+    with _whole(path, training.split("/")[0]):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for loss in [name for name in rows[0] if name != "epoch"] if rows else []:
+            curve = tuple((int(row["epoch"]), float(row[loss])) for row in rows if row[loss])
+            yield f"{training}/{loss}", curve
+
+
+@contextmanager
+def _whole(path: Path, stage: str) -> Iterator[None]:
+    """Within it the numbers of a stage are read; one line where that cannot be."""
+    verb = f"rca {stage.replace('_', '-')}"
+    try:
+        yield
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; run `{verb}` first") from None
+    except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        raise ConfigError(f"{path}: damaged ({error}); run `{verb}` again") from None

@@ -29,6 +29,7 @@ KEY = "rca.key"
 LONGEST_PARAM = 500  # characters; MLflow's limit on older servers
 BATCH = 100  # params a request, MLflow's limit
 SQLITE = "sqlite:///"
+LIBRARIES = {"mlflow", "sqlalchemy", "alembic", "sqlite3"}
 PATIENCE = 5  # seconds that a server has to answer
 # Without it, the page of the experiment is the one for language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -67,11 +68,11 @@ def save(
         latest: tags that change with every call, as the name does.
 
     Raises:
-        ConfigError: MLflow is not installed.
-        AwayError: the tracking server is.
+        ConfigError: MLflow is not installed, or the database is damaged or of another version.
+        AwayError: the tracking server is away.
     """
     uri = located(uri, home)
-    with _alone(uri, home):
+    with _alone(uri, home), _whole(uri):
         client = connect(uri)
         with _answering(uri):
             experiment = _experiment(client, uri)
@@ -119,6 +120,24 @@ def connect(uri: str) -> MlflowClient:
     for name in ("mlflow", "alembic"):  # which tell of each table they make
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def _whole(uri: str) -> Iterator[None]:
+    """Turn what libraries say of a database that they cannot use into one line."""
+    try:
+        yield
+    except Exception as error:
+        libraries = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+        # A full disk is no fault of the database, and told of elsewhere.
+        full = "disk is full" in str(error) or "readonly database" in str(error)
+        if not uri.startswith(SQLITE) or full or not libraries & LIBRARIES:
+            raise
+        file = uri.removeprefix(SQLITE)
+        raise ConfigError(
+            f"{file}: MLflow cannot use this database ({str(error).splitlines()[0]}); move it "
+            "away, and `rca track` fills a new one; or restore a copy"
+        ) from None
 
 
 @contextmanager

@@ -304,3 +304,17 @@ def test_doctor__no_such_folder_is_no_diagnosis(tmp_path):
     )
     assert run.returncode == 2
     assert "no such folder" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_page__escapes_names_of_photographs_and_tags(tiny_voc):
+    hostile = "<img/src=x/onerror=alert(1)>"
+    tiny_voc.add("val", "<script>alert(1)<script>", "cat")
+    tiny_voc.tags["<script>alert(1)<script>"] = f"cat {hostile}"
+    tiny_voc.write_texts()
+
+    _, found, _ = doctor(tiny_voc.root)
+    page = (tiny_voc.root.parent / "doctor/doctor.html").read_text()
+
+    assert "tag_unknown" in found
+    assert hostile not in page and "<script>alert" not in page
+    assert "&lt;img/src=x/onerror" in page and "&lt;script&gt;alert" in page

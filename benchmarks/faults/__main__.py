@@ -1,0 +1,113 @@
+"""Faults of every kind, drawn by chance, and what the pipeline makes of them.
+
+    python -m benchmarks.faults --trials 200 --inputs 100 --seed 0     or: make faults
+
+First the debug preset runs undisturbed. Then a random stage is disturbed while it runs, in a copy
+of that run without the stage's outputs, and run again in peace: its outputs must be the same bytes.
+Then a random input of a random stage is damaged: the stage must refuse it in one line. At last the
+engines are disturbed. Trial N draws from the seed and N alone, so `--only N` repeats it.
+
+Writes benchmarks/results/faults.json, and its table into docs/explanation/faults.md; the exit status is 1 if a
+trial went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Before torch is imported: a process that forks must have no other threads.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+from benchmarks.faults import engines, forks, inputs, interruptions, whole
+from benchmarks.faults.tables import PAGE, RECORD, WELL, Row, page_table, printed, record
+from benchmarks.records import origin, place_table
+from rca.runtime.files import write_json, write_text
+
+
+def interrupted(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
+    """Trials of stages that are disturbed while they run, every kind in its turn."""
+    kinds = [*interruptions.KINDS]
+    for number in numbers:
+        draws = random.Random(f"{seed} interruption {number}")
+        kind, stage = kinds[number % len(kinds)], draws.choice(run.stages)
+        outcome = interruptions.run(run, stage, kind, draws, place / f"trial{number}")
+        yield Row("interruptions", number, kind, stage.name, "", *outcome)
+
+
+def damaged(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
+    """Trials of damaged inputs, every kind in its turn."""
+    kinds = [*inputs.KINDS]
+    for number in numbers:
+        draws = random.Random(f"{seed} input {number}")
+        kind = kinds[number % len(kinds)]
+        stage, how, outcome = inputs.run(run, kind, draws, place / f"input{number}")
+        yield Row("inputs", number, kind, stage, how, *outcome)
+
+
+def disturbed(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
+    """Trials of the engines, every kind with either."""
+    for number in numbers:
+        draws = random.Random(f"{seed} engine {number}")
+        kind, stage, outcome = engines.run(run, number, draws, place / f"engine{number}")
+        yield Row("engines", number, kind, stage, "", *outcome)
+
+
+def options() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=200, help="disturbed stages (200)")
+    parser.add_argument("--inputs", type=int, default=100, help="damaged inputs (100)")
+    parser.add_argument("--engines", type=int, default=16, help="disturbed engines (16)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="the trial of this number, of each kind asked for")
+    parser.add_argument("--keep", type=Path, help="folder of the undisturbed run, for other calls")
+    parser.add_argument("--out", type=Path, default=RECORD)
+    return parser.parse_args()
+
+
+def keep(content: dict[str, Any], file: Path) -> None:
+    """Write the record, and of the one in its usual place the table into the page."""
+    write_json(file, content)
+    if file == RECORD:
+        text = PAGE.read_text(encoding="utf-8")
+        write_text(PAGE, place_table(text, RECORD, page_table(content["tables"])))
+
+
+def main() -> int:
+    """Run all trials, print and record."""
+    asked, begun = options(), origin()
+    forks.preload()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
+        place = Path(scratch)
+        run = whole.build((asked.keep or place / "whole").resolve())
+        for trials, count in (
+            (interrupted, asked.trials),
+            (damaged, asked.inputs),
+            (disturbed, asked.engines),
+        ):
+            numbers = range(count) if asked.only is None else [asked.only][:count]
+            for row in trials(run, asked.seed, numbers, place):
+                rows.append(row)
+                print(*row[:6], sep="\t", flush=True)
+                if row.outcome not in WELL:
+                    print(row.text, flush=True)
+            if asked.only is None:  # also should a later trial break the campaign itself
+                keep(record(rows, asked.seed, begun), asked.out)
+        assert whole.digests(run.folder) == run.digests, "a trial wrote into the undisturbed run"
+    content = record(rows, asked.seed, begun)
+    print(printed(content["tables"]))
+    return int(bool(content["wrong"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""A stage disturbed while it runs, then run again: its outputs must be those of the whole run."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.faults import forks
+from benchmarks.faults.forks import Ended, Fork
+from benchmarks.faults.whole import Stage, Whole, copy, digests
+
+MB = 2**20
+DAY = 86400
+DISK = 200  # MB of the small disk
+FULL = "disk full"
+
+
+class Outcome(NamedTuple):
+    """What became of a trial.
+
+    Attributes:
+        word: `identical`, `refused` (then nothing was lost), or what went wrong.
+        text: what was said, where something went wrong.
+    """
+
+    word: str
+    text: str = ""
+
+
+class Trial(NamedTuple):
+    """A stage in a folder of its own, ready to run.
+
+    Attributes:
+        whole: the undisturbed run.
+        stage: to be disturbed; its outputs are not there.
+        folder: where.
+        draws: of the trial.
+    """
+
+    whole: Whole
+    stage: Stage
+    folder: Path
+    draws: random.Random
+
+    def start(self, before: Callable[[], object] = int) -> Fork:
+        """The stage, in a new process that calls `before` first."""
+        return forks.start(self.stage.arguments, self.folder, before)
+
+    def moment(self) -> float:
+        """A random moment while the stage runs, in seconds since its start."""
+        return self.draws.uniform(0, self.stage.seconds)
+
+    def wanted(self) -> dict[str, str]:
+        """Digests of the stage's outputs in the whole run."""
+        return digests(self.whole.folder, self.stage.outputs)
+
+    def outcome(self, first: Ended | None = None) -> Outcome:
+        """Run the stage in peace, and hold what it makes against the whole run.
+
+        Args:
+            first: the disturbed process; had it ended well, its outputs count as they are.
+        """
+        if first is not None and "Traceback" in first.text:
+            return Outcome("traceback", first.text)
+        made, wanted = digests(self.folder, self.stage.outputs), self.wanted()
+        if strange := [name for name, digest in made.items() if wanted.get(name) != digest]:
+            return Outcome("half an output", ", ".join(strange))
+        if first is None or first.status:
+            again = self.start().end()
+            if again.status:
+                return Outcome("did not recover", again.text)
+        if digests(self.folder, self.stage.outputs) != wanted:
+            return Outcome("other bytes")
+        if lying := sorted((self.folder / "results").rglob("*.partial")):
+            return Outcome("left lying", str(lying))
+        return Outcome("identical")
+
+
+def killed(trial: Trial, number: int = signal.SIGKILL) -> Outcome:
+    """One to three times, at random moments."""
+    ended = None
+    for _ in range(trial.draws.choice((1, 1, 2, 3))):
+        process = trial.start()
+        ended = process.wait(trial.moment())
+        if ended is None:
+            process.kill(number)
+            ended = process.end()
+        if ended.status == 0:
+            break
+    return trial.outcome(ended)
+
+
+def terminated(trial: Trial) -> Outcome:
+    """Asked to end, as by a batch system."""
+    return killed(trial, signal.SIGTERM)
+
+
+def file_size(trial: Trial) -> Outcome:
+    """No file may be larger than a random size."""
+    most = max(_sizes(trial.whole.folder, trial.stage.outputs))
+    limit = trial.draws.randrange(most + 1)
+    ended = trial.start(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))).end()
+    return _refused_or_done(trial, ended)
+
+
+def memory(trial: Trial) -> Outcome:
+    """The process gets a random amount of memory more than it has when it starts."""
+    more = trial.draws.randrange(8, 256) * MB
+
+    def limit() -> None:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+    ended = trial.start(limit).end()
+    # A library in C++ may end the process, as the system does where there is no limit.
+    return trial.outcome(ended) if ended.status < 0 else _refused_or_done(trial, ended)
+
+
+def full_disk(trial: Trial) -> Outcome:
+    """A disk of its own, with less room than the stage needs."""
+    needed = sum(_sizes(trial.whole.folder, trial.stage.outputs))
+    ballast = trial.folder / "ballast"
+    room = trial.draws.randrange(needed + 1)
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(_free(trial.folder) - room, 1))
+    ended = trial.start().end()
+    ballast.unlink()
+    return _refused_or_done(trial, ended)
+
+
+def clock(trial: Trial) -> Outcome:
+    """All files are of other times, and the clock goes back while the stage runs."""
+    now = time.time()
+    for path in (*trial.folder.glob("data/**/*"), *trial.folder.glob("results/**/*")):
+        moment = now + trial.draws.uniform(-1000, 1000) * DAY
+        os.utime(path, (moment, moment))
+    turn, real = time.monotonic() + trial.moment(), time.time
+
+    def set_back() -> None:
+        time.time = lambda: real() - DAY * (time.monotonic() > turn)
+
+    ended = trial.start(set_back).end()
+    if ended.status:
+        return Outcome("failed", ended.text)
+    return trial.outcome(ended)
+
+
+def twice(trial: Trial) -> Outcome:
+    """A second process does the same in the same folder while the first is at work."""
+    first = trial.start()
+    time.sleep(trial.moment() * trial.draws.choice((0, 1)))
+    second = trial.start()
+    both = [first.end(), second.end()]
+    for ended in both:
+        if ended.status and not ended.refused:
+            return Outcome("traceback" if "Traceback" in ended.text else "failed", ended.text)
+    return trial.outcome(min(both, key=lambda ended: ended.status))
+
+
+def _refused_or_done(trial: Trial, ended: Ended) -> Outcome:
+    if ended.status and not ended.refused:
+        return Outcome("traceback" if "Traceback" in ended.text else "failed", ended.text)
+    return trial.outcome(ended)
+
+
+def _sizes(folder: Path, paths: list[str]) -> list[int]:
+    return [(folder / name).stat().st_size for name in digests(folder, paths)]
+
+
+def _free(folder: Path) -> int:
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize
+
+
+KINDS: dict[str, Callable[[Trial], Outcome]] = {
+    "killed (-9)": killed,
+    "terminated": terminated,
+    "file too large": file_size,
+    "out of memory": memory,
+    FULL: full_disk,
+    "clock set back": clock,
+    "two at once": twice,
+}
+
+
+def own_disk(folder: Path) -> bool:
+    """Put a small disk at `folder`, if this user may."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def run(whole: Whole, stage: Stage, kind: str, draws: random.Random, folder: Path) -> Outcome:
+    """One trial, in `folder`, which is removed.
+
+    Where no disk can be mounted, a limit on the size of files takes the place of a full one.
+    """
+    folder.mkdir()
+    disk = kind == FULL and own_disk(folder)
+    if kind == FULL and not disk:
+        kind = "file too large"
+    try:
+        copy(whole, folder, without=[*stage.outputs, ".dvc/cache"], link=not disk)
+        return KINDS[kind](Trial(whole, stage, folder, draws))
+    finally:
+        if disk:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        for log in folder.parent.glob(f"{folder.name}.*.log"):
+            log.unlink()

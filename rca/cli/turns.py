@@ -1,0 +1,86 @@
+"""One process at a time makes a result: two would take each other's unfinished files away."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from rca.config import ConfigError
+
+log = logging.getLogger(__name__)
+
+LOCKS = Path("state/running")
+PATIENCE = 20  # seconds: a process that was told to end may need some
+BUSY = (errno.EACCES, errno.EAGAIN)
+
+
+@contextmanager
+def turn(out: Path, share: Path | None = None) -> Iterator[None]:
+    """Within it no other process of this folder makes `out`, or the same share of it.
+
+    Shares of one result are made side by side, but not while a process makes the whole. Of the
+    processes of one training the first alone takes the turn. The lock goes with its process,
+    however that ends. Where the file system knows no locks there is none. One that another machine
+    holds is waited for, but not obeyed: on a network file system it may outlive that machine.
+
+    Args:
+        out: the result.
+        share: what a shard makes of it; None for all.
+
+    Raises:
+        ConfigError: another process of this machine is at it, and still was after some seconds.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+    elif share is None:
+        with _locked(out, fcntl.LOCK_EX):
+            yield
+    else:
+        with _locked(out, fcntl.LOCK_SH), _locked(share, fcntl.LOCK_EX):
+            yield
+
+
+@contextmanager
+def _locked(out: Path, kind: int) -> Iterator[None]:
+    place = LOCKS.joinpath(*out.absolute().parts[1:]).with_name(f"{out.absolute().name}.lock")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("a+", encoding="utf-8") as file:
+        _acquire(file, kind, out)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def _acquire(file: IO[str], kind: int, out: Path) -> None:
+    """Lock `file`, by the process: unlike `flock`, children that outlive it do not keep it."""
+    until = time.monotonic() + PATIENCE
+    told = False
+    while True:
+        try:
+            fcntl.lockf(file, kind | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in BUSY:
+                return
+        file.seek(0)
+        other = file.read() or "another process"
+        if time.monotonic() > until:
+            if not other.endswith(f" on {socket.gethostname()}"):
+                log.warning("%s: %s may be making it, or is gone; going on", out, other)
+                return
+            raise ConfigError(
+                f"{out}: {other} is making it; wait until it is done, or end it, then run again"
+            )
+        if not told:
+            log.info("waiting for %s, which is making %s", other, out)
+            told = True
+        time.sleep(0.1)
