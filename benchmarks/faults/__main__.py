@@ -7,8 +7,8 @@ of that run without the stage's outputs, and run again in peace: its outputs mus
 Then a random input of a random stage is damaged: the stage must refuse it in one line. At last the
 engines are disturbed. Trial N draws from the seed and N alone, so `--only N` repeats it.
 
-Writes benchmarks/results/faults.json, and its table into docs/explanation/faults.md; the exit status is 1 if a
-trial went wrong.
+Writes benchmarks/results/faults.json, and its table into docs/explanation/faults.md; the exit
+status is 1 if a trial went wrong.
 """
 
 from __future__ import annotations

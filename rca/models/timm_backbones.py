@@ -99,22 +99,22 @@ def _network(model: str, cfg: BackboneConfig) -> Any:
     """Build the network of features at the stride asked for."""
     import timm
 
-    options = {} if cfg.stride == OWN_STRIDE else {"output_stride": cfg.stride}
+    options: dict[str, Any] = {} if cfg.stride == OWN_STRIDE else {"output_stride": cfg.stride}
     pretrained = cfg.weights == "imagenet"
     try:
         return timm.create_model(model, pretrained=pretrained, features_only=True, **options)
     except OSError as error:  # whatever the Hugging Face Hub raises
         reason = str(error).partition("\n")[0]
-        source = timm.get_pretrained_cfg(model).hf_hub_id
+        known = timm.get_pretrained_cfg(model)
         raise ConfigError(
             f"backbone.weights: the weights of {cfg.name} could not be fetched ({reason}); "
-            f"fetch model.safetensors of huggingface.co/{source} on a machine with internet, "
-            "and name that file"
+            f"fetch model.safetensors of huggingface.co/{known and known.hf_hub_id} on a machine "
+            "with internet, and name that file"
         ) from None
     except REFUSALS as error:
         refusal = error
     try:
-        plain = timm.create_model(model, features_only=True)
+        plain: Any = timm.create_model(model, features_only=True)
     except REFUSALS:
         raise ConfigError(f"backbone.name: {cfg.name} gives no features: {refusal}") from None
     _row(plain, cfg.name)
