@@ -23,13 +23,13 @@ def figures(
         str, typer.Option(help="Titles of the experiments' columns, with commas between.")
     ] = "",
     only: Annotated[
-        Literal["cams", "masks"] | None, typer.Option(help="One of the two figures.")
+        Literal["cams", "posteriors", "masks"] | None, typer.Option(help="One of the figures.")
     ] = None,
     split: Annotated[
         Literal["train", "val"] | None,
         typer.Option(
             help="Whose images.",
-            show_default="training images for CAMs, validation images for masks",
+            show_default="training images for maps, validation images for masks",
         ),
     ] = None,
     images: Annotated[
@@ -44,22 +44,21 @@ def figures(
     ] = "typical",
     count: Annotated[int, typer.Option(min=1, help="How many images to choose.")] = 6,
 ) -> None:
-    """Set experiments side by side: their CAMs, and their masks, as PNG and PDF with a caption."""
+    """Set experiments side by side: maps and masks, as PNG and PDF with a caption."""
     from rca.presentation import figures as work
 
-    kinds: list[work.Kind] = [only] if only else ["cams", "masks"]
-    work.run(
+    files = work.run(
         results,
         out=out,
         labels=_parts(labels),
-        kinds=kinds,
+        kinds=[only] if only else [],
         split=split,
         images=_parts(images),
         rule=choose,
         count=count,
     )
-    for kind in kinds:
-        print(*(out / f"{kind}.{suffix}" for suffix in ("png", "pdf", "txt")))
+    for start in range(0, len(files), 3):
+        print(*files[start : start + 3])
 
 
 def _parts(text: str) -> list[str]:

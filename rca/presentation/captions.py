@@ -12,12 +12,13 @@ from rca.evaluation.runs import Runs
 from rca.presentation.experiments import Experiment
 from rca.presentation.score_rows import TITLES
 
+PROBABLE = 0.5  # the posterior above which a class is more probable than all else
 SPLITS = {"train": "training images", "val": "validation images"}
 
 
 def caption(
     experiments: Sequence[Experiment],
-    kind: Literal["cams", "masks"],
+    kind: Literal["cams", "posteriors", "masks"],
     split: str,
     product: str,
     titles: Sequence[str],
@@ -50,10 +51,15 @@ def caption(
 def _legend(experiments: Sequence[Experiment], kind: str) -> str:
     if kind == "masks":
         return "White hatching: label 255."
+    row = "One row an image and class that it is tagged with; true mask of that class alone, 255 "
+    if kind == "posteriors":
+        return (
+            f"{row}hatched. White line: where the class's posterior passes {PROBABLE:g}. No heat: "
+            "the class was not found in the image."
+        )
     thresholds = ", ".join(f"{known.threshold:g} ({known.label})" for known in experiments)
     return (
-        "One row an image and class that it is tagged with; true mask of that class alone, 255 "
-        "hatched. White line: where the CAM passes the background threshold, "
+        f"{row}hatched. White line: where the CAM passes the background threshold, "
         f"{thresholds}. A CAM without heat: the class was not found in the image."
     )
 

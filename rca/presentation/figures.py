@@ -15,7 +15,7 @@ from PIL import Image
 
 from rca.config import IGNORE, ConfigError
 from rca.data.images import read_image
-from rca.presentation.captions import caption
+from rca.presentation.captions import PROBABLE, caption
 from rca.presentation.experiments import (
     Choice,
     Experiment,
@@ -31,8 +31,10 @@ from rca.presentation.stage_layers import TRUTH, cam_reader, colours, label_laye
 from rca.runtime.files import write_text
 
 DPI = 240
-Kind = Literal["cams", "masks"]
-SPLITS: dict[Kind, str] = {"cams": "train", "masks": "val"}  # as in the paper's supplement
+Kind = Literal["cams", "posteriors", "masks"]
+SPLITS: dict[Kind, str] = {"cams": "train", "posteriors": "train", "masks": "val"}  # as the paper's
+MAPS: dict[Kind, str] = {"cams": "infer_cam", "posteriors": "readout"}  # kind → folder
+MAP_PRODUCTS: dict[Kind, str] = {"cams": "cam_seeds", "posteriors": "readout"}
 MASKS = {
     "train": ("crf", "crf_train", "crf"),
     "val": ("infer_seg/pseudo", "network_val", "infer-seg"),
@@ -48,26 +50,31 @@ def run(
     *,
     out: Path,
     labels: Sequence[str] = (),
-    kinds: Sequence[Kind] = ("cams", "masks"),
+    kinds: Sequence[Kind] = (),
     split: str | None = None,
     images: Sequence[str] = (),
     rule: Choice = "typical",
     count: int = 6,
-) -> None:
-    """Write `cams` and `masks`, each as `.png`, `.pdf` and the caption `.txt`.
+) -> list[Path]:
+    """Write each kind of figure as `.png`, `.pdf` and the caption `.txt`.
 
     Args:
         results: folders of the experiments, what to compare with first.
         out: folder that gets the files.
         labels: the experiments' names, by default those of their folders.
-        kinds: which of the two figures.
-        split: whose images; by default training images for CAMs, validation images for masks.
+        kinds: which figures; none stands for CAMs, masks and, where every experiment has
+            prototypes, posteriors.
+        split: whose images; by default training images for maps, validation images for masks.
         images: names, in the order of the rows; none chooses by `rule`.
         rule: how to choose.
         count: images to choose.
 
+    Returns:
+        The files.
+
     Raises:
-        ConfigError: the experiments do not go together, or an image is unknown.
+        ConfigError: the experiments do not go together, an image is unknown, or posteriors are
+            asked of an experiment that has none.
         DataError: a stage's output is missing.
     """
     experiments = read_experiments(results, labels)
@@ -77,48 +84,74 @@ def run(
             raise ConfigError(f"the images are of {named}, not of {split}; leave --split out")
         split = named
     drawn: list[tuple[Kind, Drawn, str]] = []
-    for kind in kinds:
+    for kind in kinds or _kinds_of(experiments):
+        if kind == "posteriors" and (lacking := _without_posteriors(experiments)):
+            raise ConfigError(
+                f"{lacking[0].folder}: has no posteriors, since its readout.method is cams"
+            )
         of = split or SPLITS[kind]
         tags = shared_images(experiments, of)
-        product = f"cam_seeds_{of}" if kind == "cams" else MASKS[of][1]
+        product = MASKS[of][1] if kind == "masks" else f"{MAP_PRODUCTS[kind]}_{of}"
         chosen, how = list(images), "by hand"
         if not images:
             chosen, how = choose(experiments, product, tags, rule, count)
         shown = _rows(kind, chosen, tags)
-        draw = _draw_cams if kind == "cams" else _draw_masks
-        titles, rows, legend = draw(experiments, shown, of)
+        if kind == "masks":
+            titles, rows, legend = _draw_masks(experiments, shown, of)
+        else:
+            titles, rows, legend = _draw_maps(experiments, shown, of, kind)
         text = caption(experiments, kind, of, product, titles, shown, how)
         drawn.append((kind, (titles, rows, legend), text))
     # The folder may hold other files of the user's, so it is not replaced as that of a stage is.
+    files = []
     for kind, figure, text in drawn:
-        write_figure([out / f"{kind}.{suffix}" for suffix in ("png", "pdf")], *figure, DPI)
+        pictures = [out / f"{kind}.{suffix}" for suffix in ("png", "pdf")]
+        write_figure(pictures, *figure, DPI)
         write_text(out / f"{kind}.txt", text)
+        files += [*pictures, out / f"{kind}.txt"]
+    return files
+
+
+def _kinds_of(experiments: Sequence[Experiment]) -> Sequence[Kind]:
+    if _without_posteriors(experiments):
+        return "cams", "masks"
+    return "cams", "posteriors", "masks"
+
+
+def _without_posteriors(experiments: Sequence[Experiment]) -> list[Experiment]:
+    return [
+        experiment
+        for experiment in experiments
+        if experiment.metrics["protocol"].get("readout", {}).get("method") != "prototypes"
+    ]
 
 
 def _rows(kind: Kind, images: Sequence[str], tags: Mapping[str, Sequence[str]]) -> list[Shown]:
-    """A row an image; of CAMs, one for each class of the image's tags.
+    """A row an image; of maps, one for each class of the image's tags.
 
     Raises:
-        ConfigError: none of the images has a tag to show a CAM of.
+        ConfigError: none of the images has a tag to show a map of.
     """
     if kind == "masks":
         return [(image, None) for image in images]
     rows: list[Shown] = [(image, name) for image in images for name in tags[image]]
     if not rows:
-        raise ConfigError(f"{', '.join(images)}: have no tags, and so no CAMs; name other images")
+        raise ConfigError(f"{', '.join(images)}: have no tags, and so no maps; name other images")
     return rows
 
 
 Reader = Callable[[Shown], np.ndarray | None]
 
 
-def _draw_cams(experiments: Sequence[Experiment], shown: Sequence[Shown], split: str) -> Drawn:
-    """Titles, rows and no legend: photograph, each experiment's CAM of the class, its true mask."""
+def _draw_maps(
+    experiments: Sequence[Experiment], shown: Sequence[Shown], split: str, kind: Kind
+) -> Drawn:
+    """Titles, rows and no legend: photograph, each experiment's map of the class, its true mask."""
     first = experiments[0]
     classes = first.data.classes
 
-    def cam(experiment: Experiment) -> Reader:
-        read = cache(cam_reader(experiment.data, experiment.folder / "infer_cam" / split))
+    def map_of(experiment: Experiment) -> Reader:
+        read = cache(cam_reader(experiment.data, experiment.folder / MAPS[kind] / split))
 
         def of_class(row: Shown) -> np.ndarray:
             known, maps = read(row[0])
@@ -135,8 +168,9 @@ def _draw_cams(experiments: Sequence[Experiment], shown: Sequence[Shown], split:
         return None if labels is None else np.where(np.isin(labels, (label, IGNORE)), labels, 0)
 
     columns = [
-        (experiment.label, cam(experiment), partial(draw_cam, threshold=experiment.threshold))
+        (experiment.label, map_of(experiment), partial(draw_cam, threshold=line))
         for experiment in experiments
+        for line in [experiment.threshold if kind == "cams" else PROBABLE]
     ]
     columns.append((TRUTH, truth, partial(draw_labels, palette=first.data.palette)))
     titles, rows, _ = _grid(first, shown, columns)

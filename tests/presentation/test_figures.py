@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -182,3 +183,37 @@ def test_figures__wrong_options(pair, tmp_path, monkeypatch, capsys, options, me
 def test_figures__most_changed_needs_two(pair, tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, pair[1], "--choose", "changed", "--out", tmp_path / "out") == 2
     assert "need two experiments" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def read_out(tmp_path_factory) -> Path:
+    """An experiment whose maps were read from prototypes."""
+    results = write_results(tmp_path_factory.mktemp("read_out"))
+    evaluate_results(results, tiny_params(readout="prototypes"))
+    return results
+
+
+def test_figures__posteriors_are_a_figure_where_every_experiment_has_them(read_out, tmp_path):
+    files = figures.run([read_out], out=tmp_path, images=["a"])
+    names = {file.stem for file in files}
+    assert names == {"cams", "posteriors", "masks"}
+    text = (tmp_path / "posteriors.txt").read_text()
+    assert text.startswith("Prototype readout, training images.")
+    assert "White line: where the class's posterior passes 0.5." in text
+    assert re.search(r"  a \(cat\): \d+\.\d\n", text)
+    with (
+        Image.open(tmp_path / "cams.png") as cams,
+        Image.open(tmp_path / "posteriors.png") as posteriors,
+    ):
+        # The same maps in this fixture, but a line at 0.5 and not at the threshold.
+        assert cams.size == posteriors.size
+        assert cams.tobytes() != posteriors.tobytes()
+
+
+def test_figures__posteriors_of_cams_are_refused(pair, read_out, tmp_path, monkeypatch, capsys):
+    mixed = [pair[0], read_out]
+    assert run(monkeypatch, *mixed, "--only", "posteriors", "--out", tmp_path / "out") == 2
+    assert (
+        f"{pair[0]}: has no posteriors, since its readout.method is cams" in capsys.readouterr()[1]
+    )
+    assert not (tmp_path / "out").exists()
