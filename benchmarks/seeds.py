@@ -3,8 +3,8 @@
     python -m benchmarks.seeds demo results/demo ../other/results/demo    record, then render
     python -m benchmarks.seeds --render                                   only the tables
 
-Each folder is that of a finished experiment, made with another `seed` and otherwise the same
-protocol; the tables are in docs/explanation/readout.md.
+Each folder is that of a finished experiment, or its record, made with another `seed` and otherwise
+the same protocol; the tables are in docs/explanation/readout.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 from benchmarks.records import origin, place_table
 from rca.config import ConfigError
 from rca.evaluation.products import PRODUCTS
+from rca.evaluation.protocol import UNSTATED
+from rca.evaluation.runs import differing
 from rca.runtime.files import write_json, write_text
 
 RECORD, PAGE = Path("benchmarks/results/seeds.json"), Path("docs/explanation/readout.md")
@@ -39,12 +41,17 @@ def of_runs(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(set(seeds)) < max(len(seeds), 2):
         raise ConfigError(f"seeds {seeds}: name runs of at least two different ones")
     for run in runs[1:]:
+        # An archive's digest depends on how it was packed; `image_sets` says which images. What
+        # one protocol does not state came to the protocols between the runs.
         different = [
-            key for key, value in run["protocol"].items() if runs[0]["protocol"][key] != value
+            key
+            for key, stated in differing([runs[0]["protocol"], run["protocol"]])
+            if not key.startswith("data.") and UNSTATED not in stated
         ]
         if different:
             raise ConfigError(f"seed {run['seed']}: another protocol ({', '.join(different)})")
-    values = {name: [run["miou"][name] for run in runs] for name in runs[0]["miou"]}
+    shared = [name for name in runs[0]["miou"] if all(name in run["miou"] for run in runs)]
+    values = {name: [run["miou"][name] for run in runs] for name in shared}
     return {
         "seeds": {str(run["seed"]): run["miou"] for run in runs},
         "summary": {
@@ -81,7 +88,10 @@ def main() -> None:
     chosen = options.parse_args()
     records = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     if not chosen.render:
-        files = [folder / "evaluate" / "metrics.json" for folder in chosen.results]
+        files = [
+            path if path.is_file() else path / "evaluate" / "metrics.json"
+            for path in chosen.results
+        ]
         runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         records[chosen.experiment] = of_runs(runs)
         write_json(RECORD, records)
