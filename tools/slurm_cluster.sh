@@ -196,6 +196,15 @@ up() {
   say "up: $(node_names | xargs), $gpus GPU each; . $folder/env.sh"
 }
 
+# kill -9 may come between the start of a job and the note of it. The job is then started twice, and
+# Slurm drains its node ("Duplicate jobid") until an administrator has looked.
+resume_duplicates() {
+  local list
+  for list in $(sinfo -h -R -o '%E|%N' | sed -n 's/^Duplicate jobid *|//p'); do
+    scontrol update "NodeName=$list" State=RESUME
+  done
+}
+
 start_controller() { pid slurmctld >/dev/null || slurmctld; wait_for 30 scontrol ping; }
 
 down() {
@@ -227,6 +236,8 @@ case ${1:-} in
   kill-node) kill_node "$2" ;;
   start-node) slurmd -N "$2" ;;
   kill-controller) kill -9 "$(pid slurmctld)" ;;
-  start-controller) start_controller ;;
+  start-controller)
+    start_controller
+    for _ in $(seq 10); do sleep 1; resume_duplicates; done ;;
   *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
