@@ -17,23 +17,18 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks.masks import decided, make_labels, miou, stored
 from benchmarks.records import origin, place_table
-from rca.config import Params, load
+from rca.config import Params, PseudoLabels, load
 from rca.data.cam_store import CamStore
-from rca.data.images import read_mask
 from rca.data.index import Index, read_index
-from rca.evaluation.confusion import confusion_matrix, mean_iou
-from rca.labels.rules import best_label
-from rca.labels.scores import posterior_scores, upsample_cams
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
 from rca.runtime.files import write_json, write_text
-from rca.stages import crf, pseudo_labels, readout
 
 RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/explanation/readout.md")
 LITE = "data/efficientnet_lite0.safetensors"
@@ -61,56 +56,33 @@ def run(params: Params, demo: Path, folder: Path) -> None:
         demo: folder of a finished run, for its index and its CAMs.
         folder: gets the stages' folders.
     """
-    index, state, weights = demo / "index", folder / "state", folder / "weights.safetensors"
-    maps, labels, refined = (folder / stage for stage in ("readout", "pseudo_labels", "crf"))
+    index, weights = demo / "index", folder / "weights.safetensors"
     if not weights.exists():  # of the heads, which the readout does not use, as they begin
         classes = read_index(index).classes
         network = CamNetwork(len(classes), params.train_cam)
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(weights, network, classes, params.train_cam)
-    if not (maps / "val").exists():
-        readout.run(
-            params.readout,
-            params.compute,
-            params.seed,
-            index=index,
-            weights=weights,
-            cams=demo / "infer_cam",
-            out=maps,
-            state=state,
-        )
-    if not labels.exists():
-        pseudo_labels.run(params.pseudo_labels, index=index, maps=maps, out=labels)
-    if not refined.exists():
-        crf.run(
-            params.crf,
-            params.pseudo_labels,
-            index=index,
-            maps=maps,
-            labels=labels,
-            out=refined,
-            state=state,
-        )
+    make_labels(
+        params,
+        index=index,
+        weights=weights,
+        cams=demo / "infer_cam",
+        out=folder,
+        state=folder / "state",
+    )
 
 
-def scores(data: Index, folder: Path) -> dict[str, float]:
+def scores(data: Index, folder: Path, rules: PseudoLabels) -> dict[str, float]:
     """Mean IoU in percent of the labels before and after the CRF, and of validation's readout."""
-    found: dict[str, Any] = dict.fromkeys(("pseudo_labels_train", "crf_train", "readout_val"), 0)
-    for record in data.split("train"):
-        for stage in ("pseudo_labels", "crf"):
-            labels = read_mask(folder / stage / f"{record.image}.png")
-            found[f"{stage}_train"] += _counts(data, data.truth(record), labels)
     store = CamStore(folder / "readout" / "val")
-    for record in data.split("val"):
-        classes, maps = store.read(record.image)
-        maps = upsample_cams(maps, record.height, record.width)
-        labels = best_label(posterior_scores(maps), classes)
-        found["readout_val"] += _counts(data, data.truth(record), labels)
-    return {name: round(100 * mean_iou(matrix, "strict"), 1) for name, matrix in found.items()}
-
-
-def _counts(data: Index, truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return confusion_matrix(truth, labels, len(data.classes))
+    found = {
+        "pseudo_labels_train": miou(
+            data, data.split("train"), partial(stored, folder / "pseudo_labels")
+        ),
+        "crf_train": miou(data, data.split("train"), partial(stored, folder / "crf")),
+        "readout_val": miou(data, data.split("val"), partial(decided, store, rules)),
+    }
+    return {name: round(100 * value, 1) for name, value in found.items()}
 
 
 def table(content: Mapping[str, Any]) -> str:
@@ -137,10 +109,11 @@ def main() -> None:
     chosen = options.parse_args()
     if not chosen.render:
         base, rows = load(chosen.params), []
+        data = read_index(chosen.results / "index")
         for number, name in enumerate(BACKBONES):
             folder = chosen.work / str(number)
             run(with_backbone(base, name), chosen.results, folder)
-            rows.append({"name": name, **scores(read_index(chosen.results / "index"), folder)})
+            rows.append({"name": name, **scores(data, folder, base.pseudo_labels)})
             print(rows[-1], flush=True)
         write_json(RECORD, {"rows": rows, "params": base.model_dump(mode="json"), **origin()})
     content = json.loads(RECORD.read_text(encoding="utf-8"))

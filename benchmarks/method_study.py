@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -29,15 +30,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.masks import decided, make_labels, miou, stored
 from benchmarks.method_record import MEASURES, RECORD, measured, read_runs, summary, table
 from benchmarks.method_variants import EVERYTHING, READINGS, TRIALS, VARIANTS, overridden
 from benchmarks.records import origin, place_table
 from rca.config import ConfigError, IndexSection, Params, load
 from rca.data.cam_store import CamStore
-from rca.data.images import read_mask
-from rca.data.index import Record, read_index
-from rca.evaluation.confusion import confusion_matrix, mean_iou
-from rca.labels.scores import class_scores, upsample_cams
+from rca.data.index import read_index
 from rca.runtime.files import new_folder, write_json, write_text
 from rca.runtime.pool import ordered_map
 
@@ -131,7 +130,16 @@ def _score(
     for reading, changes in READINGS.items():
         read = overridden(params, changes)
         begun = time.perf_counter()
-        _read(work, trained, folder, reading, read)
+        if (folder / reading).exists():  # perhaps of other parameters
+            shutil.rmtree(folder / reading)
+        make_labels(
+            read,
+            index=index,
+            weights=trained / "weights.safetensors",
+            cams=folder / "infer_cam",
+            out=folder / reading,
+            state=work / "state",
+        )
         if EVERYTHING[variant].network:
             _train_network(work, folder / reading, read)
         scores[reading] = _scores(index, folder / reading, read)
@@ -151,34 +159,6 @@ def _score(
         },
     )
     return path
-
-
-def _read(work: Path, trained: Path, folder: Path, reading: str, params: Params) -> None:
-    """From CAMs to refined labels, by one of the readings, in a folder of its name."""
-    from rca.stages import crf, pseudo_labels, readout
-
-    out, index = folder / reading, work / "index" / "scored"
-    readout.run(
-        params.readout,
-        params.compute,
-        params.seed,
-        index=index,
-        weights=trained / "weights.safetensors",
-        cams=folder / "infer_cam",
-        out=out / "readout",
-        state=work / "state",
-    )
-    maps = out / "readout"
-    pseudo_labels.run(params.pseudo_labels, index=index, maps=maps, out=out / "pseudo_labels")
-    crf.run(
-        params.crf,
-        params.pseudo_labels,
-        index=index,
-        maps=maps,
-        labels=out / "pseudo_labels",
-        out=out / "crf",
-        state=work / "state",
-    )
 
 
 def _train_network(work: Path, folder: Path, params: Params) -> None:
@@ -214,29 +194,14 @@ def _scores(index: Path, folder: Path, params: Params) -> dict[str, float | None
     found = {}
     for measure in MEASURES:
         records = data.split("train" if measure in ("maps", "crf") else "val")
-        labels_of = partial(_stored, folder / masks.get(measure, ""))
+        labels_of = partial(stored, folder / masks.get(measure, ""))
         if measure == "val_maps":
-            labels_of = partial(_decided, CamStore(folder / "readout" / "val"), params)
+            store = CamStore(folder / "readout" / "val")
+            labels_of = partial(decided, store, params.pseudo_labels)
         elif not (folder / masks[measure]).exists():
             continue
-        matrix: Any = np.int64(0)
-        for record in records:
-            counts = confusion_matrix(data.truth(record), labels_of(record), len(data.classes))
-            matrix = matrix + counts
-        found[measure] = _percent(mean_iou(matrix, "strict"))
+        found[measure] = _percent(miou(data, records, labels_of))
     return found
-
-
-def _stored(folder: Path, record: Record) -> np.ndarray:
-    return read_mask(folder / f"{record.image}.png")
-
-
-def _decided(store: CamStore, params: Params, record: Record) -> np.ndarray:
-    """Labels of a validation image, of the classes that the network found in it."""
-    classes, maps = store.read(record.image)
-    maps = upsample_cams(maps, record.height, record.width)
-    scores = class_scores(maps, params.pseudo_labels)
-    return np.concatenate([[0], classes + 1]).astype(np.uint8)[scores.argmax(axis=0)]
 
 
 def _percent(value: float) -> float | None:

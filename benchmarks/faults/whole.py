@@ -18,8 +18,8 @@ import yaml
 
 from benchmarks.faults import forks
 from rca.runtime.files import write_json
+from tools.checkout import ROOT, copy_checkout
 
-ROOT = Path(__file__).resolve().parents[2]
 DATED = ("track/report.html",)  # says when and where it was made
 NOTE = ".stages.json"  # of the undisturbed run, for the next campaign
 IN_PLACE = ("mlflow.db", "dvc.lock")  # written where they lie: a trial needs copies
@@ -70,7 +70,7 @@ def build(folder: Path) -> Whole:
     if note.exists():
         kept = [Stage(**stage) for stage in json.loads(note.read_text(encoding="utf-8"))]
         return Whole(folder, kept, digests(folder))
-    _copy_checkout(folder)
+    copy_checkout(folder, ("docs/", "tests/", "benchmarks/", "dvc.lock", "params.yaml"))
     params = yaml.safe_load((ROOT / "configs/debug.yaml").read_text(encoding="utf-8"))
     params["compute"]["checkpoint_steps"] = 1
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
@@ -86,22 +86,6 @@ def build(folder: Path) -> Whole:
     stages = [stage for stage in stages if stage.name != "check"]
     write_json(note, [asdict(stage) for stage in stages])
     return Whole(folder, stages, digests(folder))
-
-
-def _copy_checkout(folder: Path) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        kept = not name.startswith(("docs/", "tests/", "benchmarks/", "dvc.lock", "params.yaml"))
-        if kept and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    run(["git", "init", "--quiet", "."], folder)
 
 
 def _stages(folder: Path) -> list[Stage]:

@@ -26,6 +26,8 @@ import pytest
 import yaml
 from slurm_cluster import Cluster
 
+from tools.checkout import copy_checkout
+
 pytestmark = pytest.mark.pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -62,19 +64,8 @@ class Copy:
 
     def __init__(self, root: Path, environment: Mapping[str, str] = os.environ) -> None:
         self.root = root
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).is_file() and not name.startswith(("docs/", "tests/", "dvc.lock")):
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, root / name)
+        copy_checkout(root, ("docs/", "tests/", "dvc.lock"))
         shutil.copy(ROOT / "configs/debug.yaml", root / "params.yaml")
-        subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
         self.environment = {
             **environment,
             "PATH": f"{BIN}:{environment['PATH']}",

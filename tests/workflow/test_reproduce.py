@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tools.checkout import copy_checkout
 from workflow import reproduce
 
 ROOT = Path(__file__).parents[2]
@@ -86,18 +86,7 @@ def test_compare__on_another_machine_runs_the_locks_commit_too(
 def clone(tmp_path_factory) -> Path:
     """A repository of one's own to edit, with a lock of its first two stages from here and now."""
     root = tmp_path_factory.mktemp("reproduce") / "clone"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("docs/", "tests/")):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
+    copy_checkout(root, ("docs/", "tests/"))
     commit(root)
     assert "recorded" in check(root, "--record", "train_cam").stdout
     commit(root)
