@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 from tiny_network import photograph, write_weights
 
 from rca import cli
+from rca.config import load
 
 CHANGE = text_of(DOCS / "tutorials/change_the_method.md")
 SERVER = text_of(DOCS / "guides/test_server.md")
@@ -98,11 +100,32 @@ def test_submission__is_made_by_the_commands_of_the_guide(tmp_path, monkeypatch)
     assert mask.shape == (44, 60)
 
 
-def test_reproduction__names_the_number_and_the_difference_that_the_record_has(capsys) -> None:
+@pytest.mark.parametrize(("side", "comparable"), [(320, True), (240, False)])
+def test_reproduction__names_the_number_and_what_compare_says(
+    side, comparable, tmp_path, monkeypatch, capsys
+) -> None:
     percent = re.search(r"reach ([\d.]+) % mIoU after the CRF", REPRODUCE)
     assert percent
     readme = text_of(ROOT / "README.md")
     assert f"| Pseudo-labels after CRF | 200 training | yes | {percent[1]} (" in readme
-    record = text_of(ROOT / "benchmarks/results/demo.json")
-    # The record was made before the key; the tutorial explains the `NO` that follows.
-    assert ("max_side" in record) != ("here `crf.max_side`" in REPRODUCE)
+    record = ROOT / "benchmarks/results/demo.json"
+    run = json.loads(text_of(record))
+    run["protocol"]["crf"]["max_side"] = side
+    (tmp_path / "metrics.json").write_text(json.dumps(run), encoding="utf-8")
+    assert "such as another `crf.max_side`" in REPRODUCE
+
+    monkeypatch.setattr(
+        sys, "argv", ["rca", "compare", str(tmp_path / "metrics.json"), str(record)]
+    )
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code in ((0, None) if comparable else (1,))
+    said = capsys.readouterr().out
+    assert ("NO" in said.split()) != comparable
+    assert ("crf.max_side" in said) != comparable
+
+
+def test_reproduction__parameters_of_the_record_are_those_that_ship() -> None:
+    recorded = json.loads(text_of(ROOT / "benchmarks/results/demo.json"))["params"]
+    recorded["train_seg"]["supervisions"].pop("truth")  # the network on true masks beside it
+    assert recorded == load(ROOT / "params.yaml").model_dump(mode="json")
