@@ -23,8 +23,7 @@ from rca.data.datasets import Example
 from rca.data.index import Index, Record
 from rca.data.palette import voc_palette
 from rca.method.prototypes import random_prototypes
-from rca.training import cam_training
-from rca.training.form import training_form
+from rca.training.cam_training import CamTrainer, refit_prototypes
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import generator, global_seed
 
@@ -95,9 +94,8 @@ def preset(size: Size, changes: dict[str, dict[str, Any]]) -> TrainCam:
 class Training:
     """A training that is under way: memory full, prototypes there."""
 
-    parts: cam_training.Parts
+    trainer: CamTrainer
     step: Callable[[], Tensor]
-    form: nn.Module
 
 
 def training(
@@ -134,28 +132,29 @@ def training(
     data = Index(Path(), names, values, voc_palette(), records)
     seeds = partial(generator, 0)
     with global_seed(0, device):
-        parts = cam_training.build(cfg, data, seeds("memory"), device)
-    full = full_memory(size.classes, size.slots, parts.network.backbone.channels)
-    parts.memory.load_state_dict(full.state_dict())
+        trainer = CamTrainer(cfg, compute, data, seeds, device)
+    full = full_memory(size.classes, size.slots, trainer.network.backbone.channels)
+    trainer.memory.load_state_dict(full.state_dict())
     if cfg.rsa.enabled:
         rows = random_prototypes(full.rows, full.filled, cfg.rsa.prototypes, draws, "rows")
-        parts.network.prototypes.copy_(rows[0])
-        parts.network.prototypes_valid.copy_(rows[1])
-    parts.mixup.manual_seed(0)
-    form = wrap(parts.network) if wrap else training_form(parts.network, compute, device)
-    optimiser = build_optimiser(parts.network, cfg.optimiser)
+        trainer.network.prototypes.copy_(rows[0])
+        trainer.network.prototypes_valid.copy_(rows[1])
+    trainer.mixup.manual_seed(0)
+    if wrap:
+        trainer.module = wrap(trainer.network)
+    optimiser = build_optimiser(trainer.network, cfg.optimiser)
     pixels = torch.randn(batch, 3, size.side, size.side, generator=draws)
     boxes = torch.tensor([[0.0, 0, 1, 1]]).repeat(batch, 1)
     example = Example(pixels.to(device), tags, torch.empty(0), torch.arange(batch), boxes)
 
     def step() -> Tensor:
-        losses = cam_training.step(parts, form, cfg, compute, seeds, example, EPOCH, 1.0)
+        losses = trainer.step(example, EPOCH, 1.0)
         losses["loss"].backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         return losses["loss"].detach()
 
-    return Training(parts, step, form)
+    return Training(trainer, step)
 
 
 def steps(size: Size, device: torch.device) -> dict[str, Any]:
@@ -195,7 +194,7 @@ def method(size: Size, device: torch.device) -> dict[str, Any]:
     }.items():  # fmt: skip
         run = training(size, batch, device, compute, changes)
         if name == "two_heads":  # without the context, the one step that RSA adds to them
-            run.parts.network._with_context = without_context  # type: ignore[method-assign]
+            run.trainer.network._with_context = without_context  # type: ignore[method-assign]
         seconds[name] = timed(run.step, device, size.repeats)["seconds"]
     return {
         "seconds": seconds,
@@ -210,8 +209,8 @@ def prototypes(size: Size, device: torch.device) -> dict[str, Any]:
     cfg, seeds = preset(size, {}), partial(generator, 0)
 
     def fit() -> None:
-        run.parts.network.prototypes_valid.fill_(False)  # or it would begin where it ends
-        cam_training.refit_prototypes(run.parts, cfg, EPOCH, seeds)
+        run.trainer.network.prototypes_valid.fill_(False)  # or it would begin where it ends
+        refit_prototypes(run.trainer.network, run.trainer.memory, cfg, EPOCH, seeds)
 
     return timed(fit, device, size.repeats)
 
@@ -244,7 +243,7 @@ def _weights_after(count: int, size: Size, device: torch.device) -> list[Tensor]
     run = training(size, size.batches[0], device, Compute())
     for _ in range(count):
         run.step()
-    return [value.detach().cpu() for value in run.parts.network.parameters()]
+    return [value.detach().cpu() for value in run.trainer.network.parameters()]
 
 
 def one_process(size: Size, device: torch.device) -> dict[str, Any]:
@@ -257,7 +256,7 @@ def one_process(size: Size, device: torch.device) -> dict[str, Any]:
             on = [device.index] if device.type == "cuda" else None
             wrap = partial(DistributedDataParallel, device_ids=on)
             run = training(size, size.batches[0], device, Compute(), wrap=wrap)
-            count = sum(value.numel() for value in run.parts.network.parameters())
+            count = sum(value.numel() for value in run.trainer.network.parameters())
             values = torch.ones(count, device=device)
             return {
                 "backend": backend,

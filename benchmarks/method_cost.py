@@ -38,7 +38,7 @@ from rca.method.objective import memorise, rca_losses
 from rca.method.prototypes import random_prototypes
 from rca.models.cam_network import CamNetwork
 from rca.runtime.files import write_json
-from rca.training.cam_training import settings
+from rca.training.cam_training import objective_settings
 from rca.training.optimiser import build_optimiser
 
 RECORD = Path("benchmarks/results/method_cost.json")
@@ -99,7 +99,7 @@ def training_step(
     images = torch.randn(batch, 3, size, size, generator=draws)
     images = images.to(memory_format=torch.channels_last)
     tags = F.one_hot(torch.rand(batch, classes, generator=draws).topk(2).indices, classes).amax(1)
-    objective = settings(cfg)
+    objective = objective_settings(cfg)
 
     def step() -> None:
         maps = network(images)

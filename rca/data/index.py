@@ -73,6 +73,12 @@ class Index:
 
         return torch.tensor([float(name in record.tags) for name in self.classes])
 
+    def tag_matrix(self, records: Sequence[Record]) -> Tensor:
+        """Stack the tags of some images, float32 (N, C)."""
+        import torch
+
+        return torch.stack([self.tag_vector(record) for record in records])
+
     def truth(self, record: Record) -> np.ndarray:
         """The true label map, uint8 (H, W), classes outside the index as 255.
 
@@ -90,6 +96,12 @@ class LeakError(RuntimeError):
 
 class MasklessIndex(Index):
     """The index without masks, for what reads images of both splits and learns from tags."""
+
+    def tag_matrix(self, records: Sequence[Record]) -> Tensor:
+        """Stack the tags of some images, float32 (N, C)."""
+        import torch
+
+        return torch.stack([self.tag_vector(record) for record in records])
 
     def truth(self, record: Record) -> np.ndarray:
         """Nothing: there are no masks here.

@@ -30,6 +30,15 @@ class CamMaps:
     final: Tensor
     queries: Tensor
 
+    def float(self) -> CamMaps:
+        """Give the same maps in float32, for losses after a forward pass of half precision."""
+        return CamMaps(
+            features=self.features.float(),
+            coarse=self.coarse.float(),
+            final=self.final.float(),
+            queries=self.queries.float(),
+        )
+
 
 class CamNetwork(nn.Module):
     """Backbone, coarse head and, with RSA, prototypes and the final head.

@@ -238,7 +238,7 @@ def gather_pixels(
         directions=features,
         cams=torch.cat(cams),
         image=torch.cat(image),
-        tags=torch.stack([reader.data.tag_vector(record) for record in records]).bool(),
+        tags=reader.data.tag_matrix(records).bool(),
         foreground=torch.cat(foreground) if reader.cfg.saliency else None,
     )
     return Gathered(pixels, means, torch.cat(places), grids)

@@ -1,123 +1,242 @@
-"""What stage `train_cam` changes as it trains, how an epoch begins, and a step."""
+"""The training of the classification network: RSC, RSA and OAA, epoch by epoch and step by step."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from rca.config import Compute, TrainCam
-from rca.data.datasets import Example, Seeds
+from rca.data.cam_store import CamShard
+from rca.data.datasets import Example, Seeds, TrainingBatches, TrainingImages
 from rca.data.index import Index
 from rca.method.accumulation import AttentionStore, attention_drop
-from rca.method.cams import image_scores
+from rca.method.cams import image_scores, normalise_cams
 from rca.method.memory import MemoryBank
 from rca.method.objective import ObjectiveSettings, memorise, rca_losses
 from rca.method.placement import to_image, to_view
 from rca.method.prototypes import fit_prototypes, random_prototypes
-from rca.models.cam_network import CamNetwork, projection_head
+from rca.models.backbones import Backbone
+from rca.models.cam_network import CamMaps, CamNetwork, projection_head
 from rca.models.device import placed
-from rca.training.checkpoint import Part, RandomState
-from rca.training.distributed import gather, take_maximum
-from rca.training.form import autocast
+from rca.models.weights import save_weights
+from rca.training.checkpoint import GeneratorState, Part
+from rca.training.distributed import all_reduce_max_, gather, rank, world_size
+from rca.training.execution import autocast, wrap_module
 
 log = logging.getLogger(__name__)
 
+# The training images and the backbone → images whose pixels the first blocks have seen already.
+KeepViews = Callable[[TrainingImages, Backbone], TrainingImages]
 
-@dataclass(frozen=True)
-class Parts:
-    """What a training changes.
+
+class CamTrainer:
+    """The classification network in training, its memory and its accumulated maps: a `Trainer`.
 
     Attributes:
-        network: the classification network, the prototypes in it.
+        network: The classification network, the prototypes in it.
+        module: The same as the steps call it: wrapped for several processes, or compiled.
+        training_head: The projection in front of the contrast, or None. Several processes see the
+            same regions there, so its gradients are the same in each and need no averaging.
         memory: M of Eq. 3.
-        attention: the accumulated maps; None without OAA.
-        images: names of the training images, by position.
-        mixup: draws the partners and their shares; begun anew each epoch.
-        projection: the head in front of the contrast, if there is one. Several processes see the
-            same regions there, so it has the same gradients in each and needs no averaging.
+        attention: The accumulated maps, or None without OAA.
+        mixup: The generator of partners and shares, begun anew each epoch.
+        batches: The batches of each epoch.
     """
 
-    network: CamNetwork
-    memory: MemoryBank
-    attention: AttentionStore | None
-    images: Sequence[str]
-    mixup: torch.Generator
-    projection: nn.Module | None = None
+    def __init__(
+        self,
+        cfg: TrainCam,
+        compute: Compute,
+        data: Index,
+        seeds: Seeds,
+        device: torch.device,
+        keep_views: KeepViews | None = None,
+    ) -> None:
+        """Make everything as it is before the first step.
 
-    def named(self) -> dict[str, Part]:
-        """As parts of a checkpoint."""
-        named: dict[str, Part] = {
+        Args:
+            cfg: The section `train_cam`.
+            compute: The precision, and whether to compile.
+            data: The index, without masks.
+            seeds: The generators by purpose. Initial weights draw from torch's global one.
+            device: The device of this process.
+            keep_views: What puts the output of the frozen blocks in place of the photographs, or
+                None.
+        """
+        records = data.split("train")
+        tags = data.tag_matrix(records)
+        self.cfg, self.compute, self.seeds, self.device = cfg, compute, seeds, device
+        self.classes, self.tags = data.classes, tags
+        self.objective = objective_settings(cfg)
+        self.network = placed(CamNetwork(len(data.classes), cfg), device).train()
+        self.memory = memory_bank(cfg, len(data.classes), self.network, seeds("memory"))
+        self.memory.to(device)
+        self.images = [record.image for record in records]
+        self.attention: AttentionStore | None = None
+        if cfg.attention.accumulate:
+            size = (cfg.attention.size, cfg.attention.size)
+            self.attention = AttentionStore(self.images, tags, size).to(device)
+        self.mixup = torch.Generator()
+        self.training_head: nn.Module | None = None
+        if cfg.rsc.enabled:
+            head = projection_head(self.network.backbone.channels, cfg.rsc)
+            self.training_head = head.to(device) if head is not None else None
+        has_late_head = self.network.query_head is not None  # unused until there is contrast
+        self.module = wrap_module(self.network, compute, device, has_late_head)
+        images = TrainingImages(records, tags, cfg.view, seeds)
+        if keep_views:
+            images = keep_views(images, self.network.backbone)
+        self.batches = TrainingBatches(
+            images, cfg.batch_size, compute.workers, rank(), world_size()
+        )
+
+    def parts(self) -> dict[str, Part]:
+        """Name everything that changes in training, for checkpoints."""
+        parts: dict[str, Part] = {
             "network": self.network,
             "memory": self.memory,
-            "mixup": RandomState(self.mixup),
+            "mixup": GeneratorState(self.mixup),
         }
         if self.attention is not None:
-            named["attention"] = Combined(self.attention)
-        if self.projection is not None:
-            named["projection"] = self.projection
-        return named
+            parts["attention"] = _AttentionState(self.attention)
+        if self.training_head is not None:
+            parts["projection"] = self.training_head
+        return parts
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Refit the prototypes to the memory as it is, and begin the mixup's draws anew."""
+        combine_attention(self.attention)
+        self.mixup.set_state(self.seeds("mixup", epoch).get_state())
+        if self.cfg.rsa.enabled and epoch >= self.cfg.rsa.start_epoch:
+            refit_prototypes(self.network, self.memory, self.cfg, epoch, self.seeds)
+
+    def step(self, batch: Example, epoch: int, share: float) -> dict[str, Tensor]:
+        """Compute the losses of a batch; memorise its regions and accumulate its maps.
+
+        Args:
+            batch: The training views of this process.
+            epoch: The number of the epoch, 0-based.
+            share: Their share of the batch, a factor on every loss.
+
+        Returns:
+            The losses of `rca_losses`.
+        """
+        pixels = batch.pixels.to(self.device, memory_format=torch.channels_last)
+        tags, boxes = batch.tags.to(self.device), batch.boxes.to(self.device)
+        assert isinstance(batch.positions, Tensor)  # of a batch
+        images = [self.images[position] for position in batch.positions.tolist()]
+        accumulating = self.attention is not None and epoch >= self.cfg.attention.start_epoch
+        if accumulating and self.cfg.attention.drop:
+            pixels = self._erase_seen(pixels, images, boxes, epoch)
+        contrasting = self.objective.contrast and epoch >= self.objective.contrast_start_epoch
+        with autocast(self.compute, self.device):
+            maps = self.module(pixels, contrasting).float()
+        losses = rca_losses(
+            maps.queries,
+            maps.coarse,
+            maps.final,
+            tags,
+            self.memory,
+            self.objective,
+            epoch,
+            self.mixup,
+            gather,
+            self.training_head,
+        )
+        if epoch >= self.cfg.memory.start_epoch:
+            self._memorise(maps, tags, batch.positions)
+        if accumulating:
+            self._accumulate(maps.final.detach(), images, boxes, tags, epoch)
+        return {name: share * value for name, value in losses.items()}
+
+    def finish(self) -> None:
+        """Give each process the maps that all of them accumulated."""
+        combine_attention(self.attention)
+
+    def save(self, folder: Path) -> None:
+        """Write `weights.safetensors` and, in a CAM store's form, `attention.safetensors`."""
+        save_weights(folder / "weights.safetensors", self.network, self.classes, self.cfg)
+        write_attention(folder / "attention.safetensors", self.attention, self.tags)
+
+    def _memorise(self, maps: CamMaps, tags: Tensor, positions: Tensor) -> None:
+        memorise(
+            maps.features,
+            maps.coarse,
+            maps.final,
+            tags,
+            self.memory,
+            self.objective,
+            gather,
+            positions.to(self.device),
+        )
+
+    def _accumulate(
+        self, final: Tensor, images: list[str], boxes: Tensor, tags: Tensor, epoch: int
+    ) -> None:
+        cfg = self.cfg.attention
+        assert self.attention is not None
+        self.attention.update(
+            images,
+            to_image(final, boxes, (cfg.size, cfg.size)),
+            tags,
+            image_scores(final),
+            cfg.gate,
+            missing_too=cfg.fill_missing and epoch + 1 == self.cfg.epochs,
+        )
+
+    def _erase_seen(self, pixels: Tensor, images: list[str], boxes: Tensor, epoch: int) -> Tensor:
+        """OAA++: the views without what their images were recognised by in earlier epochs."""
+        cfg = self.cfg.attention
+        assert self.attention is not None
+        draws = [self.seeds("drop", epoch, image) for image in images]
+        cells = -(-self.cfg.view.size // self.cfg.backbone.stride)
+        seen = to_view(self.attention.get(images), boxes, (cells, cells))
+        return attention_drop(pixels, seen, draws, cfg.drop_threshold, cfg.drop_probability)
 
 
-class Combined:
+class _AttentionState:
     """The accumulated maps of all processes as a part of a checkpoint."""
 
     def __init__(self, attention: AttentionStore) -> None:
         self.attention = attention
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The maps of all processes; afterwards each has them."""
-        combine(self.attention)
+        """Combine the maps of all processes, and give them."""
+        combine_attention(self.attention)
         return self.attention.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from there."""
+        """Take over the maps of a checkpoint."""
         self.attention.load_state_dict(state)
 
 
-def build(cfg: TrainCam, data: Index, noise: torch.Generator, device: torch.device) -> Parts:
-    """Network, memory and attention as they are before training, on `device`."""
-    network = CamNetwork(len(data.classes), cfg)
-    network = placed(network, device).train()
-    memory = MemoryBank(
-        len(data.classes) + cfg.memory.background,
+def combine_attention(attention: AttentionStore | None) -> None:
+    """Give each process the maps that all of them accumulated."""
+    if attention is not None:
+        all_reduce_max_(attention.maps)
+        all_reduce_max_(attention.seen)
+
+
+def memory_bank(
+    cfg: TrainCam, classes: int, network: CamNetwork, noise: torch.Generator
+) -> MemoryBank:
+    """Make the empty memory, with rows for the background if it is remembered."""
+    return MemoryBank(
+        classes + cfg.memory.background,
         cfg.memory.slots,
         network.backbone.channels,
         cfg.memory.update,
         cfg.memory.momentum,
         noise,
     )
-    images = [record.image for record in data.split("train")]
-    attention = None
-    if cfg.attention.accumulate:
-        attention = AttentionStore(images, training_tags(data), (cfg.attention.size,) * 2).to(
-            device
-        )
-    projection = projection_head(network.backbone.channels, cfg.rsc) if cfg.rsc.enabled else None
-    projection = projection.to(device) if projection is not None else None
-    return Parts(network, memory.to(device), attention, images, torch.Generator(), projection)
 
 
-def combine(attention: AttentionStore | None) -> None:
-    """Give each process the maps that all of them accumulated."""
-    if attention is not None:
-        take_maximum(attention.maps)
-        take_maximum(attention.seen)
-
-
-def begin_epoch(parts: Parts, cfg: TrainCam, seeds: Seeds, epoch: int) -> None:
-    """What an epoch finds: the prototypes of the memory as it is, and a random state of its own."""
-    combine(parts.attention)
-    parts.mixup.set_state(seeds("mixup", epoch).get_state())
-    if cfg.rsa.enabled and epoch >= cfg.rsa.start_epoch:
-        refit_prototypes(parts, cfg, epoch, seeds)
-
-
-def settings(cfg: TrainCam) -> ObjectiveSettings:
-    """The objective's settings from their places in the configuration."""
+def objective_settings(cfg: TrainCam) -> ObjectiveSettings:
+    """Collect the settings of the objective from the sections of `train_cam`."""
     return ObjectiveSettings(
         auxiliary_weight=cfg.auxiliary_weight if cfg.rsa.enabled else 0.0,
         contrast=cfg.rsc.enabled,
@@ -142,9 +261,11 @@ def settings(cfg: TrainCam) -> ObjectiveSettings:
     )
 
 
-def refit_prototypes(parts: Parts, cfg: TrainCam, epoch: int, seeds: Seeds) -> None:
-    """Prototypes of the memory as it is, once an epoch; K-means begins where they were."""
-    network, memory, rule = parts.network, parts.memory, cfg.rsa.prototype_rule
+def refit_prototypes(
+    network: CamNetwork, memory: MemoryBank, cfg: TrainCam, epoch: int, seeds: Seeds
+) -> None:
+    """Fit the network's prototypes to the memory; K-means begins where they were."""
+    rule = cfg.rsa.prototype_rule
     labels = len(network.prototypes)  # without the background's, though the memory may have it
     rows, filled = memory.rows[:labels], memory.filled[:labels]
     if rule == "kmeans":
@@ -166,89 +287,11 @@ def refit_prototypes(parts: Parts, cfg: TrainCam, epoch: int, seeds: Seeds) -> N
     log.info("prototypes of %d of %d classes", int(valid.any(1).sum()), len(valid))
 
 
-def step(
-    parts: Parts,
-    network: nn.Module,
-    cfg: TrainCam,
-    compute: Compute,
-    seeds: Seeds,
-    batch: Example,
-    epoch: int,
-    share: float,
-) -> dict[str, Tensor]:
-    """The losses of a batch, whose regions are memorised and whose maps are accumulated.
-
-    Args:
-        parts: of which the memory and the attention are written.
-        network: that of `parts`, in the form to run it in.
-        cfg: section `train_cam`.
-        compute: its precision.
-        seeds: of OAA++'s drop layer.
-        batch: of training views.
-        epoch: 0-based.
-        share: factor on every loss.
-
-    Returns:
-        As `rca_losses`.
-    """
-    device = parts.memory.rows.device
-    pixels = batch.pixels.to(device, memory_format=torch.channels_last)
-    tags, boxes = batch.tags.to(device), batch.boxes.to(device)
-    assert isinstance(batch.positions, Tensor)  # of a batch
-    images = [parts.images[position] for position in batch.positions.tolist()]
-    attention = parts.attention if epoch >= cfg.attention.start_epoch else None
-    if attention is not None and cfg.attention.drop:
-        draws = [seeds("drop", epoch, image) for image in images]
-        pixels = _erase_seen(pixels, images, boxes, attention, cfg, draws)
-    objective = settings(cfg)
-    contrasting = objective.contrast and epoch >= objective.contrast_start_epoch
-    with autocast(compute, device):
-        maps = network(pixels, contrasting)
-    features, coarse, final = maps.features.float(), maps.coarse.float(), maps.final.float()
-    losses = rca_losses(
-        maps.queries.float(),
-        coarse,
-        final,
-        tags,
-        parts.memory,
-        objective,
-        epoch,
-        parts.mixup,
-        gather,
-        parts.projection,
-    )
-    if epoch >= cfg.memory.start_epoch:
-        names = batch.positions.to(device)
-        memorise(features, coarse, final, tags, parts.memory, objective, gather, names)
+def write_attention(path: Path, attention: AttentionStore | None, tags: Tensor) -> None:
+    """Write the accumulated maps of each image's tags, each scaled to a maximum of 1."""
+    shard = CamShard(bits=16)
     if attention is not None:
-        final = final.detach()
-        attention.update(
-            images,
-            to_image(final, boxes, (cfg.attention.size,) * 2),
-            tags,
-            image_scores(final),
-            cfg.attention.gate,
-            missing_too=cfg.attention.fill_missing and epoch + 1 == cfg.epochs,
-        )
-    return {name: share * value for name, value in losses.items()}
-
-
-def _erase_seen(
-    pixels: Tensor,
-    images: Sequence[str],
-    boxes: Tensor,
-    attention: AttentionStore,
-    cfg: TrainCam,
-    draws: Sequence[torch.Generator],
-) -> Tensor:
-    """OAA++: the views without what their images have been recognised by in earlier epochs."""
-    cells = (-(-cfg.view.size // cfg.backbone.stride),) * 2
-    seen = to_view(attention.get(images), boxes, cells)
-    return attention_drop(
-        pixels, seen, draws, cfg.attention.drop_threshold, cfg.attention.drop_probability
-    )
-
-
-def training_tags(data: Index) -> Tensor:
-    """Tags of the training images, (I, C)."""
-    return torch.stack([data.tag_vector(record) for record in data.split("train")])
+        for image, present in zip(attention.index, tags.bool(), strict=True):
+            maps = normalise_cams(attention.get([image]))[0].cpu()
+            shard.add(image, present.nonzero()[:, 0].numpy(), maps[present].numpy())
+    shard.write(path)

@@ -41,7 +41,7 @@ class Part(Protocol):
         """Take over what `state_dict` gave."""
 
 
-class RandomState:
+class GeneratorState:
     """A generator as a part of a training; each process has its own."""
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -80,9 +80,9 @@ class Checkpoints:
             more: parts that the loop adds.
         """
         self.parts |= more
-        files = self._files() if distributed.is_first() else []
+        files = self._files() if distributed.is_rank_zero() else []
         whole = next((file for file in reversed(files) if _is_whole(file)), None)
-        number = distributed.greatest(_number(whole) if whole else -1)
+        number = distributed.greatest_of_all(_number(whole) if whole else -1)
         if number < 0:
             return
         file = self._file(number)
@@ -111,7 +111,7 @@ class Checkpoints:
             SystemExit: a signal came; its status is 128 + the signal's number, as a shell has it.
         """
         self.steps += 1
-        stopped_by = distributed.greatest(self.stopped_by or 0)
+        stopped_by = distributed.greatest_of_all(self.stopped_by or 0)
         if stopped_by or self.steps == self.every:
             self._write(number)
             self.steps = 0
@@ -122,7 +122,7 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Once the result is written nothing needs them."""
-        if distributed.is_first():
+        if distributed.is_rank_zero():
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -130,7 +130,7 @@ class Checkpoints:
 
     def _write(self, number: int) -> None:
         state = {name: part.state_dict() for name, part in self.parts.items()}  # may gather
-        if distributed.is_first():
+        if distributed.is_rank_zero():
             write_state(self._file(number), state)
             for old in self._files()[:-KEPT]:
                 old.unlink(missing_ok=True)
@@ -183,7 +183,7 @@ def read_state(path: Path) -> Any:
     except (SafetensorError, OSError, TypeError, KeyError) as error:
         raise ValueError(f"cannot be read: {error}") from None
     if metadata["checksum"] != _checksum(metadata["tree"], tensors):
-        raise ValueError("its checksum is another")
+        raise ValueError("checksum mismatch")
     return _unpack(json.loads(metadata["tree"]), tensors)
 
 

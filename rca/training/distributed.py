@@ -27,7 +27,7 @@ def session(device: torch.device) -> Iterator[None]:
         dist.init_process_group("nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
-    if not is_first():
+    if not is_rank_zero():
         logging.getLogger("rca").setLevel(logging.WARNING)
     try:
         yield
@@ -41,12 +41,12 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def processes() -> int:
+def world_size() -> int:
     """How many there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this is the process that writes."""
     return rank() == 0
 
@@ -56,35 +56,35 @@ def gather(rows: Tensor) -> Tensor:
 
     Each process may have another R. The gradient of a row is the sum over all processes.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return rows
     own = torch.tensor([len(rows)], device=rows.device)
-    counts = [torch.empty_like(own) for _ in range(processes())]
+    counts = [torch.empty_like(own) for _ in range(world_size())]
     dist.all_gather(counts, own)
     return _Gather.apply(rows, [int(count) for count in counts])
 
 
-def total(value: Tensor) -> Tensor:
+def all_reduce_sum(value: Tensor) -> Tensor:
     """The sum over all processes, without gradient."""
-    if processes() == 1:
+    if world_size() == 1:
         return value
     value = value.detach().clone()
     dist.all_reduce(value)
     return value
 
 
-def take_maximum(value: Tensor) -> None:
+def all_reduce_max_(value: Tensor) -> None:
     """Replace `value` by the elementwise maximum over all processes."""
-    if processes() > 1:
+    if world_size() > 1:
         number = value.to(torch.uint8) if value.dtype == torch.bool else value
         dist.all_reduce(number, dist.ReduceOp.MAX)
         value.copy_(number)
 
 
-def greatest(value: int) -> int:
+def greatest_of_all(value: int) -> int:
     """The greatest `value` of all processes."""
     message = torch.tensor([value], device=device())
-    take_maximum(message)
+    all_reduce_max_(message)
     return int(message)
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,15 +18,10 @@ from rca.config import Optimiser
 from rca.runtime.files import write_text
 from rca.runtime.progress import progress
 from rca.training.checkpoint import Checkpoints
-from rca.training.distributed import gather, processes, rank, total
+from rca.training.distributed import all_reduce_sum, gather, rank, world_size
 from rca.training.optimiser import base_rate, set_rate
 
 log = logging.getLogger(__name__)
-
-
-# (batch, epoch, share) → losses by name, summed over all processes; `loss` is minimised.
-# `share` is the part of the batch's images that this process holds.
-Step = Callable[[Any, int, float], dict[str, Tensor]]
 
 
 class Batches(Protocol):
@@ -35,10 +30,30 @@ class Batches(Protocol):
     def __len__(self) -> int: ...
 
     def __call__(self, epoch: int, first: int) -> Iterable[Any]:
-        """The batches of `epoch`, 0-based, from number `first` on."""
+        """Yield the batches of `epoch`, 0-based, from number `first` on."""
 
     def share(self, number: int) -> float:
-        """How much of the images of batch `number` this process gets; 1 if it is the only one."""
+        """Give the share of batch `number`'s images that this process holds; 1 if it is alone."""
+
+
+class Steps(Protocol):
+    """What the loop repeats."""
+
+    @property
+    def batches(self) -> Batches:
+        """The batches of each epoch."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Do what comes before the first step of an epoch, 0-based."""
+
+    def step(self, batch: Any, epoch: int, share: float) -> dict[str, Tensor]:
+        """Compute the losses of a batch by name; `loss` is minimised.
+
+        Args:
+            batch: The images of the batch that this process holds.
+            epoch: The number of the epoch, 0-based.
+            share: Their share of the batch. The losses of all processes add up to the batch's.
+        """
 
 
 @dataclass
@@ -74,16 +89,16 @@ class Position:
 
     def close_epoch(self) -> dict[str, float]:
         """The epoch's means, put into the history."""
-        means = {name: float(total(value)) / self.batch for name, value in self.sums.items()}
+        means = {
+            name: float(all_reduce_sum(value)) / self.batch for name, value in self.sums.items()
+        }
         self.history.append(means)
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
         return means
 
 
 def train(
-    begin_epoch: Callable[[int], None],
-    step: Step,
-    batches: Batches,
+    steps: Steps,
     optimiser: torch.optim.Optimizer,
     cfg: Optimiser,
     epochs: int,
@@ -93,14 +108,12 @@ def train(
     """Minimise the loss over `epochs`, from the last checkpoint on.
 
     Args:
-        begin_epoch: what is to be done before an epoch (0-based).
-        step: the losses of a batch.
-        batches: of each epoch.
-        optimiser: as `build_optimiser` makes it.
-        cfg: its configuration, for the schedule and the accumulation.
-        epochs: passes over the data.
-        checkpoints: of all that changes.
-        scaler: of the loss, for float16.
+        steps: What to do before each epoch and with each batch.
+        optimiser: The optimiser, as `build_optimiser` makes it.
+        cfg: Its configuration, for the schedule and the accumulation.
+        epochs: The number of passes over the data.
+        checkpoints: The checkpoints of everything that changes.
+        scaler: The scaler of the loss, for float16.
 
     Returns:
         The mean of each loss, per epoch.
@@ -109,19 +122,19 @@ def train(
         FloatingPointError: the loss is no longer a number.
         SystemExit: a signal asked to stop; a checkpoint is written.
     """
-    at = Position()
+    at, batches = Position(), steps.batches
     checkpoints.restore(position=at, optimiser=optimiser, scaler=scaler)
     for epoch in range(at.epoch, epochs):
         if at.batch == 0:
-            begin_epoch(epoch)
+            steps.begin_epoch(epoch)
         title = f"epoch {epoch + 1}/{epochs}, step"
         left = progress(batches(epoch, at.batch), len(batches) - at.batch, title)
         for number, batch in enumerate(left, start=at.batch):
             first = number - number % cfg.accumulate  # of those that share a step
             group = min(cfg.accumulate, len(batches) - first)
-            losses = step(batch, epoch, batches.share(number))
+            losses = steps.step(batch, epoch, batches.share(number))
             # DistributedDataParallel takes the mean of the processes' gradients.
-            scaler.scale(losses["loss"] * (processes() / group)).backward()
+            scaler.scale(losses["loss"] * (world_size() / group)).backward()
             at.count(losses)
             if number + 1 == first + group:
                 set_rate(optimiser, base_rate(cfg, epoch + first / len(batches), epochs))

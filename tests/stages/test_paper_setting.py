@@ -9,7 +9,7 @@ import torch
 from rca.config import Compute, load
 from rca.data.datasets import Example
 from rca.data.index import Index, Record
-from rca.training import cam_training
+from rca.training.cam_training import CamTrainer
 from rca.training.optimiser import build_optimiser
 from rca.training.seeds import generator
 
@@ -50,23 +50,21 @@ def test_step__loss_is_finite_and_gradients_reach_the_first_convolution(
     seeds = partial(generator, 0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        parts = cam_training.build(cfg, data, seeds("memory"), torch.device("cpu"))
-    optimiser = build_optimiser(parts.network, cfg.optimiser)
+        trainer = CamTrainer(cfg, Compute(device="cpu"), data, seeds, torch.device("cpu"))
+    optimiser = build_optimiser(trainer.network, cfg.optimiser)
     boxes = torch.tensor([[0.0, 0, 1, 1]]).repeat(2, 1)
     pixels = torch.randn(2, 3, SIZE, SIZE, generator=seeds("pixels"))
     batch = Example(pixels, tags, torch.empty(0), torch.tensor([0, 1]), boxes)
 
     for epoch in (1, 2):  # L_rsc begins in epoch 2, with what epoch 1 has memorised
-        losses = cam_training.step(
-            parts, parts.network, cfg, Compute(device="cpu"), seeds, batch, epoch, share=1.0
-        )
+        losses = trainer.step(batch, epoch, share=1.0)
         optimiser.zero_grad()
         losses["loss"].backward()
 
     assert all(value.isfinite() for value in losses.values())
     assert losses["contrast"] > 0
-    first = next(parts.network.backbone.parameters())
+    first = next(trainer.network.backbone.parameters())
     assert first.grad.isfinite().all() and first.grad.abs().sum() > 0
     # FIFO: two steps of two regions, in the last class too; slot_ema counts its noise as filled.
-    filled = parts.memory.count[[0, 1, -1]].tolist()
+    filled = trainer.memory.count[[0, 1, -1]].tolist()
     assert filled == ([2, 4, 2] if cfg.memory.update == "fifo" else [500] * 3)

@@ -307,11 +307,11 @@ def test_refit_prototypes__random_ones_stay_where_they_are(index):
     cfg = configured({"rsa.prototype_rule": "noise"})
     data = read_index(index)
     seeds = partial(generator, 0)
-    parts = cam_training.build(cfg, data, seeds("memory"), torch.device("cpu"))
+    trainer = cam_training.CamTrainer(cfg, Compute(), data, seeds, torch.device("cpu"))
     drawn = []
     for epoch in (1, 2):
-        cam_training.refit_prototypes(parts, cfg, epoch, seeds)
-        drawn.append(parts.network.prototypes.clone())
+        cam_training.refit_prototypes(trainer.network, trainer.memory, cfg, epoch, seeds)
+        drawn.append(trainer.network.prototypes.clone())
     assert torch.equal(*drawn) and drawn[0].abs().min() > 0
 
 

@@ -9,7 +9,7 @@ import torch
 from rca.data.images import DataError, write_label_map
 from rca.data.index import Index, Record
 from rca.data.palette import voc_palette
-from rca.stages.train_seg import label_reader, segmentation_loss
+from rca.training.segmentation_training import label_reader, segmentation_loss
 
 
 def batch(seed=0):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from rca.training.checkpoint import Checkpoints, RandomState, read_state, write_state
+from rca.training.checkpoint import Checkpoints, GeneratorState, read_state, write_state
 
 
 def same(a, b) -> bool:
@@ -60,7 +60,7 @@ def test_read_state__sees_every_damage(tmp_path, change):
 
 
 def parts() -> dict:
-    return {"net": nn.Linear(2, 2), "draws": RandomState(torch.Generator())}
+    return {"net": nn.Linear(2, 2), "draws": GeneratorState(torch.Generator())}
 
 
 def checkpoints(folder, every=1, **content) -> Checkpoints:

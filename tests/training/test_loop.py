@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from rca.config import Optimiser
-from rca.training.checkpoint import Checkpoints, RandomState
+from rca.training.checkpoint import Checkpoints, GeneratorState
 from rca.training.loop import train, write_history
 from rca.training.optimiser import build_optimiser
 
@@ -45,7 +46,8 @@ def run(folder, net, step, data, cfg=CFG, epochs=2, begin_epoch=lambda epoch: No
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     optimiser = build_optimiser(net, cfg)
     with checkpoints.listening():
-        return train(begin_epoch, step, data, optimiser, cfg, epochs, checkpoints, scaler)
+        steps = SimpleNamespace(batches=data, begin_epoch=begin_epoch, step=step)
+        return train(steps, optimiser, cfg, epochs, checkpoints, scaler)
 
 
 def test_train__follows_the_schedule_step_by_step(tmp_path):
@@ -122,7 +124,7 @@ def training(folder, stop=None):
         loss = ((net.head.weight * batch - noise) ** 2).sum()
         return {"loss": loss, "noise": noise}
 
-    states = {"draws": RandomState(draws), "dropout": RandomState(dropout)}
+    states = {"draws": GeneratorState(draws), "dropout": GeneratorState(dropout)}
     history = run(folder, net, step, data, cfg, 3, begin_epoch, **states)
     return net.head.weight, history, begun, data.read
 
