@@ -19,9 +19,9 @@ import torch
 from benchmarks.records import origin
 from rca import config
 from rca.config import TrainCam
-from rca.method.memory import MemoryBank
 from rca.models.cam_network import CamNetwork
 from rca.runtime.files import write_json
+from rca.training.cam_training import memory_bank
 from rca.training.checkpoint import write_state
 from rca.training.optimiser import build_optimiser
 
@@ -44,7 +44,7 @@ def measure(cfg: TrainCam) -> dict[str, float]:
     """Megabytes of a checkpoint, seconds to write it, and seconds of a step on one thread."""
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     network = CamNetwork(CLASSES, cfg.model_copy(update={"backbone": backbone})).train()
-    memory = MemoryBank(CLASSES, cfg.memory.slots, network.backbone.channels)
+    memory = memory_bank(cfg, CLASSES, network, torch.Generator().manual_seed(0))
     optimiser = build_optimiser(network, cfg.optimiser)
     images = torch.randn(cfg.batch_size, 3, cfg.view.size, cfg.view.size)
 

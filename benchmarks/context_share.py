@@ -50,9 +50,9 @@ def maps_of(network: CamNetwork, view: Tensor) -> Tensor:
         features,
         network.prototypes,
         network.prototypes_valid,
-        rsa.scale,
-        rsa.temperature,
-        rsa.null_prototype,
+        scale=rsa.scale,
+        temperature=rsa.temperature,
+        null=rsa.null_prototype,
     )
     context = torch.einsum("bqhw,qd->bdhw", affinity, network.prototypes.flatten(0, 1))
     flat = context.mean((2, 3), keepdim=True).expand_as(context)

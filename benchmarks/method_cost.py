@@ -59,7 +59,7 @@ def in_turns(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, f
 
 def full_memory(classes: int, slots: int, channels: int) -> MemoryBank:
     """A memory of random regions, every slot filled; features after a ReLU are not negative."""
-    memory = MemoryBank(classes, slots, channels)
+    memory = MemoryBank(classes, slots, channels, "fifo", momentum=0.0)
     draws = torch.Generator().manual_seed(0)
     for label in range(classes):
         rows = torch.randn(slots, channels, generator=draws).relu()
@@ -120,13 +120,24 @@ def batched_contrast(
     """Loss and gradient of the regions, by `region_contrast`."""
     leaf = embeddings.clone().requires_grad_()
     draws = torch.Generator().manual_seed(0)
-    loss = region_contrast(leaf, labels, memory.rows, memory.filled, generator=draws)
+    rsc = load(PRESET).train_cam.rsc
+    loss = region_contrast(
+        leaf,
+        labels,
+        memory.rows,
+        memory.filled,
+        temperature=rsc.temperature,
+        beta=rsc.beta,
+        generator=draws,
+        partner=rsc.partner,
+        form=rsc.form,
+    )
     (gradient,) = torch.autograd.grad(loss, leaf)
     return loss.detach(), gradient
 
 
 def looped_contrast(
-    embeddings: Tensor, labels: Tensor, memory: MemoryBank, temperature: float = 0.07
+    embeddings: Tensor, labels: Tensor, memory: MemoryBank
 ) -> tuple[Tensor, Tensor]:
     """The same by Algorithm 1's loop over the regions, its mathematics as the equations say.
 
@@ -134,15 +145,18 @@ def looped_contrast(
     """
     leaf = embeddings.clone().requires_grad_()
     draws = torch.Generator().manual_seed(0)
-    mixed, foreign, omega = mix_regions(leaf, labels, generator=draws)
+    rsc = load(PRESET).train_cam.rsc
+    mixed, foreign, omega = mix_regions(
+        leaf, labels, beta=rsc.beta, generator=draws, partner=rsc.partner
+    )
     rows = F.normalize(memory.rows, dim=-1)
     losses = []
     for query, own, other, share in zip(mixed, labels, foreign, omega, strict=True):
         terms = []
         for label in (own, other):
-            positives = rows[label] @ query / temperature
+            positives = rows[label] @ query / rsc.temperature
             rest = torch.cat([rows[:label], rows[label + 1 :]]).flatten(0, 1)
-            negatives = (rest @ query / temperature).logsumexp(dim=0)
+            negatives = (rest @ query / rsc.temperature).logsumexp(dim=0)
             terms.append(F.softplus(negatives - positives).mean())
         losses.append(share * terms[0] + (1 - share) * terms[1])
     loss = torch.stack(losses).mean()

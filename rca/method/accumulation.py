@@ -66,7 +66,7 @@ class AttentionStore(nn.Module):
         cams: Tensor,
         tags: Tensor,
         logits: Tensor,
-        gate: float = 0.1,
+        gate: float,
         missing_too: bool = False,
     ) -> None:
         """Take the maximum with the scaled maps of classes that score at least `gate`.
@@ -136,8 +136,8 @@ def attention_drop(
     images: Tensor,
     attention: Tensor,
     generators: Sequence[torch.Generator],
-    threshold: float = 0.6,
-    probability: float = 0.5,
+    threshold: float,
+    probability: float,
 ) -> Tensor:
     """OAA++'s drop layer: with `probability`, erase what an image has been recognised by so far.
 

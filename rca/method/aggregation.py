@@ -17,8 +17,8 @@ def prototype_affinity(
     features: Tensor,
     prototypes: Tensor,
     valid: Tensor,
-    scale: Scale = "one",
-    temperature: float = 0.07,
+    scale: Scale,
+    temperature: float,
     null: bool = False,
 ) -> Tensor:
     """S of Eq. 7: softmax(F Qᵀ) over all valid prototypes of all classes, at each pixel.
@@ -58,8 +58,8 @@ def aggregate(
     features: Tensor,
     prototypes: Tensor,
     valid: Tensor,
-    scale: Scale = "one",
-    temperature: float = 0.07,
+    scale: Scale,
+    temperature: float,
     null: bool = False,
 ) -> Tensor:
     """F̂ = [F ; F'] with F' = S Q (Eqs. 8-9); F' is 0 as long as no prototype is valid.
@@ -78,7 +78,9 @@ def aggregate(
     Returns:
         (B, 2D, H, W).
     """
-    affinity = prototype_affinity(features, prototypes, valid, scale, temperature, null)
+    affinity = prototype_affinity(
+        features, prototypes, valid, scale=scale, temperature=temperature, null=null
+    )
     context = torch.einsum("bqhw,qd->bdhw", affinity, prototypes.detach().flatten(0, 1))
     return torch.cat([features, context.to(features.dtype)], dim=1)
 

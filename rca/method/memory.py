@@ -41,8 +41,8 @@ class MemoryBank(nn.Module):
         classes: int,
         slots: int,
         channels: int,
-        update: Update = "fifo",
-        momentum: float = 0.99,
+        update: Update,
+        momentum: float,
         generator: torch.Generator | None = None,
     ) -> None:
         """An empty memory; with `slot_ema`, noise from `generator`.
@@ -137,9 +137,7 @@ class MemoryBank(nn.Module):
         self.count.add_(added).clamp_(max=slots)
 
 
-def admitted(
-    tags: Tensor, logits: Tensor, gate: float = 0.7, nonempty: Tensor | None = None
-) -> Tensor:
+def admitted(tags: Tensor, logits: Tensor, gate: float, nonempty: Tensor | None = None) -> Tensor:
     """Which regions may enter the memory: tagged, and the class scored above `gate`.
 
     Args:

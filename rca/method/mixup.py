@@ -18,9 +18,9 @@ def mix_regions(
     embeddings: Tensor,
     labels: Tensor,
     *,
-    beta: float = 8.0,
+    beta: float,
     generator: torch.Generator,
-    partner: Partner = "other_class",
+    partner: Partner,
     normalise_first: bool = False,
     images: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,7 +54,7 @@ def mix_regions(
 def sample_partners(
     labels: Tensor,
     generator: torch.Generator,
-    partner: Partner = "other_class",
+    partner: Partner,
     images: Tensor | None = None,
 ) -> Tensor:
     """For each region the index of another to mix with, uniform among those allowed.

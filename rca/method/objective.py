@@ -35,7 +35,7 @@ def alone(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
-    """Weights and switches; the defaults are the paper's or, where it is silent, the code's.
+    """Weights and switches, as the configuration has them.
 
     Attributes:
         auxiliary_weight: weight of the coarse CAM's classification loss.
@@ -61,26 +61,26 @@ class ObjectiveSettings:
             `images` in `region_contrast`.
     """
 
-    auxiliary_weight: float = 0.4
-    contrast: bool = True
-    contrast_weight: float = 0.01
-    contrast_start_epoch: int = 2
-    temperature: float = 0.07
-    beta: float = 8.0
-    gate: float = 0.7
-    region_rule: RegionRule = "softmax_mean"
-    region_fraction: float = 0.3
-    confident_share: float = 1.0
-    query_gate: float = 0.0
-    background: bool = False
-    background_level: float = 0.3
-    background_queries: bool = False
-    memory_pooling: Pooling = "independent"
-    partner: Partner = "other_class"
-    normalise_first: bool = False
-    exclude_partner: bool = False
-    form: Form = "paper"
-    sum_images: bool = False
+    auxiliary_weight: float
+    contrast: bool
+    contrast_weight: float
+    contrast_start_epoch: int
+    temperature: float
+    beta: float
+    gate: float
+    region_rule: RegionRule
+    region_fraction: float
+    confident_share: float
+    query_gate: float
+    background: bool
+    background_level: float
+    background_queries: bool
+    memory_pooling: Pooling
+    partner: Partner
+    normalise_first: bool
+    exclude_partner: bool
+    form: Form
+    sum_images: bool
 
 
 class Regions(NamedTuple):
@@ -220,7 +220,7 @@ def _regions(
     pooled = pool_regions(features, kept, pooling)  # (B, C, D)
     if background:
         rest = background_region(coarse, tags, masks, settings.background_level)  # (B, 1, H, W)
-        pooled = torch.cat([pooled, pool_regions(features, rest)], dim=1)
+        pooled = torch.cat([pooled, pool_regions(features, rest, "independent")], dim=1)
         chosen = torch.cat([chosen, rest.flatten(1).any(dim=1, keepdim=True)], dim=1)
     images, labels = chosen.nonzero(as_tuple=True)
     return Regions(pooled[chosen], labels, images)

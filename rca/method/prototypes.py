@@ -126,7 +126,7 @@ def _spherical_lloyd(points: Tensor, directions: Tensor, iterations: int) -> tup
 @full_precision
 @torch.no_grad()
 def random_prototypes(
-    memory: Tensor, filled: Tensor, k: int, generator: torch.Generator, source: Source = "noise"
+    memory: Tensor, filled: Tensor, k: int, generator: torch.Generator, source: Source
 ) -> tuple[Tensor, Tensor]:
     """Prototypes that know nothing of clusters: the control that tells whether clusters matter.
 

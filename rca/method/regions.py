@@ -15,9 +15,7 @@ Pooling = Literal["independent", "sequential"]
 
 
 @full_precision
-def class_regions(
-    coarse: Tensor, tags: Tensor, rule: RegionRule = "softmax_mean", fraction: float = 0.3
-) -> Tensor:
+def class_regions(coarse: Tensor, tags: Tensor, rule: RegionRule, fraction: float) -> Tensor:
     """P_l of Eq. 1: the pixels of each tagged class, from the coarse CAM; no gradient.
 
     Rules:
@@ -95,7 +93,7 @@ def background_region(coarse: Tensor, tags: Tensor, masks: Tensor, level: float)
 
 
 @full_precision
-def pool_regions(features: Tensor, masks: Tensor, pooling: Pooling = "independent") -> Tensor:
+def pool_regions(features: Tensor, masks: Tensor, pooling: Pooling) -> Tensor:
     """f_l of Eq. 2, the mean feature of each region: Σ P_l F / Σ P_l; zero where P_l is empty.
 
     Args:

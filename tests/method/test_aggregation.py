@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from paper import aggregate, prototype_affinity
 
-from rca.method.aggregation import ParametricAggregation, aggregate, prototype_affinity
+from rca.method.aggregation import ParametricAggregation
 
 B, D, H, W, C, K = 2, 4, 3, 5, 3, 2
 SCALES = ["one", "rsqrt_dim", "cosine"]

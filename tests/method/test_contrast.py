@@ -6,9 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from rca.method.contrast import info_nce, region_contrast
-from rca.method.mixup import mix_regions
+from paper import info_nce, mix_regions, region_contrast
 
 C, M, D = 4, 5, 6
 FORMS = ["paper", "supcon", "clamped"]
@@ -75,7 +73,7 @@ def test_info_nce__equals_loop(form: str, excluding: bool, seed: int, t: float) 
     labels = torch.randint(C, (7,), generator=seeded(seed))
     exclude = torch.randint(C, (7,), generator=seeded(seed + 1)) if excluding else None
     queries = unit(normal(7, D, seed=seed + 2))
-    losses = info_nce(queries, labels, memory, filled, t, exclude, form)
+    losses = info_nce(queries, labels, memory, filled, t, form, exclude)
     for r in range(7):
         expected = naive_info_nce(
             queries[r],
@@ -175,7 +173,7 @@ def test_info_nce__gradient(form: str) -> None:
     labels, exclude = torch.tensor([0, 1, 3]), torch.tensor([2, 1, 0])
     queries = unit(normal(3, D)).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda q: info_nce(q, labels, memory, filled, 0.5, exclude, form), queries
+        lambda q: info_nce(q, labels, memory, filled, 0.5, form, exclude), queries
     )
 
 

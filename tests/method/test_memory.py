@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paper import admitted, memory_bank
 
-from rca.method.memory import MemoryBank, admitted
+from rca.method.memory import MemoryBank
 
 RINGS = ["fifo", "ema", "slot_ema"]  # updates that know nothing of images
 UPDATES = [*RINGS, "image_ema"]
@@ -15,7 +16,7 @@ CLASSES, SLOTS, CHANNELS = 3, 4, 2
 
 
 def bank(update: str, momentum: float = 0.9) -> MemoryBank:
-    return MemoryBank(
+    return memory_bank(
         CLASSES, SLOTS, CHANNELS, update, momentum, torch.Generator().manual_seed(5)
     ).double()
 
@@ -106,7 +107,7 @@ def test_enqueue__image_ema_equals_loop(batches: list[set[int]], seed: int) -> N
 
 
 def test_enqueue__image_ema_blends_an_image_into_its_own_entry_alone() -> None:
-    memory = MemoryBank(1, 3, 1, "image_ema", momentum=0.75)
+    memory = memory_bank(1, 3, 1, "image_ema", momentum=0.75)
     one = torch.zeros(1, dtype=torch.long)
     memory.enqueue(torch.tensor([[4.0]]), one, torch.tensor([7]))
     memory.enqueue(torch.tensor([[8.0]]), one, torch.tensor([9]))
@@ -121,7 +122,7 @@ def test_enqueue__image_ema_must_be_told_the_images() -> None:
 
 
 def test_enqueue__a_fifo_keeps_the_last_regions_and_wraps_around() -> None:
-    memory = MemoryBank(2, 3, 1)
+    memory = memory_bank(2, 3, 1)
     memory.enqueue(torch.tensor([[1.0], [2.0]]), torch.tensor([1, 1]))
     assert memory.rows[1, :, 0].tolist() == [1, 2, 0]
     assert memory.filled.tolist() == [[False, False, False], [True, True, False]]
@@ -190,14 +191,14 @@ def test_enqueue__writes_in_place_and_keeps_no_graph() -> None:
 
 
 def test_enqueue__half_precision_regions_are_stored_in_full() -> None:
-    memory = MemoryBank(1, 2, 2)
+    memory = memory_bank(1, 2, 2)
     memory.enqueue(torch.ones(1, 2, dtype=torch.bfloat16), torch.tensor([0]))
     assert memory.rows.dtype == torch.float32
     assert memory.rows[0, 0].tolist() == [1, 1]
 
 
 def test_enqueue__on_every_device(device) -> None:
-    memory = MemoryBank(2, 3, 1).to(device)
+    memory = memory_bank(2, 3, 1).to(device)
     labels = torch.tensor([1, 0, 1, 1, 1], device=device)
     memory.enqueue(torch.arange(5.0, device=device)[:, None], labels)
     assert memory.rows[..., 0].tolist() == [[1, 0, 0], [4, 2, 3]]
@@ -222,9 +223,9 @@ def test_memory_bank__state_goes_through_a_checkpoint(draws) -> None:
 
 def test_memory_bank__refuses_unknown_updates_and_noise_without_a_seed() -> None:
     with pytest.raises(ValueError, match="memory update 'lifo': use 'fifo'"):
-        MemoryBank(2, 3, 4, "lifo")
+        memory_bank(2, 3, 4, "lifo")
     with pytest.raises(ValueError, match="pass a generator"):
-        MemoryBank(2, 3, 4, "slot_ema")
+        memory_bank(2, 3, 4, "slot_ema")
 
 
 def test_admitted__equals_loop(draws) -> None:

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
+from paper import class_regions, memory_bank, objective_settings, pool_regions, region_contrast
 
-from rca.method.contrast import region_contrast
 from rca.method.memory import MemoryBank
 from rca.method.objective import (
     ObjectiveSettings,
@@ -17,16 +17,11 @@ from rca.method.objective import (
     query_regions,
     rca_losses,
 )
-from rca.method.regions import (
-    background_region,
-    class_regions,
-    confident_pixels,
-    pool_regions,
-)
+from rca.method.regions import background_region, confident_pixels
 
 B, C, D, H, W, M = 3, 4, 6, 5, 7, 8
 TAGS = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 1]])
-PAPER = ObjectiveSettings()
+PAPER = objective_settings()
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -46,14 +41,14 @@ def maps(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
 
 
 def a_memory() -> MemoryBank:
-    memory = MemoryBank(C, M, D).double()
+    memory = memory_bank(C, M, D).double()
     memory.enqueue(normal(14, D, seed=4), torch.arange(14) % C)
     return memory
 
 
 def with_background() -> MemoryBank:
     """A memory whose last class is the background."""
-    memory = MemoryBank(C + 1, M, D).double()
+    memory = memory_bank(C + 1, M, D).double()
     memory.enqueue(normal(17, D, seed=4), torch.arange(17) % (C + 1))
     return memory
 
@@ -107,7 +102,7 @@ def test_objective_settings__defaults_are_the_paper_s_and_the_released_code_s() 
 def test_rca_losses__is_the_weighted_sum_of_its_parts() -> None:
     features, coarse, final = maps()
     memory = a_memory()
-    settings = ObjectiveSettings(auxiliary_weight=0.3, contrast_weight=0.2)
+    settings = objective_settings(auxiliary_weight=0.3, contrast_weight=0.2)
     result = losses(settings)
     masks = class_regions(coarse, TAGS)
     regions = [(b, c) for b in range(B) for c in range(C) if TAGS[b, c]]
@@ -134,7 +129,7 @@ def test_rca_losses__is_the_weighted_sum_of_its_parts() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "epoch"),
-    [(PAPER, 1), (ObjectiveSettings(contrast=False), 9)],
+    [(PAPER, 1), (objective_settings(contrast=False), 9)],
     ids=["too early", "off"],
 )
 def test_rca_losses__no_contrast(settings: ObjectiveSettings, epoch: int) -> None:
@@ -160,7 +155,7 @@ def test_rca_losses__gradients_go_where_they_should() -> None:
 
 def test_rca_losses__gradient() -> None:
     features, coarse, final = (t.detach() for t in maps())
-    settings = ObjectiveSettings(contrast_weight=1.0, temperature=0.5)
+    settings = objective_settings(contrast_weight=1.0, temperature=0.5)
     memory = a_memory()
 
     def total(f: torch.Tensor, o: torch.Tensor) -> torch.Tensor:
@@ -175,7 +170,7 @@ def test_rca_losses__gradient() -> None:
     "changes",
     [
         {"tags": torch.zeros(B, C)},
-        {"memory": MemoryBank(C, M, D).double()},
+        {"memory": memory_bank(C, M, D).double()},
         {"tags": torch.tensor([[0.0, 1, 0, 0]]).expand(B, C)},
         {"maps": tuple(torch.zeros(B, n, H, W).double().requires_grad_() for n in (D, C, C))},
     ],
@@ -191,9 +186,9 @@ def test_rca_losses__finite_with_finite_gradients(changes: dict) -> None:
 
 
 def test_rca_losses__single_class() -> None:
-    memory = MemoryBank(1, M, D).double()
+    memory = memory_bank(1, M, D).double()
     leaves = tuple(normal(B, n, H, W, seed=0).requires_grad_() for n in (D, 1, 1))
-    memorise(*leaves, torch.ones(B, 1), memory, ObjectiveSettings(gate=0.0))
+    memorise(*leaves, torch.ones(B, 1), memory, objective_settings(gate=0.0))
     result = losses(maps=leaves, tags=torch.ones(B, 1), memory=memory)
     assert memory.count.tolist() == [B]
     assert result["contrast"].item() == 0  # nothing to contrast with
@@ -219,7 +214,7 @@ SWITCHES = [
 @pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: next(iter(switch)))
 def test_rca_losses__every_switch_arrives(switch: dict) -> None:
     memory = with_background() if "background_queries" in switch else a_memory()
-    switched = losses(ObjectiveSettings(**switch), memory=memory)["contrast"]
+    switched = losses(objective_settings(**switch), memory=memory)["contrast"]
     assert abs((switched - losses(memory=memory)["contrast"]).item()) > 1e-4
 
 
@@ -230,7 +225,7 @@ def test_rca_losses__same_seed_same_bytes() -> None:
 
 def test_rca_losses__order_of_the_images_does_not_matter_to_classification() -> None:
     order = torch.tensor([2, 0, 1])
-    settings = ObjectiveSettings(contrast=False)
+    settings = objective_settings(contrast=False)
     permuted = losses(settings, maps=tuple(t[order] for t in maps()), tags=TAGS[order])
     torch.testing.assert_close(permuted["loss"], losses(settings)["loss"])
 
@@ -253,7 +248,7 @@ def test_rca_losses__same_on_every_device(device) -> None:
 
 def test_memorise__what_enters_is_tagged_confident_and_in_order() -> None:
     features, coarse, final = maps()
-    memory = MemoryBank(C, M, D).double()
+    memory = memory_bank(C, M, D).double()
     embeddings, labels, images = memorise(features, coarse, final, TAGS, memory, PAPER)
     pooled = pool_regions(features, class_regions(coarse, TAGS)).detach()
     expected = [
@@ -276,15 +271,15 @@ def test_memorise__what_enters_is_tagged_confident_and_in_order() -> None:
 
 @pytest.mark.parametrize("gate", [0.0, 1.0])
 def test_memorise__gate(gate: float) -> None:
-    memory = MemoryBank(C, M, D).double()
-    _, labels, _ = memorise(*maps(), TAGS, memory, ObjectiveSettings(gate=gate))
+    memory = memory_bank(C, M, D).double()
+    _, labels, _ = memorise(*maps(), TAGS, memory, objective_settings(gate=gate))
     assert len(labels) == (TAGS.sum() if gate == 0 else 0)
     assert memory.count.sum() == len(labels)
 
 
 def test_memorise__sequential_pooling_is_over_the_regions_that_enter() -> None:
-    settings = ObjectiveSettings(gate=0.5, memory_pooling="sequential")
-    embeddings = memorise(*maps(), TAGS, MemoryBank(C, M, D).double(), settings).embeddings
+    settings = objective_settings(gate=0.5, memory_pooling="sequential")
+    embeddings = memorise(*maps(), TAGS, memory_bank(C, M, D).double(), settings).embeddings
     features, coarse, final = maps()
     naive = []
     for b in range(B):
@@ -296,7 +291,7 @@ def test_memorise__sequential_pooling_is_over_the_regions_that_enter() -> None:
                 x = x * mask
                 naive.append(x.sum((1, 2)) / mask.sum())
     torch.testing.assert_close(embeddings, torch.stack(naive).detach())
-    independent = entering_regions(*maps(), TAGS, ObjectiveSettings(gate=0.5))
+    independent = entering_regions(*maps(), TAGS, objective_settings(gate=0.5))
     assert not torch.allclose(embeddings, independent.embeddings)
 
 
@@ -306,7 +301,7 @@ def test_memorise__may_come_before_going_backward() -> None:
         leaves, memory = maps(), a_memory()
         result = losses(maps=leaves, memory=memory)
         if before:
-            memorise(*leaves, TAGS, memory, ObjectiveSettings(gate=0.0))
+            memorise(*leaves, TAGS, memory, objective_settings(gate=0.0))
         result["loss"].backward()
         gradients.append(leaves[0].grad)
     assert torch.equal(*gradients)
@@ -314,7 +309,7 @@ def test_memorise__may_come_before_going_backward() -> None:
 
 def test_entering_regions__of_all_ranks_in_their_order_give_the_memory_of_one() -> None:
     """Two processes with half a batch each, gathering, and one with the whole."""
-    settings = ObjectiveSettings(gate=0.0)
+    settings = objective_settings(gate=0.0)
     together, apart = a_memory(), a_memory()
     memorise(*maps(), TAGS, together, settings)
     ranks = [slice(0, 1), slice(1, B)]
@@ -323,7 +318,7 @@ def test_entering_regions__of_all_ranks_in_their_order_give_the_memory_of_one() 
     torch.testing.assert_close(copy.copy(apart.state_dict()), together.state_dict())
 
 
-BACKGROUND = ObjectiveSettings(
+BACKGROUND = objective_settings(
     gate=0.0,
     background=True,
     background_queries=True,
@@ -363,7 +358,7 @@ def test_regions__an_image_without_background_has_none() -> None:
 def test_query_regions__the_gate_keeps_classes_that_are_not_believed_out() -> None:
     features, coarse, final = maps()
     _, labels, images = query_regions(
-        features, coarse, final, TAGS, ObjectiveSettings(query_gate=0.7)
+        features, coarse, final, TAGS, objective_settings(query_gate=0.7)
     )
     believed = TAGS.bool() & (final.mean((2, 3)).sigmoid() > 0.7)
     assert 0 < believed.sum() < TAGS.sum()
@@ -374,7 +369,7 @@ def test_query_regions__the_gate_keeps_classes_that_are_not_believed_out() -> No
 
 def test_memorise__background_has_a_memory_of_its_own_and_repels() -> None:
     leaves = maps()
-    memory = MemoryBank(C + 1, M, D).double()
+    memory = memory_bank(C + 1, M, D).double()
     labels = memorise(*leaves, TAGS, memory, BACKGROUND).labels
     assert memory.count[C] == (labels == C).sum() > 0
     repelled = losses(maps=leaves, memory=memory)["contrast"]
@@ -383,8 +378,8 @@ def test_memorise__background_has_a_memory_of_its_own_and_repels() -> None:
 
 
 def test_memorise__image_ema_keeps_an_entry_for_each_name() -> None:
-    settings = ObjectiveSettings(gate=0.0)
-    memory = MemoryBank(C, M, D, "image_ema", momentum=0.5).double()
+    settings = objective_settings(gate=0.0)
+    memory = memory_bank(C, M, D, "image_ema", momentum=0.5).double()
     names = torch.tensor([41, 7, 12])
     found = memorise(*maps(), TAGS, memory, settings, names=names)
     before = memory.rows.clone()

@@ -6,15 +6,16 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from paper import memory_bank, objective_settings
 
 from rca.method.memory import MemoryBank
-from rca.method.objective import ObjectiveSettings, entering_regions, memorise
+from rca.method.objective import entering_regions, memorise
 from rca.method.prototypes import fit_prototypes
 
 pytestmark = pytest.mark.slow  # starts processes that load torch
 
 B, C, D, SIZE, SLOTS, STEPS = 4, 3, 5, 4, 6, 5
-SETTINGS = ObjectiveSettings(gate=0.4)
+SETTINGS = objective_settings(gate=0.4)
 
 
 def batch(step: int) -> tuple[torch.Tensor, ...]:
@@ -32,7 +33,7 @@ def prototypes_of(memory: MemoryBank) -> torch.Tensor:
 
 def memorise_half(rank: int, port_file: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{port_file}", rank=rank, world_size=2)
-    memory = MemoryBank(C, SLOTS, D)
+    memory = memory_bank(C, SLOTS, D)
     for step in range(STEPS):
         half = slice(rank * B // 2, (rank + 1) * B // 2)
         entering = entering_regions(*(part[half] for part in batch(step)), SETTINGS)
@@ -45,7 +46,7 @@ def memorise_half(rank: int, port_file: str, folder: str) -> None:
 
 def test_memory__of_two_processes_is_that_of_one(tmp_path) -> None:
     mp.spawn(memorise_half, (str(tmp_path / "port"), str(tmp_path)), nprocs=2)
-    memory = MemoryBank(C, SLOTS, D)
+    memory = memory_bank(C, SLOTS, D)
     entered = sum(len(memorise(*batch(step), memory, SETTINGS)[1]) for step in range(STEPS))
     assert entered > C * SLOTS  # it went round
     whole = memory.state_dict() | {"q": prototypes_of(memory)}

@@ -249,10 +249,10 @@ def test_random_prototypes__rows_are_different_filled_rows_of_the_class() -> Non
 def test_random_prototypes__noise_is_as_strong_as_the_memory() -> None:
     memory = torch.full((C, M, D), 4.0)
     memory[~PARTLY] = 1e6
-    prototypes, valid = random_prototypes(memory, PARTLY, 200, seeded())
+    prototypes, valid = random_prototypes(memory, PARTLY, 200, seeded(), "noise")
     assert valid.all()
     assert prototypes.square().mean().sqrt().item() == pytest.approx(4.0, rel=0.05)
-    empty, _ = random_prototypes(memory, torch.zeros_like(PARTLY), 200, seeded())
+    empty, _ = random_prototypes(memory, torch.zeros_like(PARTLY), 200, seeded(), "noise")
     assert empty.square().mean().sqrt().item() == pytest.approx(1.0, rel=0.05)
 
 

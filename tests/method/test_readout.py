@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paper import prototype_affinity
 
-from rca.method.aggregation import prototype_affinity
 from rca.method.numerics import unit
 from rca.method.readout import (
     UNSURE,

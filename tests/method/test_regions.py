@@ -6,13 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paper import class_regions, pool_regions
 
-from rca.method.regions import (
-    background_region,
-    class_regions,
-    confident_pixels,
-    pool_regions,
-)
+from rca.method.regions import background_region, confident_pixels
 
 RULES = ["softmax_mean", "sigmoid_mean", "max_fraction"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from paper import aggregate, memory_bank, objective_settings
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rca.method.aggregation import aggregate
 from rca.method.memory import MemoryBank
-from rca.method.objective import ObjectiveSettings, memorise, rca_losses
+from rca.method.objective import memorise, rca_losses
 
-SETTINGS = ObjectiveSettings(gate=0.0)
+SETTINGS = objective_settings(gate=0.0)
 
 
 class Operations(TorchDispatchMode):
@@ -32,7 +32,7 @@ class Operations(TorchDispatchMode):
 
 
 def filled_memory(classes: int, slots: int, channels: int) -> MemoryBank:
-    memory = MemoryBank(classes, slots, channels)
+    memory = memory_bank(classes, slots, channels)
     labels = torch.arange(classes).repeat_interleave(slots)
     draws = torch.Generator().manual_seed(0)
     memory.enqueue(torch.randn(len(labels), channels, generator=draws), labels)
