@@ -78,7 +78,7 @@ def measure(results: Path, params: Params) -> dict[str, Any]:
             f"readout_{split}": Source("posteriors", results / "readout" / split),
             f"cam_seeds_{split}": Source("cams", results / "infer_cam" / split),
         }
-        maps = Maps(sources, params.pseudo_labels.threshold)
+        maps = Maps(sources, params.evaluate.seed_threshold)
         ious = {
             row["image"]: float(row["iou"])
             for row in table

@@ -120,7 +120,7 @@ def rca(monkeypatch, arguments: str) -> int:
         (
             "report",
             ["index", "results"],
-            ["report", "pseudo_labels"],
+            ["report"],
             {"index": "i", "results": "r"},
         ),
     ],

@@ -302,7 +302,6 @@ def report(index: Index, results: Results, out: Out, params: ParamsFile = PARAMS
 
         stage.run(
             cfg.report,
-            cfg.pseudo_labels,
             index=index,
             results=results,
             out=out,

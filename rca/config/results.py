@@ -34,10 +34,16 @@ class Evaluate(Section):
     resamples: Count = Field(
         1000, description="Resamples of the images for the bootstrap's confidence intervals."
     )
+    seed_threshold: Fraction = Field(
+        0.25,
+        description="Background score at which CAMs are cut into seeds to be scored and shown; no "
+        "other stage uses it. `pseudo_labels.threshold` cuts the CAMs that become labels.",
+    )
     threshold_chosen_on: str = Field(
         "no masks",
-        description="For the protocol: the split whose true masks were looked at when "
-        "`pseudo_labels.threshold` was chosen. The pipeline itself never chooses by masks.",
+        description="For the protocol: the split whose true masks were looked at when this "
+        "threshold and `pseudo_labels.threshold` were chosen. The pipeline itself never chooses by "
+        "masks.",
     )
     readout_chosen_on: str = Field(
         "no masks",

@@ -154,6 +154,7 @@ RULES: tuple[tuple[str, str, Touches], ...] = (
     ("threshold_chosen_by", METHOD, _none),
     ("threshold_sweep", METHOD, _none),
     ("pseudo_label_background", METHOD, _none),
+    ("pseudo_label_threshold", METHOD, _none),
 )
 
 

@@ -88,11 +88,10 @@ def run(
         masked,
         scored,
         Rules(len(data.classes), policy, cfg.boundary),
-        params.pseudo_labels.threshold,
+        cfg.seed_threshold,
         cfg.processes,
     )
-    threshold = params.pseudo_labels.threshold
-    doubted = doubt_images(read_maskless_index(index), sources, threshold, cfg.processes)
+    doubted = doubt_images(read_maskless_index(index), sources, cfg.seed_threshold, cfg.processes)
     results = {
         product: score_tables.Scores(counts[product.name], policy, cfg.resamples, params.seed)
         for product in scored

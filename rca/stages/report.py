@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from rca.config import ROUNDS, PseudoLabels, Report
+from rca.config import ROUNDS, Report
 from rca.data.index import Index, read_index
 from rca.data.palette import voc_palette
 from rca.evaluation.products import NETWORKS
@@ -54,7 +54,6 @@ EVERY_RUN = ("train_cam", "train_seg/pseudo")  # folders of others may be left o
 
 def run(
     cfg: Report,
-    rules: PseudoLabels,
     *,
     index: Path,
     results: Path,
@@ -67,11 +66,10 @@ def run(
 
     Args:
         cfg: section `report`.
-        rules: section `pseudo_labels`, for the threshold of the CAM seeds.
         index: folder of the index.
         results: folder of the experiment, with a folder for each earlier stage.
         out: folder that gets the two files.
-        parameters: what the page shows as the configuration; by default the two sections.
+        parameters: what the page shows as the configuration; by default the section.
 
     Raises:
         DataError: a stage's output is missing.
@@ -80,8 +78,9 @@ def run(
     table = read_image_table(results, data.classes)
     metrics = read_metrics(results)
     scores = score_rows.image_scores(table)
-    of_split = galleries(data, results, rules.threshold, scores, read_doubts(results))
-    shown = parameters or {"pseudo_labels": rules.model_dump(), "report": cfg.model_dump()}
+    threshold = metrics["protocol"]["threshold"]
+    of_split = galleries(data, results, threshold, scores, read_doubts(results))
+    shown = parameters or {"report": cfg.model_dump()}
     page = render(
         experiment=results.name,
         place=PLACE,
@@ -89,7 +88,7 @@ def run(
         digest=scores_digest(results),
         scores_file=f"{results.as_posix()}/evaluate/metrics.json",
         images={split: len(gallery.tags) for split, gallery in of_split.items()},
-        **_numbers(results, metrics, rules.threshold),
+        **_numbers(results, metrics, threshold),
         trainings={
             title: history_charts(read_numbers(results / folder / "history.csv"))
             for folder, title in TRAININGS.items()

@@ -34,7 +34,7 @@ def made(given: dict | None = None, **sections) -> dict:
 
 
 def test_protocol__is_json_and_says_where_tags_are_seen():
-    content = json.loads(json.dumps(made(pseudo_labels={"threshold": 0.3})))
+    content = json.loads(json.dumps(made(evaluate={"seed_threshold": 0.3})))
     assert content["classes"] == ["background", "cat", "dog"]
     assert content["threshold"] == 0.3
     seen = [name for name, used in content["tags_at_inference"].items() if used]
@@ -85,6 +85,13 @@ def test_protocol__readout_counts_only_where_it_is_used():
     assert not {"memory_mb", "shard_size"} & set(content["readout"])
 
 
+def test_protocol__threshold_of_labels_counts_only_where_they_are_cut_by_it():
+    cut = made(pseudo_labels={"background": "threshold", "threshold": 0.3})
+    assert (cut["pseudo_label_threshold"], cut["threshold"]) == (0.3, 0.25)
+    read = made(**{**PROTOTYPES, "pseudo_labels": {"background": "posterior", "threshold": 0.3}})
+    assert (read["pseudo_label_threshold"], read["threshold"]) == (None, 0.25)
+
+
 @pytest.mark.parametrize("method", ["prototypes", "cams"])
 def test_protocol__saliency_of_the_readout_is_a_signal_where_it_is_used(method):
     given = {**PROTOTYPES, "readout": {"method": "prototypes", "saliency": True}}
@@ -108,9 +115,7 @@ def test_in_words__tells_how_maps_were_read_from_prototypes():
     [("strict", "a miss"), ("background", "as background"), ("excluded", "left out, and coverage")],
 )
 def test_in_words__tells_the_policies_apart(policy, words):
-    text = in_words(
-        made(evaluate={"ignored_predictions": policy}, pseudo_labels={"threshold": 0.3})
-    )
+    text = in_words(made(evaluate={"ignored_predictions": policy, "seed_threshold": 0.3}))
     assert words in text
     assert "background score of 0.3" in text and "SegmentationClassAug" in text
     assert "difficult objects left out" in text and "scales 0.75, 1, 1.25, with flips" in text

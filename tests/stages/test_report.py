@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from tiny_results import CLASSES, MAPS, TRUTH, evaluate_results, tiny_params, write_results
 
-from rca.config import PseudoLabels, Report
+from rca.config import Report
 from rca.data.images import DataError
 from rca.data.index import read_index
 from rca.evaluation.evaluators import EVALUATORS
@@ -27,7 +27,6 @@ from rca.presentation.stage_layers import readout_layer
 from rca.stages import report
 from rca.tracking.signature import PLACE
 
-RULES = PseudoLabels(threshold=0.25)
 PARAMS = tiny_params()
 REFERENCES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}
 
@@ -84,7 +83,7 @@ def run(results: Path, out: str = "report", evaluated: bool = True, **arguments)
         evaluate_results(results, params)
     cfg = arguments.pop("cfg", Report())
     index, out = results / "index", results / out
-    report.run(cfg, RULES, index=index, results=results, out=out, **arguments)
+    report.run(cfg, index=index, results=results, out=out, **arguments)
     return out
 
 

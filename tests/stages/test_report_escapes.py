@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import tiny_results
 from tiny_results import evaluate_results, tiny_params, write_results
 
-from rca.config import PseudoLabels, Report
+from rca.config import Report
 from rca.stages import report
 
 IMAGE = "<script>alert(1)<script>\"'&"
@@ -58,9 +58,7 @@ def write_page(folder, monkeypatch, names: dict[str, str]) -> str:
     monkeypatch.setattr(tiny_results, "MAPS", maps)
     results = write_results(folder, classes=classes)
     evaluate_results(results, tiny_params())
-    report.run(
-        Report(), PseudoLabels(), index=results / "index", results=results, out=results / "report"
-    )
+    report.run(Report(), index=results / "index", results=results, out=results / "report")
     return (results / "report/report.html").read_text()
 
 

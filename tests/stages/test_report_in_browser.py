@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tiny_results
 
-from rca.config import PseudoLabels, Report
+from rca.config import Report
 from rca.stages import report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -60,9 +60,7 @@ def written(folder: Path, **options) -> Path:
         results = tiny_results.write_results(folder, **options)
         tiny_results.evaluate_results(results, tiny_results.tiny_params())
     out = results / "report"
-    report.run(
-        Report(), PseudoLabels(threshold=0.25), index=results / "index", results=results, out=out
-    )
+    report.run(Report(), index=results / "index", results=results, out=out)
     return out / "report.html"
 
 
