@@ -74,6 +74,8 @@ RSC = {"train_cam.rsa.enabled": False}
 STRONG = {**RSC, **BACKGROUND, "train_cam.rsc.weight": 0.1}
 LAST = {"readout.blocks": None}
 DEEPER = {"train_cam.backbone.frozen_blocks": 7}
+APART = {**STRONG, "train_cam.rsc.weight": 1.0, "train_cam.rsc.exclude_partner": True}
+READ = {"train_cam.backbone.blocks": 17}  # F is what the readout reads: 160 channels
 
 
 def _trial(title: str, changes: dict[str, Any], reference: str | None = "baseline") -> Variant:
@@ -104,6 +106,13 @@ TRIALS = {
     ),
     "large_memory": _trial("… 500 slots", {**STRONG, "train_cam.memory.slots": 500}),
     "by_image": _trial("… a memory by image", {**STRONG, "train_cam.memory.update": "image_ema"}),
+    "apart": _trial("… weight 1, the partner's class giving no negatives", APART),
+    "unmixed": _trial("… the same, next to nothing mixed", {**APART, "train_cam.rsc.beta": 0.05}),
+    "read": _trial("Plain classifier on the block that is read", {**PLAIN, **READ}, None),
+    "strong_read": _trial("+ RSC with background on it, weight 0.1", {**STRONG, **READ}, "read"),
+    "apart_read": _trial(
+        "… weight 1, the partner's class giving no negatives", {**APART, **READ}, "read"
+    ),
     "as_written": _trial(
         "RCA as the paper's text has it: memory by image, partners of other images, plain sum",
         {
