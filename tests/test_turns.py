@@ -108,7 +108,7 @@ def test_turn__of_another_machine_is_waited_for_but_not_obeyed(holder, monkeypat
     with turns.turn(Path("results/a")):
         pass
 
-    assert "may be making it, or is gone; going on" in caplog.text
+    assert "may still be writing it, or has ended; continuing" in caplog.text
 
 
 def test_turn__where_there_are_no_locks_none_is_taken(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def _shard(text: str | Shard) -> Shard:
         return text
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise typer.BadParameter(f"{text!r} is no share such as 2/4")
+        raise typer.BadParameter(f"{text!r} is not a share such as 2/4")
     return Shard(int(number), int(of))
 
 

@@ -60,7 +60,7 @@ def _metrics(name: str, params: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{file}: not valid JSON ({error}); run `rca evaluate` again") from None
     if not isinstance(content, dict) or not {"miou", "products", "protocol"} <= set(content):
-        raise ConfigError(f"{file}: is no metrics.json of `rca evaluate`")
+        raise ConfigError(f"{file}: not a metrics.json of `rca evaluate`")
     return content
 
 

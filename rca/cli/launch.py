@@ -60,7 +60,7 @@ def torchrun(compute: Compute, arguments: Sequence[str], job: str | None) -> lis
         return [*runner, "--standalone", *program]
     if job is None or not shutil.which("srun"):
         raise ConfigError(
-            f"compute.nodes: {compute.nodes}, but this is no Slurm job; "
+            f"compute.nodes: {compute.nodes}, but this is not a Slurm job; "
             "run `snakemake --cores all --profile slurm`, or set compute.nodes: 1"
         )
     nodes = [f"--nodes={compute.nodes}", f"--ntasks={compute.nodes}", "--ntasks-per-node=1"]

@@ -18,7 +18,7 @@ def _scales(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no list of numbers such as 0.75,1,1.25") from None
+        raise typer.BadParameter(f"{text!r} is not a list of numbers such as 0.75,1,1.25") from None
 
 
 @app.command(rich_help_panel=HELP)

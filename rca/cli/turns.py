@@ -75,12 +75,12 @@ def _acquire(file: IO[str], kind: int, out: Path) -> None:
         other = file.read() or "another process"
         if time.monotonic() > until:
             if not other.endswith(f" on {socket.gethostname()}"):
-                log.warning("%s: %s may be making it, or is gone; going on", out, other)
+                log.warning("%s: %s may still be writing it, or has ended; continuing", out, other)
                 return
             raise ConfigError(
-                f"{out}: {other} is making it; wait until it is done, or end it, then run again"
+                f"{out}: {other} is writing it; wait for that to end, or stop it, then run again"
             )
         if not told:
-            log.info("waiting for %s, which is making %s", other, out)
+            log.info("waiting for %s, which is writing %s", other, out)
             told = True
         time.sleep(0.1)

@@ -57,7 +57,7 @@ class TrainSeg(Section):
             if name in ROUNDS:
                 expected = f"relabel/{name}"
             if expected is None:
-                raise ValueError(f"{name}: is none of pseudo, truth, round_1 … {ROUNDS[-1]}")
+                raise ValueError(f"{name}: is not one of pseudo, truth, round_1 … {ROUNDS[-1]}")
             if labels != expected:
                 raise ValueError(f"{name}: {labels}: the labels of {name} are those of {expected}")
         return value

@@ -112,5 +112,5 @@ def _checked(shard: safe_open, key: str, sums: Mapping[str, int]) -> np.ndarray:
     """A tensor, held against its checksum; files of before there were any have none."""
     value = shard.get_tensor(key)
     if sums and zlib.crc32(value.data) != sums[key]:
-        raise ValueError(f"{key}: its checksum is another")
+        raise ValueError(f"{key}: checksum mismatch")
     return value

@@ -92,7 +92,7 @@ def open_image(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except PermissionError:
-        raise DataError(f"{path}: may not be read; give yourself the right to") from None
+        raise DataError(f"{path}: permission denied; change the file's permissions") from None
     except UNDECODABLE as error:
         cause, fix = _cause(path, error)
         raise DataError(f"{path}: {cause}; {fix}") from None

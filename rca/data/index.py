@@ -226,7 +226,7 @@ def left_to_label(folder: Path, records: Sequence[Record]) -> list[Record]:
         if not is_label_map(folder / f"{record.image}.png", record.height, record.width)
     ]
     if len(left) < len(records):
-        log.info("%d of %d images were done before", len(records) - len(left), len(records))
+        log.info("%d of %d images were already done", len(records) - len(left), len(records))
     return left
 
 

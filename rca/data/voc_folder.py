@@ -127,7 +127,7 @@ def read_list(root: Path, split: str, name: str, limit: int | None = None) -> Im
     images = tuple(_lines(path)[:limit])
     for image in images:
         if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
-            raise DataError(f"{path}: {image!r} leads out of the folder; list names below it")
+            raise DataError(f"{path}: {image!r} points outside the folder; list names inside it")
     return ImageList(split, path, images)
 
 

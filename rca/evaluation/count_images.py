@@ -107,7 +107,7 @@ def count_chunk(chunk: Chunk) -> Counted:
             try:
                 count.add(record.image, truth, labels, chunk.rules)
             except ValueError as error:
-                raise DataError(f"{path} cannot be held against {record.mask}: {error}") from None
+                raise DataError(f"{path} cannot be compared with {record.mask}: {error}") from None
         if SWEPT in chunk.maps.sources:
             winner = sweep.winner(*chunk.maps.cams(SWEPT, record))
             levels = sweep.histogram(truth, *winner, classes)
@@ -181,7 +181,7 @@ def count_folder(index: Path, split: str, predictions: Path, processes: int) -> 
         processes: worker processes; 0 takes every core.
 
     Raises:
-        DataError: no image has a mask, or a label map cannot be held against it.
+        DataError: no image has a mask, or a label map cannot be compared with it.
         WorkerError: a worker process was killed.
     """
     data = read_index(index)

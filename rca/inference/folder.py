@@ -97,7 +97,7 @@ def predict_folder(
         left = [one for one in listed if not _is_done(one, journal, writer)]
         outcome = Outcome(before=len(listed) - len(left))
         if outcome.before:
-            log.info("%d of %d photographs were done before", outcome.before, len(listed))
+            log.info("%d of %d photographs were already done", outcome.before, len(listed))
         works = ((str(one.file), _score(model, one)) for one in left)
         # Without a CRF, passing probabilities to other processes would take longer than the rest.
         ends = ordered_map(partial(finish, writer=writer), works, processes if refining else 1)
@@ -146,7 +146,7 @@ def _refuse_others(listed: Sequence[Listed], journal: Journal, out: Path) -> Non
 def _stamp(file: Path) -> Stamp:
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-        raise DataError(f"{file}: is no regular file")
+        raise DataError(f"{file}: not a regular file")
     return Stamp(os.path.abspath(file), status.st_size, status.st_mtime_ns)
 
 

@@ -110,7 +110,7 @@ def _listed_in(table: Path) -> Iterator[Path]:
     try:
         lines = table.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise DataError(f"{table}: is not a list of paths in UTF-8; save it so") from None
+        raise DataError(f"{table}: not a list of paths in UTF-8; save it as UTF-8 text") from None
     yield from (table.parent / line.strip() for line in lines if line.strip())
 
 

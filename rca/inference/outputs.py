@@ -120,7 +120,7 @@ def finish(work: Work | Failure, writer: Writer) -> Row | Failure:
     """Decide on the mask and write the photograph's files; a failure is passed on.
 
     Raises:
-        ConfigError: a folder in the output is a link that leads out of it.
+        ConfigError: a folder in the output is a link that points outside it.
     """
     if isinstance(work, Failure):
         return work
@@ -159,4 +159,4 @@ def _write_confidence(path: Path, confidence: np.ndarray) -> None:
 
 def _refuse_outside(file: Path, out: Path) -> None:
     if not file.parent.resolve().is_relative_to(out.resolve()):
-        raise ConfigError(f"{file.parent}: is a link that leads out of {out}; remove it")
+        raise ConfigError(f"{file.parent}: is a link that points outside {out}; remove it")

@@ -49,7 +49,7 @@ def read_photograph(path: Path) -> Image.Image:
     try:
         photograph = upright(image)
     except Exception as error:  # whatever a damaged profile or EXIF block makes Pillow raise
-        raise DataError(f"{path}: cannot be turned into RGB ({error}); save it anew") from error
+        raise DataError(f"{path}: cannot be converted to RGB ({error}); save it again") from error
     _refuse_strip(photograph, str(path))
     return photograph
 

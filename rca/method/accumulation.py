@@ -122,7 +122,7 @@ class AttentionStore(nn.Module):
             ValueError: it is not.
         """
         if not torch.equal(state.cpu(), self.get_extra_state()):
-            raise ValueError("the saved attention is of other images: accumulate anew")
+            raise ValueError("the saved attention is of other images: accumulate it again")
 
     def _places(self, images: Sequence[str]) -> Tensor:
         try:

@@ -131,7 +131,7 @@ def _row(network: Any, name: str) -> list[nn.Module]:
         *stem, stages = network.children()
         return [nn.Sequential(*stem), *stages]
     raise ConfigError(
-        f"backbone.name: {name} is no row of convolutional stages, which RCA needs; "
+        f"backbone.name: {name} is not a sequence of convolutional stages, which RCA needs; "
         f"take one that is, such as {TIMM}convnext_tiny or {TIMM}resnet50"
     )
 
@@ -181,7 +181,7 @@ def _load(network: nn.Module, path: Path) -> None:
     try:
         state = load_file(path)
     except SafetensorError as error:
-        raise ConfigError(f"backbone.weights: {path} is no safetensors file ({error})") from None
+        raise ConfigError(f"backbone.weights: {path}: not a safetensors file ({error})") from None
     parts = dict(network.named_children())
     found: dict[str, Tensor] = {}
     for key, value in state.items():  # in the network of features, stages.0 is named stages_0

@@ -114,7 +114,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     tensors = load_file(path)
     if said.pop(CHECKSUM, None) not in (None, _checksum(said, tensors)):
         raise ConfigError(
-            f"{path}: damaged (its checksum is another); get the file again, or train again"
+            f"{path}: damaged (checksum mismatch); get the file again, or train again"
         )
     return tensors
 

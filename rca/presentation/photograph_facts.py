@@ -34,7 +34,7 @@ def confused(
     try:
         counts = confusion_matrix(labels[TRUTH], labels[final], LABELS)
     except ValueError as error:
-        raise DataError(f"{final} of {image} cannot be held against its truth: {error}") from None
+        raise DataError(f"{final} of {image} cannot be compared with its truth: {error}") from None
     total = counts.sum()
     np.fill_diagonal(counts, 0)
     return [

@@ -67,7 +67,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     with whole(path, _again(path)):
         rows = list(csv.DictReader(read_text(path).splitlines()))
         if any(None in (*row, *row.values()) for row in rows):
-            raise ValueError("a row has not as many cells as the first")
+            raise ValueError("a row and the header differ in their number of cells")
         return rows
 
 

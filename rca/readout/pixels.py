@@ -159,7 +159,7 @@ def sample_pixels(
     files = [folder / f"sample/{number:05d}.safetensors" for number in range(len(pieces))]
     for file, records in shard.pick(list(zip(files, pieces, strict=True))):
         if is_sample(file, [record.image for record in records]):
-            log.info("%s was done before", file.name)
+            log.info("%s was already done", file.name)
             continue
         samples = {}
         for record in progress(records, len(records), "features of train, image"):

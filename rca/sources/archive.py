@@ -25,7 +25,7 @@ def bring(cfg: ArchiveSource, out: Path) -> None:
     found = sha256_of(cfg.archive)
     if found != cfg.sha256:
         raise DataError(
-            f"{cfg.archive}: is not the archive that was asked for\n"
+            f"{cfg.archive}: is not the expected archive\n"
             f"  wanted SHA-256 {cfg.sha256}\n"
             f"  got    SHA-256 {found}\n"
             "  fetch it again; if this file is meant, set download.sha256 to what was got"
@@ -35,4 +35,4 @@ def bring(cfg: ArchiveSource, out: Path) -> None:
         note = partial / "source.json"
         if not note.exists():  # a packed folder of another source says more of itself
             write_json(note, {"source": cfg.source, "archives": {cfg.archive.name: cfg.sha256}})
-    log.info("%s: SHA-256 as wanted, %d files unpacked to %s", cfg.archive, files, out)
+    log.info("%s: SHA-256 matches, %d files unpacked to %s", cfg.archive, files, out)

@@ -116,7 +116,7 @@ def _bring(session: requests.Session, url: str, file: RemoteFile, part: Path) ->
         return
     part.unlink()
     if inherited:  # the wrong bytes may be of another mirror
-        log.warning("%s: the whole has a wrong SHA-256; once more from the beginning", url)
+        log.warning("%s: SHA-256 mismatch; downloading it again from the beginning", url)
         _complete(session, url, file, part)
         if sha256_of(part) == file.sha256:
             return

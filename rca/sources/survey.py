@@ -220,7 +220,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise DataError(f"{path}: is not in UTF-8; save it so") from None
+        raise DataError(f"{path}: not UTF-8; save it as UTF-8") from None
     classes = tuple(name for name in map(clean, lines) if name)
     if not classes or len(set(classes)) < len(classes):
         raise DataError(f"{path}: must name each class once, one a line")

@@ -80,7 +80,7 @@ def clean(name: str) -> str:
 def _decoded(path: Path) -> tuple[str, str | None]:
     content = path.read_bytes()
     if content.startswith(b"PK\x03\x04") or content.startswith(b"\xd0\xcf\x11\xe0"):
-        raise DataError(f"{path}: is a workbook, no CSV; save it as CSV UTF-8")
+        raise DataError(f"{path}: is a workbook, not CSV; save it as CSV UTF-8")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding: str | None = "utf-16"
     else:
@@ -93,10 +93,10 @@ def _decoded(path: Path) -> tuple[str, str | None]:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             raise DataError(
-                f"{path}: is neither in UTF-8 nor in Windows-1252; save it as CSV UTF-8"
+                f"{path}: neither UTF-8 nor Windows-1252; save it as CSV UTF-8"
             ) from None
     if "\0" in text:
-        raise DataError(f"{path}: holds binary data, no text; save it as CSV UTF-8")
+        raise DataError(f"{path}: holds binary data, not text; save it as CSV UTF-8")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text, {"utf-16": "UTF-16", "cp1252": "Windows-1252"}.get(encoding or "")
 
@@ -123,7 +123,7 @@ def _records(path: Path, text: str, delimiter: str, skipped: int) -> list[tuple[
     try:
         rows = [(skipped + reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise DataError(f"{path}: is no CSV ({error}); save it as CSV UTF-8") from None
+        raise DataError(f"{path}: not valid CSV ({error}); save it as CSV UTF-8") from None
     if not rows:
         raise DataError(f"{path}: is empty; {HEADER}")
     return rows

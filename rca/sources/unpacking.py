@@ -110,5 +110,5 @@ def _one_error(archive: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(
-            f"{archive}: no tar or zip archive, or a damaged one ({error}); fetch it again"
+            f"{archive}: not a tar or zip archive, or damaged ({error}); fetch it again"
         ) from None

@@ -85,7 +85,7 @@ def run(
     with resumable_folder(out, done, list(files_of_store), shard) as folder:
         for name, records in shard.pick(list(files_of_store.items())):
             if is_shard(folder / name, [record.image for record in records]):
-                log.info("%s was done before", name)
+                log.info("%s was already done", name)
                 continue
             file = CamShard(cfg.bits)
             for record in progress(records, len(records), f"{name}, image"):

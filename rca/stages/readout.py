@@ -117,7 +117,7 @@ def run(
         sampled = dict(zip(stores, samples, strict=False))  # the training images' files come first
         for name, records in stores.items():
             if is_shard(folder / name, [record.image for record in records]):
-                log.info("%s was done before", name)
+                log.info("%s was already done", name)
                 continue
             _read_out(reader, records, sampled.get(name), fitted).write(folder / name)
 

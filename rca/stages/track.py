@@ -78,8 +78,8 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
         except store.AwayError as error:
             place = None
             log.warning(
-                "the run is not in MLflow, for the tracking server is away (%s); nothing else is "
-                "missing. Later: rca track --results %s --out %s",
+                "the run is not in MLflow, because the tracking server cannot be reached (%s); "
+                "nothing else is missing. Later: rca track --results %s --out %s",
                 error,
                 results,
                 out,

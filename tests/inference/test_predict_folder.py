@@ -273,7 +273,7 @@ def test_links__do_not_lead_out_of_the_output(place, monkeypatch, capsys):
     Path("elsewhere").mkdir()
     Path("o/masks/sub").symlink_to("../../elsewhere")
     assert predict(monkeypatch, "p --out o") == 2
-    assert "is a link that leads out of o; remove it" in capsys.readouterr().err
+    assert "is a link that points outside o; remove it" in capsys.readouterr().err
     assert not list(Path("elsewhere").iterdir())
 
 

@@ -150,8 +150,8 @@ def test_build_backbone__foreign_weights_are_refused(tmp_path):
     [
         ("resnet81", 16, "none", "has no model resnet81; did you mean timm/resnet18"),
         ("resnet18.a9_in1k", 16, "none", r"did you mean timm/resnet18\.a"),
-        ("vit_tiny_patch16_224", 16, "none", "is no row of convolutional stages"),
-        ("swin_tiny_patch4_window7_224", 32, "none", "is no row of convolutional stages"),
+        ("vit_tiny_patch16_224", 16, "none", "is not a sequence of convolutional stages"),
+        ("swin_tiny_patch4_window7_224", 32, "none", "is not a sequence of convolutional stages"),
         ("coatnet_nano_rw_224", 32, "none", "not take photographs of any size"),
         ("densenet121", 8, "none", r"backbone\.stride: timm/densenet121 has .* stride 32"),
         ("efficientnet_b0_g8_gn", 32, "imagenet", "timm has no weights of efficientnet_b0_g8_gn"),

@@ -120,7 +120,7 @@ def test_training__killed_again_and_again_writes_the_same_bytes(root, stage):
             "infer_seg",
             "--weights whole/train_seg/weights.safetensors",
             "*.png",
-            "of 8 images were done before",
+            "of 8 images were already done",
         ),
     ],
     ids=["infer_cam", "infer_seg"],
