@@ -64,7 +64,7 @@ def holds(path: Path, images: Sequence[str], parts: Sequence[str]) -> bool:
     Its keys must be `<image>.<part>` for each image and each part, and no others.
     """
     try:
-        with safe_open(path, framework="numpy") as file:  # refuses a file that is cut short
+        with safe_open(path, framework="numpy") as file:  # refuses truncated files
             keys = set(file.keys())
     except (OSError, SafetensorError):
         return False

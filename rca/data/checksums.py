@@ -1,4 +1,4 @@
-"""Checksums that identify contents whatever the file's name."""
+"""Checksums of files and of other contents."""
 
 from __future__ import annotations
 

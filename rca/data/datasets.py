@@ -84,7 +84,7 @@ class TrainingImages(Dataset):
 
 
 class EpochBatches(Sampler):
-    """Batches of (epoch, position) keys, shuffled anew in each epoch.
+    """Batches of (epoch, position) keys, reshuffled in each epoch.
 
     With several processes, each gets its piece of every batch, in the order of their ranks. A
     process whose piece would be empty gets one blank.

@@ -185,7 +185,7 @@ def _load(network: nn.Module, path: Path) -> None:
         raise ConfigError(f"backbone.weights: {path} is no safetensors file ({error})") from None
     parts = dict(network.named_children())
     found: dict[str, Tensor] = {}
-    for key, value in state.items():  # `features_only` networks name stages.0 stages_0
+    for key, value in state.items():  # `stages.0` is `stages_0` in a `features_only` network
         flat = re.sub(r"^(\w+)\.(\w+)\.", r"\1_\2.", key)
         found[flat if flat.partition(".")[0] in parts else key] = value
     wanted = network.state_dict()

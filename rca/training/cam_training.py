@@ -29,7 +29,7 @@ from rca.training.execution import autocast, wrap_module
 
 log = logging.getLogger(__name__)
 
-# The training images and the backbone → images whose pixels the first blocks have seen already.
+# (training images, backbone) → the same images with the frozen blocks' output as their pixels.
 KeepViews = Callable[[TrainingImages, Backbone], TrainingImages]
 
 
@@ -64,7 +64,7 @@ class CamTrainer:
             data: The index, without masks.
             seeds: The generators by purpose. Initial weights draw from torch's global one.
             device: The device of this process.
-            keep_views: What puts the output of the frozen blocks in place of the photographs, or
+            keep_views: A function that replaces the photographs by the frozen blocks' output, or
                 None.
         """
         records = data.split("train")
