@@ -1,9 +1,9 @@
-"""The CAM store: present classes only, 8 or 16 bit, many images a file.
+"""The CAM store: quantised maps of the present classes only, many images per file.
 
-A shard is a safetensors file with two tensors per image: `<image>.cams`, (N, h, w), and
-`<image>.classes`, (N,), the 0-based classes they belong to; its metadata has the checksum of each.
-COCO's 80 float32 maps of an image
-take 100 MB; this takes tens of kB.
+A shard is a safetensors file with two tensors per image: `<image>.cams`, (N, h, w), with 8 or 16
+bits per value, and `<image>.classes`, (N,), the 0-based classes that the maps belong to. Its
+metadata holds the checksum of each tensor. COCO's 80 float32 maps of one image take 100 MB; this
+takes tens of kB.
 """
 
 from __future__ import annotations
@@ -22,40 +22,49 @@ from rca.data.index import Index, Record, in_pieces
 from rca.runtime.files import new_file
 
 AGAIN = "run the stage that made it again"
-CHECKSUMS = "crc32"  # of each tensor
+CHECKSUMS = "crc32"  # the metadata key: a JSON object from tensor name to CRC-32
 DTYPES: dict[int, type[np.uint8 | np.uint16]] = {8: np.uint8, 16: np.uint16}
 
 
 class CamShard:
-    """Collects the CAMs of some images, then writes them as one file."""
+    """A writer that collects the CAMs of several images and writes them as one file."""
 
     def __init__(self, bits: int) -> None:
         self.dtype = DTYPES[bits]
         self.tensors: dict[str, np.ndarray] = {}
 
     def add(self, image: str, classes: np.ndarray, cams: np.ndarray) -> None:
-        """Keep `cams`, (N, h, w) with values from 0 to 1, of `classes`, (N,)."""
+        """Add the CAMs of an image.
+
+        Args:
+            image: The name of the image.
+            classes: The 0-based classes of the CAMs, (N,).
+            cams: The CAMs, (N, h, w), from 0 to 1.
+        """
         top = np.iinfo(self.dtype).max
-        # In C order: safetensors writes memory as it lies, and a view's axes would be mixed up.
+        # In C order: safetensors writes the raw memory, so a transposed view would be scrambled.
         self.tensors[f"{image}.cams"] = np.rint(cams * top).astype(self.dtype, order="C")
         self.tensors[f"{image}.classes"] = classes.astype(np.uint8)
 
     def write(self, path: Path) -> None:
-        """Write all images to `path`, whole or not at all."""
+        """Write all images to `path`, completely or not at all."""
         sums = {key: zlib.crc32(value.data) for key, value in self.tensors.items()}
         with new_file(path) as partial:
             save_file(self.tensors, partial, {CHECKSUMS: json.dumps(sums)})
 
 
 def is_shard(path: Path, images: Sequence[str]) -> bool:
-    """Whether `path` is a whole shard of these images, as `CamShard` writes it."""
+    """Check whether `path` is a complete shard of these images, as `CamShard` writes it."""
     return holds(path, images, ("cams", "classes"))
 
 
 def holds(path: Path, images: Sequence[str], parts: Sequence[str]) -> bool:
-    """Whether `path` is a whole safetensors file of just `<image>.<part>`, for all of both."""
+    """Check whether `path` is a complete safetensors file of exactly these images and parts.
+
+    Its keys must be `<image>.<part>` for each image and each part, and no others.
+    """
     try:
-        with safe_open(path, framework="numpy") as file:  # refuses a file that is cut short
+        with safe_open(path, framework="numpy") as file:  # refuses truncated files
             keys = set(file.keys())
     except (OSError, SafetensorError):
         return False
@@ -63,11 +72,14 @@ def holds(path: Path, images: Sequence[str], parts: Sequence[str]) -> bool:
 
 
 def store_files(data: Index, size: int) -> dict[str, Sequence[Record]]:
-    """Files of the stores of both splits, training images first, with the images of each.
+    """List the files of both splits' stores, training images first, with the records in each.
 
     Args:
-        data: the index.
-        size: images in a file at most.
+        data: The index.
+        size: The largest number of images per file.
+
+    Returns:
+        A mapping from each file's path, relative to the store, to its records.
     """
     return {
         f"{split}/cams-{number:05d}.safetensors": records
@@ -77,7 +89,7 @@ def store_files(data: Index, size: int) -> dict[str, Sequence[Record]]:
 
 
 class CamStore:
-    """Reads the CAMs of one shard or of a folder of them, one image at a time."""
+    """A reader of the CAMs in one shard or in a folder of shards, one image at a time."""
 
     def __init__(self, source: Path) -> None:
         self.files: dict[str, Path] = {}
@@ -93,10 +105,13 @@ class CamStore:
         return iter(self.files)
 
     def read(self, image: str) -> tuple[np.ndarray, np.ndarray]:
-        """Classes, (N,) 0-based, and CAMs, float32 (N, h, w) from 0 to 1, of `image`.
+        """Read the CAMs of an image.
+
+        Returns:
+            The 0-based classes, int64 (N,), and their CAMs, float32 (N, h, w), from 0 to 1.
 
         Raises:
-            DataError: the store has no such image, or its file is damaged.
+            DataError: The store has no such image, or its file is damaged.
         """
         if image not in self.files:
             raise DataError(f"{image}: not in the CAM store; run `rca infer-cam` again")
@@ -109,7 +124,11 @@ class CamStore:
 
 
 def _checked(shard: safe_open, key: str, sums: Mapping[str, int]) -> np.ndarray:
-    """A tensor, held against its checksum; files of before there were any have none."""
+    """Read a tensor and verify its checksum; older files have no checksums and are trusted.
+
+    Raises:
+        ValueError: The checksum does not match.
+    """
     value = shard.get_tensor(key)
     if sums and zlib.crc32(value.data) != sums[key]:
         raise ValueError(f"{key}: checksum mismatch")

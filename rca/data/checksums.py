@@ -1,4 +1,4 @@
-"""Checksums, by which a file is known whatever it is called."""
+"""Checksums of files and of other contents."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rca.data.images import DataError
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hex digits.
+    """Compute the SHA-256 of a file's content, as 64 hex digits.
 
     Raises:
-        DataError: the file is missing or cannot be read.
+        DataError: The file is missing or cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -24,7 +24,7 @@ def sha256_of(path: Path) -> str:
 
 
 def checksum(contents: Mapping[str, bytes | memoryview]) -> int:
-    """CRC-32 of contents with their names, in the order of these."""
+    """Compute the CRC-32 of named contents and of their names, in the order of the names."""
     total = 0
     for name in sorted(contents):
         total = zlib.crc32(contents[name], zlib.crc32(name.encode(), total))

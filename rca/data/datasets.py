@@ -1,4 +1,4 @@
-"""Training data for torch: which view of which image depends on the seed and the epoch alone."""
+"""Training data for torch: the seed and the epoch alone decide the order and the views."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rca.data.images import read_image
 from rca.data.index import Record
 from rca.data.views import training_view
 
-Seeds = Callable[..., torch.Generator]  # (purpose, …) → a generator of its own
-BLANK = -1  # position of no image
+Seeds = Callable[..., torch.Generator]  # (purpose, …) → a separate generator for each
+BLANK = -1  # the position that stands for no image
 
 
 class Example(NamedTuple):
-    """A training view or, all fields stacked, a batch of them.
+    """One training view or, with all fields stacked, a batch of views.
 
     Attributes:
-        pixels: of a `TrainingView`.
-        tags: (C,).
-        labels: of a `TrainingView`.
-        positions: which of the records it is; `BLANK` for none.
-        boxes: `box` of a `TrainingView`.
+        pixels: The `pixels` of the `TrainingView`.
+        tags: The image-level labels, (C,).
+        labels: The `labels` of the `TrainingView`.
+        positions: The image's position in the list of records, or `BLANK` for none.
+        boxes: The `box` of the `TrainingView`.
     """
 
     pixels: Tensor
@@ -41,15 +41,15 @@ class Example(NamedTuple):
 class TrainingImages(Dataset):
     """Views of images with their tags and, where `labels` is given, their label maps.
 
-    An item's key is (epoch, position), so that worker processes need no state. At `BLANK` there is
-    a grey view without tags and labels, which teaches nothing.
+    An item's key is (epoch, position), so that worker processes need no state. The position
+    `BLANK` gives a grey view without tags and labels, which contributes nothing to the training.
 
     Args:
-        records: the images.
-        tags: (N, C), image-level labels.
-        view: how an image is cut.
-        seeds: (purpose, epoch, image) → generator.
-        labels: record → uint8 (H, W).
+        records: The records of the images.
+        tags: The image-level labels, (N, C).
+        view: The settings of the training views.
+        seeds: A function from purpose, epoch and image to a generator.
+        labels: A function from a record to its label map, uint8 (H, W), or None.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class TrainingImages(Dataset):
 
 
 class EpochBatches(Sampler):
-    """Batches of (epoch, position) in a fresh order each epoch.
+    """Batches of (epoch, position) keys, reshuffled in each epoch.
 
-    Of several processes each gets a piece of every batch, in the order of their ranks; one that
-    would get nothing gets a blank.
+    With several processes, each gets its piece of every batch, in the order of their ranks. A
+    process whose piece would be empty gets one blank.
 
     Attributes:
-        epoch: whose batches come next.
-        first: number of the batch to begin with.
+        epoch: The epoch to iterate over next.
+        first: The number of the batch to begin with.
     """
 
     def __init__(
@@ -111,19 +111,19 @@ class EpochBatches(Sampler):
             yield [(self.epoch, position) for position in order[start:end] or [BLANK]]
 
     def piece(self, number: int) -> tuple[int, int]:
-        """From where to where in the epoch's order this process's piece of a batch lies."""
+        """Return the start and the end of this process's piece of a batch in the epoch's order."""
         start, size = number * self.batch_size, self.size(number)
         ends = (size * rank // self.processes for rank in (self.rank, self.rank + 1))
         first, last = (start + end for end in ends)
         return first, last
 
     def size(self, number: int) -> int:
-        """Images in a batch, those of all processes."""
+        """Return the number of images in a batch, over all processes."""
         return min(self.batch_size, self.images - number * self.batch_size)
 
 
 class TrainingBatches:
-    """The batches of an epoch, by its number: `batches(epoch)`; `len(batches)` of them each."""
+    """The batches of every epoch: `batches(epoch)` iterates over its `len(batches)` batches."""
 
     def __init__(
         self,
@@ -147,23 +147,24 @@ class TrainingBatches:
         return len(self.sampler)
 
     def __call__(self, epoch: int, first: int = 0) -> DataLoader:
-        """The batches of `epoch`: `Example`s, all fields stacked.
+        """Return the batches of an epoch: `Example`s with all fields stacked.
 
         Args:
-            epoch: 0-based.
-            first: number of the batch to begin with; those before are not read.
+            epoch: The number of the epoch, 0-based.
+            first: The number of the batch to begin with; earlier ones are not read.
         """
         self.sampler.epoch, self.sampler.first = epoch, first
         return self.loader
 
     def share(self, number: int) -> float:
-        """How much of the images of batch `number` this process gets; 1 if it is the only one."""
+        """Return this process's share of a batch's images; 1 if it is the only process."""
         start, end = self.sampler.piece(number)
         return (end - start) / self.sampler.size(number)
 
 
 def _prepare_worker(_worker: int) -> None:
     torch.set_num_threads(1)
-    # A cluster signals every process of a job; the parent decides, and needs its batch for that.
+    # A cluster signals every process of a job. Only the parent reacts to the signal, and it needs
+    # its workers' batches until the step is done.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from rca.runtime.files import new_file
 
 HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
-# What Pillow's decoders raise at damaged files.
+# What Pillow's decoders raise on damaged files.
 UNDECODABLE = (
-    OSError,  # UnidentifiedImageError among them
+    OSError,  # includes UnidentifiedImageError
     SyntaxError,
     ValueError,
     TypeError,
@@ -30,7 +30,7 @@ UNDECODABLE = (
     zlib.error,
     Image.DecompressionBombError,
 )
-# What downloads that went wrong leave under the name of an image.
+# What failed downloads leave under an image's name, by the file's first bytes.
 DISGUISED = {
     b"<!doctype": "a web page",
     b"<html": "a web page",
@@ -43,11 +43,12 @@ DISGUISED = {
 }
 
 
-# What reading and using a damaged file of ours raises: JSON, CSV or safetensors.
+# What reading and using one of the project's own files raises if it is damaged: JSON, CSV or
+# safetensors.
 DAMAGED = (
     SafetensorError,
     csv.Error,
-    ValueError,  # of JSON, of UTF-8 and of numbers
+    ValueError,  # malformed JSON, UTF-8 and numbers
     LookupError,
     TypeError,
     AttributeError,
@@ -58,19 +59,19 @@ DAMAGED = (
 
 
 class DataError(ValueError):
-    """A file of the data set cannot be used; the message names it and says what to do."""
+    """An unusable file of the data set; the message names the file and says what to do."""
 
 
 @contextmanager
 def whole(path: Path, fix: str) -> Iterator[None]:
-    """Within it `path`, which a stage wrote, is read; that it is damaged becomes one line.
+    """Report damage to a file that a stage wrote, read in the `with` block, as one line.
 
     Args:
-        path: named in the message.
-        fix: what to do then.
+        path: The file or folder, for the message.
+        fix: What to do about the damage, for the message.
 
     Raises:
-        DataError: it is damaged.
+        DataError: The file is damaged.
     """
     try:
         yield
@@ -82,10 +83,10 @@ def whole(path: Path, fix: str) -> Iterator[None]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The image as it is stored, decoded.
+    """Open and decode an image, in the mode in which it is stored.
 
     Raises:
-        DataError: the file is missing or cannot be decoded.
+        DataError: The file is missing or cannot be decoded.
     """
     try:
         image = _decoded(path)
@@ -101,7 +102,8 @@ def open_image(path: Path) -> Image.Image:
 
 def _decoded(path: Path) -> Image.Image:
     with warnings.catch_warnings():
-        # The size is checked by `rca data doctor`; twice this one is refused.
+        # Pillow warns above its size limit, and `rca data doctor` checks sizes; above twice the
+        # limit Pillow raises an error.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             image = Image.open(path)
@@ -109,7 +111,7 @@ def _decoded(path: Path) -> Image.Image:
             if not (_is_heic(path) and _reads_heic()):
                 raise
             image = Image.open(path)
-        if image.format == "PNG":  # its checksums, which the decoder does not look at
+        if image.format == "PNG":  # verify its checksums, which the decoder ignores
             with Image.open(path) as twin:
                 twin.verify()
         image.load()
@@ -117,7 +119,7 @@ def _decoded(path: Path) -> Image.Image:
 
 
 def _is_heic(path: Path) -> bool:
-    """Whether it is one of Apple's photographs, whatever its suffix."""
+    """Check whether a file is HEIC, the format of Apple's photographs, whatever its suffix."""
     start = _start(path)
     return start[4:8] == b"ftyp" and start[8:12] in HEIC
 
@@ -132,7 +134,7 @@ def _reads_heic() -> bool:
 
 
 def _cause(path: Path, error: Exception) -> tuple[str, str]:
-    """Why an image cannot be decoded, in words, and what helps."""
+    """Describe why an image cannot be decoded, and what to do about it."""
     start, why, fix = _start(path), str(error).replace(f" '{path}'", ""), "fetch it again"
     disguise = (what for sign, what in DISGUISED.items() if start.lstrip().lower().startswith(sign))
     if not start:
@@ -158,19 +160,19 @@ def _start(path: Path) -> bytes:
 
 
 def read_image(path: Path) -> Image.Image:
-    """The image in RGB.
+    """Read an image as RGB.
 
     Raises:
-        DataError: the file is missing or cannot be decoded.
+        DataError: The file is missing or cannot be decoded.
     """
     return open_image(path).convert("RGB")
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """The values of a palette or grey PNG as stored, uint8 (H, W).
+    """Read the stored values of a palette or greyscale PNG, uint8 (H, W).
 
     Raises:
-        DataError: the file is missing, cannot be decoded, or holds colours instead of values.
+        DataError: The file is missing, cannot be decoded, or holds colours instead of values.
     """
     image = open_image(path)
     if image.mode not in ("P", "L"):
@@ -179,18 +181,18 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def is_label_map(path: Path, height: int, width: int) -> bool:
-    """Whether `path` is a whole label map of this size, as `write_label_map` leaves it."""
+    """Check whether `path` is a complete label map of this size, as `write_label_map` writes it."""
     try:
         with Image.open(path) as image:
             fits = (image.mode, image.size) == ("P", (width, height))
-            image.verify()  # checksums: a decoder forgives a file that is cut short
+            image.verify()  # checksums: a decoder may accept a truncated file
     except (OSError, SyntaxError):
         return False
     return fits
 
 
 def write_label_map(path: Path, labels: np.ndarray, palette: np.ndarray) -> None:
-    """Write `labels` (uint8, H × W) as a palette PNG, whole or not at all."""
+    """Write `labels`, uint8 (H, W), as a palette PNG, completely or not at all."""
     image = Image.fromarray(labels.astype(np.uint8, copy=False), mode="P")
     image.putpalette(palette.astype(np.uint8).tobytes())
     with new_file(path) as partial:

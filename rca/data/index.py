@@ -1,8 +1,8 @@
 """The index: one table of images, splits, sizes and tags, which every later stage reads.
 
-On disk, a folder with `index.csv` (one row an image) and `dataset.json` (what holds for all).
-Label maps use 0 for the background, 1 … C for `classes` in their order, and 255 for ignored pixels;
-`mask_values` translates the data set's own mask values to these.
+On disk, it is a folder with `index.csv` (one row per image) and `dataset.json` (what all images
+share). Label maps use 0 for the background, 1 … C for `classes` in their order, and 255 for ignored
+pixels; `mask_values` translates the data set's own mask values to these.
 """
 
 from __future__ import annotations
@@ -31,7 +31,18 @@ COLUMNS = ("image", "split", "file", "mask", "saliency", "width", "height", "tag
 
 @dataclass(frozen=True)
 class Record:
-    """One image. Paths are whole; `mask` and `saliency` are None where there is none."""
+    """One image of the index.
+
+    Attributes:
+        image: The name of the image.
+        split: The split that the image belongs to, `train` or `val`.
+        file: The path of the image, which includes the index's root, as all paths here do.
+        mask: The path of the true mask, or None.
+        saliency: The path of the saliency map, or None.
+        width: The width in pixels.
+        height: The height in pixels.
+        tags: The names of the classes in the image.
+    """
 
     image: str
     split: str
@@ -48,12 +59,13 @@ class Index:
     """All images of an experiment, sorted by split and name.
 
     Attributes:
-        root: folder of the data set.
-        classes: C class names without the background, in label order.
-        mask_values: (256,) uint8, the data set's mask value → label.
-        palette: (256, 3) uint8, label → colour.
-        source: what `download` noted of the data's origin: the source, digests of the archives,
-            and the choices that a number's protocol must name, such as whose tags they are.
+        root: The folder of the data set.
+        classes: The C class names without the background, in label order.
+        mask_values: The label of each of the data set's mask values, uint8 (256,).
+        palette: The colour of each label, uint8 (256, 3).
+        records: The images.
+        source: What `download` recorded of the data's origin: the source, digests of the archives,
+            and the choices that a result's protocol must state, such as where the tags come from.
     """
 
     root: Path
@@ -64,12 +76,12 @@ class Index:
     source: dict[str, Any] | None = None
 
     def split(self, name: str) -> list[Record]:
-        """The images of `train` or `val`, in the index's order."""
+        """Return the images of `train` or `val`, in the index's order."""
         return [record for record in self.records if record.split == name]
 
     def tag_vector(self, record: Record) -> Tensor:
-        """Image-level labels y, float32 (C,), 1 where the image holds the class."""
-        import torch  # here: the CRF's worker processes read indices and need no torch
+        """Return the image-level labels y, float32 (C,), 1 where the image holds the class."""
+        import torch  # here, since the CRF's worker processes read indices and need no torch
 
         return torch.tensor([float(name in record.tags) for name in self.classes])
 
@@ -80,10 +92,10 @@ class Index:
         return torch.stack([self.tag_vector(record) for record in records])
 
     def truth(self, record: Record) -> np.ndarray:
-        """The true label map, uint8 (H, W), classes outside the index as 255.
+        """Read the true label map, uint8 (H, W), with classes outside the index as 255.
 
         Raises:
-            DataError: the image has no mask.
+            DataError: The image has no mask.
         """
         if record.mask is None:
             raise DataError(f"{record.file}: has no mask to evaluate against")
@@ -91,11 +103,11 @@ class Index:
 
 
 class LeakError(RuntimeError):
-    """Training asked for what it must not see; a mistake in the code, not in the data."""
+    """A request of the training for data that it must not see: a bug, not an error in the data."""
 
 
 class MasklessIndex(Index):
-    """The index without masks, for what reads images of both splits and learns from tags."""
+    """An index without masks, for code that reads images of both splits and learns from tags."""
 
     def tag_matrix(self, records: Sequence[Record]) -> Tensor:
         """Stack the tags of some images, float32 (N, C)."""
@@ -104,22 +116,22 @@ class MasklessIndex(Index):
         return torch.stack([self.tag_vector(record) for record in records])
 
     def truth(self, record: Record) -> np.ndarray:
-        """Nothing: there are no masks here.
+        """Raise an error: this index has no masks.
 
         Raises:
-            LeakError: always.
+            LeakError: Always.
         """
         raise LeakError(f"learning from tags must not see the mask of {record.image}")
 
 
 class TrainingIndex(MasklessIndex):
-    """The index as training sees it: training images without masks, and nothing of validation."""
+    """The index as the training sees it: training images without masks, no validation images."""
 
     def split(self, name: str) -> list[Record]:
-        """The training images, without masks.
+        """Return the training images, without masks.
 
         Raises:
-            LeakError: another split is asked for.
+            LeakError: Another split is asked for.
         """
         if name != "train":
             raise LeakError(f"training must not see images of {name}")
@@ -127,10 +139,10 @@ class TrainingIndex(MasklessIndex):
 
 
 def read_training_index(folder: Path) -> TrainingIndex:
-    """Read what `write_index` wrote, but for the masks and the images of validation.
+    """Read an index without its masks and validation images.
 
     Raises:
-        DataError: the folder holds no index.
+        DataError: The folder holds no index, or a damaged one.
     """
     whole = read_index(folder)
     records = tuple(replace(record, mask=None) for record in whole.split("train"))
@@ -138,10 +150,10 @@ def read_training_index(folder: Path) -> TrainingIndex:
 
 
 def read_maskless_index(folder: Path) -> MasklessIndex:
-    """Read what `write_index` wrote, but for the masks.
+    """Read an index without its masks.
 
     Raises:
-        DataError: the folder holds no index.
+        DataError: The folder holds no index, or a damaged one.
     """
     whole = read_index(folder)
     records = tuple(replace(record, mask=None) for record in whole.records)
@@ -149,7 +161,7 @@ def read_maskless_index(folder: Path) -> MasklessIndex:
 
 
 def write_index(folder: Path, index: Index) -> None:
-    """Write `index` to `folder`; the same index, the same bytes."""
+    """Write an index to a folder; equal indices give identical bytes."""
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -186,10 +198,10 @@ def write_index(folder: Path, index: Index) -> None:
 
 
 def read_index(folder: Path) -> Index:
-    """Read what `write_index` wrote.
+    """Read an index that `write_index` wrote.
 
     Raises:
-        DataError: the folder holds no index, or a damaged one.
+        DataError: The folder holds no index, or a damaged one.
     """
     with whole(folder, "run `rca index` again"):
         return _read(folder)
@@ -214,12 +226,12 @@ def _read(folder: Path) -> Index:
 
 
 def in_pieces(records: Sequence[Record], size: int) -> list[Sequence[Record]]:
-    """Records in pieces of `size`, the last one of what is left."""
+    """Split records into pieces of `size`; the last piece may be smaller."""
     return [records[start : start + size] for start in range(0, len(records), size)]
 
 
 def left_to_label(folder: Path, records: Sequence[Record]) -> list[Record]:
-    """Those of `records` whose label map is not yet in `folder`, whole and of the right size."""
+    """Return the records whose label map is not in `folder`, complete and of the right size."""
     left = [
         record
         for record in records

@@ -6,7 +6,10 @@ import numpy as np
 
 
 def voc_palette() -> np.ndarray:
-    """Colours of the 256 label values, uint8 (256, 3): bit k of a channel is bit 7 - k of it."""
+    """Compute the colours of the 256 label values, uint8 (256, 3).
+
+    Bit 3k + c of the label is bit 7 - k of channel c.
+    """
     colours = np.zeros((256, 3), dtype=np.uint8)
     values = np.arange(256)
     for bit in range(8):

@@ -1,4 +1,4 @@
-"""Saliency maps of training images: a cue beyond tags, where the data set has them."""
+"""Saliency maps of training images: a cue beyond tags, where the data set has such maps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rca.data.index import Record
 
 
 def require_saliency(records: Sequence[Record], otherwise: str) -> None:
-    """Make sure that every image has a saliency map.
+    """Check that every image has a saliency map.
 
     Args:
-        records: the images.
-        otherwise: what to set in `params.yaml` to do without, for the message.
+        records: The records of the images.
+        otherwise: What to set in `params.yaml` to do without saliency, for the message.
 
     Raises:
-        DataError: images without a saliency map; the first few are named.
+        DataError: Images have no saliency map; the message names the first few.
     """
     without = [record.image for record in records if record.saliency is None]
     if without:
@@ -30,12 +30,12 @@ def require_saliency(records: Sequence[Record], otherwise: str) -> None:
 
 
 def read_saliency(record: Record) -> np.ndarray:
-    """Saliency from 0 to 1, float32 (H, W).
+    """Read an image's saliency map, float32 (H, W), from 0 to 1.
 
     Raises:
-        DataError: the map cannot be read or differs from the image in size.
+        DataError: The map cannot be read or differs from the image in size.
     """
-    assert record.saliency is not None  # `require_saliency` was asked
+    assert record.saliency is not None  # the caller ran `require_saliency`
     saliency = read_mask(record.saliency)
     if saliency.shape != (record.height, record.width):
         raise DataError(

@@ -1,6 +1,6 @@
-"""Photographs as viewers show them: turned as EXIF asks, in RGB.
+"""Photographs as viewers show them: with the EXIF orientation applied, in RGB.
 
-CMYK is converted to sRGB by its profile; what is transparent is laid on white.
+CMYK is converted to sRGB with its profile; transparent pixels are composited on white.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 
 def is_turned(photograph: Image.Image) -> bool:
-    """Whether EXIF asks viewers to turn or mirror it, which no stage does."""
+    """Check whether EXIF tells viewers to rotate or mirror the photograph, which no stage does."""
     return photograph.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image as viewers show it, in RGB."""
+    """Convert an image to what viewers show, in RGB."""
     image = ImageOps.exif_transpose(image)
     if image.mode == "CMYK":
         return _from_cmyk(image)
-    if image.mode.startswith("I"):  # 16 bits of grey, which PIL would clip to 8
+    if image.mode.startswith("I"):  # 16-bit greyscale, whose values PIL would clip at 255
         return image.point(lambda value: value / 256).convert("L").convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -37,6 +37,6 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")  # a damaged profile is as good as none
-    assert converted is not None  # only `inPlace` returns nothing
+        return image.convert("RGB")  # treat a damaged profile like a missing one
+    assert converted is not None  # only `inPlace=True` returns None
     return converted

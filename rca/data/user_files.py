@@ -1,6 +1,6 @@
-"""The files of a user's folder: which are photographs, which masks, and how their names are found.
+"""The files in a user's folder: photographs, masks and others, and how to find them by name.
 
-Hidden files, and the folders in which systems keep notes of their own, are passed over.
+Hidden files, and the folders in which operating systems keep metadata, are skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif",
     ".heic", ".heif",
 }  # fmt: skip
-UNREAD = {  # of photographs too, but no library here opens them as such
+UNREAD = {  # image formats that no library used here can open
     ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".jxl", ".nef", ".nrw", ".orf", ".pef", ".psd",
     ".raf", ".raw", ".rw2", ".srw", ".svg", ".xcf",
 }  # fmt: skip
@@ -27,14 +27,14 @@ SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "lost+found"}
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder, as sorted paths relative to it.
+    """The contents of a folder, as sorted paths relative to it.
 
     Attributes:
-        root: the folder.
-        photographs: files with the suffix of an image that is read, outside `masks/`.
-        unread: images in formats that are not read, outside `masks/`.
-        masks: files within `masks/`, in whatever capitals.
-        others: tables and whatever else lies in the folder itself.
+        root: The folder.
+        photographs: The files with the suffix of a supported image format, outside `masks/`.
+        unread: The images in unsupported formats, outside `masks/`.
+        masks: The files below `masks/`, whose name may be in upper or lower case.
+        others: The tables and other files in the folder itself.
     """
 
     root: Path
@@ -45,7 +45,7 @@ class Listing:
 
 
 def list_folder(root: Path) -> Listing:
-    """The files below `root`; folders that are linked to are looked into as well."""
+    """List the files below `root`, following links to folders."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in _files(root):
         suffix = path.suffix.lower()
@@ -63,35 +63,38 @@ def list_folder(root: Path) -> Listing:
 
 
 def seen(root: Path) -> dict[str, int | str]:
-    """A digest that changes when a file below `root` is added, removed, renamed or edited.
+    """Count the files below `root` and digest their names, sizes and modification times.
 
-    By sizes and times of change, which takes no reading.
+    The digest changes when a file is added, removed, renamed or edited. No file is read.
+
+    Returns:
+        `files`, the count, and `digest`, a SHA-256.
     """
     digest, count = hashlib.sha256(), 0
     for path in sorted(_files(root)):
         try:
             state = (root / path).stat()
         except OSError:
-            continue  # a broken link, which `download` names
+            continue  # a broken link, which `download` reports
         count += 1
         digest.update(os.fsencode(f"{path.as_posix()}\0{state.st_size}\0{state.st_mtime_ns}\n"))
     return {"files": count, "digest": digest.hexdigest()}
 
 
 def name_key(text: str) -> str:
-    """What two spellings of a path have in common, for capitals, slashes and composed accents."""
+    """Normalise a path's spelling: upper and lower case, slashes, and composed accents."""
     path = unicodedata.normalize("NFC", text.strip().replace("\\", "/")).casefold()
     return path.removeprefix("./").strip("/")
 
 
 def without_suffix(key: str) -> str:
-    """The key without the suffix of an image; another dot belongs to the name."""
+    """Remove an image's suffix from a key; any other dot is part of the name."""
     stem, dot, suffix = key.rpartition(".")
     return stem if dot + suffix in SUFFIXES and stem else key
 
 
 class Lookup:
-    """Finds paths by the names that people write: whole or not, with suffix or without."""
+    """A lookup of paths by the names that people write, with or without folder and suffix."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._whole: dict[str, list[Path]] = defaultdict(list)
@@ -105,14 +108,17 @@ class Lookup:
             self._bare[without_suffix(key).rpartition("/")[2]].append(path)
 
     def by_path(self, text: str) -> list[Path]:
-        """Paths that `text` names from the folder on."""
+        """Find the paths that `text` names in full, relative to the folder."""
         if text in self._exact:
             return [self._exact[text]]
         key = name_key(text)
         return self._whole.get(key) or self._stems.get(key) or []
 
     def by_name(self, text: str) -> list[Path]:
-        """Paths whose last part has the name, whatever folder and suffix `text` gives it."""
+        """Find the paths with the file name in `text`, whatever its folder and suffix.
+
+        Where `text` names paths in full, but for the suffix, these alone are returned.
+        """
         key = without_suffix(name_key(text))
         return self._stems.get(key) or self._bare.get(key.rpartition("/")[2], [])
 
@@ -121,7 +127,7 @@ def _files(root: Path) -> Iterator[Path]:
     entered: set[str] = set()
     for folder, names, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in entered:  # a link to a folder above
+        if real in entered:  # visited before, such as through a link to a parent folder
             names.clear()
             continue
         entered.add(real)

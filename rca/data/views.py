@@ -1,7 +1,7 @@
 """Views: how an image becomes the network's input.
 
-Random choices come from the generator that is passed in, always as many draws per view, so that a
-view depends on nothing but its own seed.
+All random choices come from the generator that is passed in. Every view makes the same number of
+draws, so that it depends on its own seed alone.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ STD = [0.229, 0.224, 0.225]
 
 
 class TrainingView(NamedTuple):
-    """What is cut from an image.
+    """A view of an image, for training.
 
     Attributes:
-        pixels: float32 (3, size, size), normalised.
-        labels: int64 (size, size), 255 where a crop leaves the image; without labels all 255.
-        box: left, top, right and bottom of the view in widths and heights of the image, float32
-            (4,); left and right change places in a mirrored view.
+        pixels: The normalised pixels, float32 (3, size, size).
+        labels: The label map, int64 (size, size), 255 where a crop extends beyond the image; all
+            255 without labels.
+        box: The left, top, right and bottom of the view as fractions of the image's width and
+            height, float32 (4,); left and right are swapped in a mirrored view.
     """
 
     pixels: Tensor
@@ -36,7 +37,7 @@ class TrainingView(NamedTuple):
 
 
 def normalised(image: Image.Image | Tensor) -> Tensor:
-    """The image as float32 (3, H, W) with ImageNet's mean and deviation."""
+    """Normalise an image with ImageNet's mean and standard deviation, float32 (3, H, W)."""
     tensor = image if isinstance(image, Tensor) else T.pil_to_tensor(image)
     return T.normalize(T.to_dtype(tensor, torch.float32, scale=True), MEAN, STD)
 
@@ -44,13 +45,13 @@ def normalised(image: Image.Image | Tensor) -> Tensor:
 def training_view(
     image: Image.Image, labels: np.ndarray | None, cfg: View, generator: torch.Generator
 ) -> TrainingView:
-    """A random view of an image and of its label map.
+    """Make a random view of an image and of its label map.
 
     Args:
-        image: RGB.
-        labels: uint8 (H, W) or None.
-        cfg: kind and strength of the changes.
-        generator: source of all random choices.
+        image: The image, in RGB.
+        labels: The label map, uint8 (H, W), or None.
+        cfg: The kind and strength of the augmentation.
+        generator: The source of all random choices.
     """
     scale_draw, top_draw, left_draw, flip_draw, *colour = torch.rand(
         8, generator=generator
@@ -96,7 +97,7 @@ def _jitter(pixels: Tensor, cfg: View, draws: list[float]) -> Tensor:
 def _crop(
     pixels: Tensor, marks: Tensor, size: int, top_draw: float, left_draw: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A size × size window and its box; what is missing is mean colour and 255."""
+    """Cut out a size × size window and its box; outside the image are mean colour and 255."""
     height, width = pixels.shape[-2:]
     pad = [0, 0, max(size - width, 0), max(size - height, 0)]
     pixels, marks = T.pad(pixels, pad, fill=0), T.pad(marks, pad, fill=IGNORE)

@@ -1,12 +1,12 @@
-"""A VOC-like folder as it lies on disk: lists, tags, class names, mask values.
+"""A VOC-like folder on disk: lists, tags, class names and mask values.
 
-    classes.txt                        class names, one a line: line v is mask value v
-    tags.csv                           image, split, tags with spaces between
-    ImageSets/Segmentation/<list>.txt  image names, one a line
+    classes.txt                        class names, one per line: line v is mask value v
+    tags.csv                           image, split, and tags separated by spaces
+    ImageSets/Segmentation/<list>.txt  image names, one per line
     JPEGImages/<image>.jpg
     SegmentationClassAug/<image>.png   mask values: 0 background, 255 ignored
     saliency/<image>.png               0 to 255
-    source.json                        what `download` did to make the folder
+    source.json                        how `download` made the folder
 
 A split has masks for all of its images or for none, and likewise saliency maps.
 """
@@ -29,7 +29,15 @@ from rca.data.palette import voc_palette
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The files of one image, and C, the number of classes; None where that is unknown."""
+    """The files of one image.
+
+    Attributes:
+        image: The name of the image.
+        photograph: The path of the photograph.
+        mask: The path of the true mask, or None.
+        saliency: The path of the saliency map, or None.
+        classes: C, the number of classes, or None if it is unknown.
+    """
 
     image: str
     photograph: Path
@@ -40,12 +48,14 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class VocFolder:
-    """A folder and its texts; `rca data doctor` goes on where classes or tags are missing.
+    """A VOC-like folder and the contents of its text files.
 
     Attributes:
-        classes: class names in the order of their mask values.
-        tags: image → tags.
-        source: what `source.json` says, if there is one.
+        root: The folder.
+        classes: The class names in the order of their mask values; empty where `rca data doctor`
+            continues without them.
+        tags: The tags of each image; empty where `rca data doctor` continues without them.
+        source: The content of `source.json`, or None if there is none.
     """
 
     root: Path
@@ -54,11 +64,11 @@ class VocFolder:
     source: dict[str, Any] | None
 
     def image(self, name: str) -> Path:
-        """The photograph."""
+        """Return the path of the photograph."""
         return self.root / "JPEGImages" / f"{name}.jpg"
 
     def files(self, name: str) -> ImageFiles:
-        """All files of the image, to inspect."""
+        """Return all files of the image, for inspection."""
         return ImageFiles(
             image=name,
             photograph=self.image(name),
@@ -68,19 +78,19 @@ class VocFolder:
         )
 
     def mask(self, name: str) -> Path | None:
-        """The true mask, where there is one."""
+        """Return the path of the true mask, or None if there is none."""
         path = self.root / "SegmentationClassAug" / f"{name}.png"
         return path if path.exists() else None
 
     def saliency(self, name: str) -> Path | None:
-        """The saliency map, where there is one."""
+        """Return the path of the saliency map, or None if there is none."""
         path = self.root / "saliency" / f"{name}.png"
         return path if path.exists() else None
 
 
 @dataclass(frozen=True)
 class ImageList:
-    """Image names as the file `path` lists them, and the split they make up."""
+    """The image names that the file `path` lists, and the split that they make up."""
 
     split: str
     path: Path
@@ -88,24 +98,24 @@ class ImageList:
 
 
 def read_voc(root: Path) -> VocFolder:
-    """Class names and tags of the folder `root`.
+    """Read the class names, the tags and the source of a VOC-like folder.
 
     Raises:
-        DataError: `classes.txt` or `tags.csv` is missing, or is not what it should be.
+        DataError: `classes.txt` or `tags.csv` is missing or malformed, or `source.json` is damaged.
     """
     classes, tags = read_classes(root), read_tags(root / "tags.csv")
     return VocFolder(root, classes, tags, read_source(root))
 
 
 def read_source(root: Path) -> dict[str, Any] | None:
-    """What `source.json` says, if there is one."""
+    """Read `source.json`, if there is one."""
     note = root / "source.json"
     with whole(note, "fetch the data set again"):
         return json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
 
 
 def read_classes(root: Path) -> tuple[str, ...]:
-    """Class names in the order of their mask values, which start at 1.
+    """Read the class names in the order of their mask values, which start at 1.
 
     Raises:
         DataError: `classes.txt` is missing, empty, or names a class twice.
@@ -117,11 +127,17 @@ def read_classes(root: Path) -> tuple[str, ...]:
 
 
 def read_list(root: Path, split: str, name: str, limit: int | None = None) -> ImageList:
-    """The list `name` as it stands there, or its first `limit` images, for the split `split`.
+    """Read a list of images in its own order, or its first `limit` images.
+
+    Args:
+        root: The folder.
+        split: The split that the images make up.
+        name: The name of the list.
+        limit: The largest number of images, or None for all.
 
     Raises:
-        DataError: there is no such list, or a name on it leads out of the folder: stages write
-            files of these names.
+        DataError: There is no such list, or a name on it leads out of the folder, where stages
+            would then write files of that name.
     """
     path = list_path(root, name)
     images = tuple(_lines(path)[:limit])
@@ -132,16 +148,16 @@ def read_list(root: Path, split: str, name: str, limit: int | None = None) -> Im
 
 
 def list_path(root: Path, name: str) -> Path:
-    """Where the list `name` lies."""
+    """Return the path of the list `name`."""
     return root / "ImageSets" / "Segmentation" / f"{name}.txt"
 
 
 def label_values(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
-    """Mask value → label, uint8 (256,): 0 stays, `chosen` become 1 … C, all others 255.
+    """Map mask values to labels, uint8 (256,): 0 stays, `chosen` become 1 … C, all others 255.
 
     Args:
-        classes: the data set's classes in the order of their mask values, from 1.
-        chosen: C of them in label order.
+        classes: The data set's classes in the order of their mask values, from 1.
+        chosen: The C chosen classes in label order.
     """
     labels = np.full(256, IGNORE, dtype=np.uint8)
     labels[0] = 0
@@ -151,7 +167,7 @@ def label_values(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
 
 
 def label_palette(classes: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
-    """Label → colour, uint8 (256, 3): VOC's colour of each class; labels in no use are black."""
+    """Map labels to VOC's colours of their classes, uint8 (256, 3); unused labels are black."""
     colours = voc_palette()
     values = [0, *(1 + classes.index(name) for name in chosen)]
     palette = np.zeros_like(colours)
@@ -171,10 +187,10 @@ def _lines(path: Path) -> list[str]:
 
 
 def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
-    """Image → tags of a CSV with these two columns.
+    """Read the tags of each image from a CSV file with the columns `image` and `tags`.
 
     Raises:
-        DataError: there is no such file, a column is missing, or an image has two rows.
+        DataError: There is no such file, a column is missing, or an image has two rows.
     """
     try:
         with (

@@ -1,4 +1,4 @@
-"""Dense CRF: labels that agree with the image's colours and edges.
+"""The dense CRF: labels that agree with the image's colours and edges.
 
 Krähenbühl & Koltun, "Efficient inference in fully connected CRFs with Gaussian edge potentials",
 NIPS 2011, through `pydensecrf`.
@@ -18,24 +18,26 @@ CLIP = 1e-8
 
 
 def dense_crf(image: np.ndarray, probabilities: np.ndarray, cfg: Crf) -> np.ndarray:
-    """Posterior of every label after `cfg.iterations` of mean field, float32 (N + 1, H, W).
+    """Compute each label's posterior by `cfg.iterations` of mean field, float32 (N + 1, H, W).
 
-    The energy is -log p plus two Potts terms: one over near pixels, one over near pixels of like
-    colour. A factor common to all labels of a pixel cancels, so `probabilities` may be any scores.
-    An image larger than `cfg.max_side` is reduced to it, the kernels too; its posteriors are
-    enlarged again.
+    The energy is -log p plus two Potts terms: one over nearby pixels, one over nearby pixels of
+    similar colour. A factor common to all labels of a pixel cancels, so `probabilities` may be any
+    scores. An image with a side longer than `cfg.max_side` is scaled down to it, and the spatial
+    kernels with it; the posteriors are scaled up again.
+
+    Differs from the released code: it passes OpenCV's BGR. The bilateral kernel is the same, since
+    one `bilateral_srgb` applies to all three colours; only the lattice that approximates it has its
+    colour axes in another order.
 
     Args:
-        image: uint8 (H, W, 3), RGB.
-        probabilities: (N + 1, H, W), not negative. Labels known to be absent are best left out:
-            they would take time and change nothing. One label alone is certain everywhere.
-        cfg: kernels, iterations and working size.
-
-    Differs from the released code: that feeds OpenCV's BGR. The bilateral kernel is the same, since
-    one `bilateral_srgb` serves the three colours; only the lattice that approximates it is turned.
+        image: The image, RGB, uint8 (H, W, 3).
+        probabilities: The scores of the labels, (N + 1, H, W), not negative. Leave out labels known
+            to be absent: they would take time and change nothing. A single label gets a posterior
+            of 1 everywhere.
+        cfg: The kernels, the number of iterations and the working size.
 
     Raises:
-        ValueError: image and probabilities differ in size.
+        ValueError: Image and probabilities differ in size.
         ConfigError: `pydensecrf` is not installed.
     """
     labels, height, width = probabilities.shape
@@ -54,7 +56,7 @@ def dense_crf(image: np.ndarray, probabilities: np.ndarray, cfg: Crf) -> np.ndar
 
 
 def _reduced(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image or a map at a smaller size, (width, height): means of the pixels covered."""
+    """Scale an image or a map down to (width, height), each pixel the mean of those it covers."""
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
@@ -74,9 +76,15 @@ def _mean_field(image: np.ndarray, probabilities: np.ndarray, cfg: Crf) -> np.nd
 
 
 def unary_energy(probabilities: np.ndarray) -> np.ndarray:
-    """-log of the probabilities, normalised over the labels and clipped, float32 (N + 1, H, W).
+    """Compute -log of the probabilities, normalised over the labels and clipped.
 
     A pixel without any evidence gets the same energy for every label.
+
+    Args:
+        probabilities: The scores of the labels, (N + 1, H, W), not negative.
+
+    Returns:
+        The energies, float32 (N + 1, H, W).
     """
     total = np.maximum(probabilities.sum(axis=0), CLIP)
     share = np.clip(probabilities / total, CLIP, 1)

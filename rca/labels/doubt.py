@@ -1,13 +1,13 @@
-"""Doubt: how little of a mask another look at the image bears out, from 0 to 1, without any truth.
+"""Doubt: how much a mask disagrees with a second opinion, from 0 to 1, without ground truth.
 
-That other look, the witness, gives each label l a share p_l(x) of each pixel x: posteriors, or the
-one-hot form of a label map. With m_l the one-hot mask,
+The second opinion, the witness, gives each label l a share p_l(x) of each pixel x: posteriors, or
+the one-hot form of a label map. With m_l the one-hot mask,
 
     doubt = 1 - mean over l of  Σ_x min(m_l, p_l) / Σ_x max(m_l, p_l)
 
-over the labels that the mask holds or that are the witness's best somewhere. With a label map as
-witness the mean is the image's mIoU. With posteriors it is the IoU to be expected if they are
-right, as the ratio of the expected counts.
+over the labels that the mask holds or that have the witness's highest share at some pixel. With a
+label map as witness, the mean is the image's mIoU. With posteriors, it is the IoU to expect if they
+are right, as the ratio of the expected counts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from rca.config import IGNORE
 
 
 class Witness(NamedTuple):
-    """What a witness says of an image.
+    """A witness's opinion of an image.
 
     Attributes:
-        labels: those it may see, uint8 (L,), each once; 255 is none.
-        shares: of each pixel, float (L, H, W) from 0 to 1.
+        labels: The labels that the witness can give, without 255 and without repetition,
+            uint8 (L,).
+        shares: The share of each label in each pixel, float (L, H, W), from 0 to 1.
     """
 
     labels: np.ndarray
@@ -32,20 +33,20 @@ class Witness(NamedTuple):
 
 
 def from_map(labels: np.ndarray) -> Witness:
-    """A label map, uint8 (H, W), as a witness; it says nothing of pixels that are 255."""
+    """Convert a label map, uint8 (H, W), to a witness with no label where the map is 255."""
     present = np.unique(labels[labels != IGNORE])
     return Witness(present, (labels == present[:, None, None]).astype(np.float32))
 
 
 def agreement(mask: np.ndarray, witness: Witness) -> float:
-    """IoU of a mask and a witness, from 0 to 1; 0 where neither has a label.
+    """Compute the mean IoU of a mask and a witness, from 0 to 1; 0 if neither has a label.
 
     Args:
-        mask: uint8 (H, W); pixels that are 255 are of no label.
-        witness: of the same image.
+        mask: The mask, uint8 (H, W); pixels at 255 have no label.
+        witness: The witness of the same image.
 
     Raises:
-        ValueError: their sizes differ.
+        ValueError: The mask and the witness differ in size.
     """
     labels, shares = witness
     if shares.shape[1:] != mask.shape:

@@ -1,4 +1,4 @@
-"""What the label rules and the CRF start from: the class maps of an image, and its saliency."""
+"""The input of the label rules and the CRF: the class maps of an image, and its saliency map."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from rca.labels.scores import upsample_cams
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one image: its classes, (N,) 0-based, and their maps, (N, h, w).
+    """The classes of one image and their maps.
 
-    The maps are CAMs or, with `background: posterior`, posteriors.
+    Attributes:
+        record: The image.
+        classes: The 0-based classes, (N,).
+        maps: The maps of the classes, (N, h, w): CAMs or, with `background: posterior`, posteriors.
     """
 
     record: Record
@@ -26,15 +29,15 @@ class Evidence:
     maps: np.ndarray
 
     def maps_at_image_size(self) -> np.ndarray:
-        """Maps, float32 (N, H, W)."""
+        """Upsample the maps to the size of the image, float32 (N, H, W)."""
         return upsample_cams(self.maps, self.record.height, self.record.width)
 
 
 def training_records(dataset: Index, rules: PseudoLabels) -> list[Record]:
-    """The training images, each with a saliency map if `rules` need one.
+    """Return the training images, each with a saliency map if `rules` need one.
 
     Raises:
-        DataError: images without a saliency map; the first few are named.
+        DataError: Images have no saliency map; the message names the first few.
     """
     records = dataset.split("train")
     if rules.background == "saliency":
@@ -43,10 +46,15 @@ def training_records(dataset: Index, rules: PseudoLabels) -> list[Record]:
 
 
 def read_evidence(store: CamStore, record: Record, names: tuple[str, ...]) -> Evidence:
-    """The maps of `record`, which must be those of its tags.
+    """Read the maps of an image, which must be those of its tags.
+
+    Args:
+        store: The store of the maps.
+        record: The image.
+        names: The names of all classes, in label order.
 
     Raises:
-        DataError: a tag has no map, or a map no tag.
+        DataError: A tag has no map, or a map has no tag.
     """
     classes, maps = store.read(record.image)
     stored = {names[label] if label < len(names) else f"class {label}" for label in classes}
@@ -59,9 +67,9 @@ def read_evidence(store: CamStore, record: Record, names: tuple[str, ...]) -> Ev
 
 
 def saliency_of(record: Record, rules: PseudoLabels) -> np.ndarray | None:
-    """Saliency from 0 to 1, float32 (H, W); None where `rules` do without.
+    """Read an image's saliency map, float32 (H, W), from 0 to 1; None if `rules` do not use it.
 
     Raises:
-        DataError: the map cannot be read or differs from the image in size.
+        DataError: The map cannot be read or differs from the image in size.
     """
     return read_saliency(record) if rules.background == "saliency" else None

@@ -1,7 +1,7 @@
-"""Backbones F = FCN(I), Eq. 1: torchvision's networks, dilated to the stride asked for, or timm's.
+"""Backbones F = FCN(I), Eq. 1: torchvision's networks, dilated to a given stride, or timm's.
 
-Batch normalisation always runs on its stored statistics, as DeepLab does: batches here are small,
-and a result must not depend on how images are grouped.
+Batch normalisation always uses its stored statistics, as in DeepLab: batches here are small, and a
+result must not depend on how images are grouped.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from rca.config import TIMM, ConfigError
 from rca.config import Backbone as BackboneConfig
 from rca.models.timm_backbones import timm_blocks
 
-NORMS = nn.modules.batchnorm._BatchNorm  # of every dimension; others store no statistics
+NORMS = nn.modules.batchnorm._BatchNorm  # 1d, 2d, 3d and so on; other norms store no statistics
 
 
 class Backbone(nn.Sequential):
-    """Blocks in a row; `channels` features come out, one per `stride` input pixels.
+    """A sequence of blocks from images to features.
 
     Attributes:
-        first: the block that the forward pass begins with; above 0 what comes in is the output of
-            the block before.
+        channels: D, the number of channels of the features.
+        stride: The distance in input pixels between neighbouring features.
+        first: The block that the forward pass begins with. Above 0, the input is the output of the
+            block before it.
     """
 
     channels: int
@@ -37,13 +39,13 @@ class Backbone(nn.Sequential):
     first: int = 0
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, D, h, w) of normalised images, (B, 3, H, W)."""
+        """Compute the features, (B, D, h, w), of normalised images, (B, 3, H, W)."""
         for block in list(self)[self.first :]:
             images = block(images)
         return images
 
     def train(self, mode: bool = True) -> Backbone:
-        """Training mode, except for normalisation, which keeps its stored statistics."""
+        """Set training mode, except for batch normalisation, which keeps its stored statistics."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, NORMS):
@@ -52,10 +54,10 @@ class Backbone(nn.Sequential):
 
 
 def build_backbone(cfg: BackboneConfig) -> Backbone:
-    """The backbone that `cfg` names, with its weights; leading blocks frozen as asked.
+    """Build the configured backbone, with its weights and with its first blocks frozen.
 
     Raises:
-        ConfigError: the weights are not those of this backbone, or cannot be had.
+        ConfigError: The weights belong to another backbone or are unavailable.
     """
     of_timm = cfg.name.startswith(TIMM)
     backbone = Backbone(*timm_blocks(cfg)) if of_timm else _of_torchvision(cfg)
@@ -107,7 +109,10 @@ def _resnet(cfg: BackboneConfig) -> Backbone:
 
 
 def _vgg16(cfg: BackboneConfig) -> Backbone:
-    """VGG16 without its last pooling; at stride 8 the fourth pools in place, conv5 is dilated."""
+    """Build VGG16 without its last pooling layer.
+
+    At stride 8 the fourth pooling layer has stride 1, and conv5 is dilated.
+    """
     if cfg.stride == 32:
         raise ConfigError("backbone.stride: vgg16 comes with stride 8 or 16, its last pool dropped")
     layers = list(_torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, cfg).features)[:30]
@@ -120,11 +125,14 @@ def _vgg16(cfg: BackboneConfig) -> Backbone:
 def _torchvision(
     build: Callable[..., nn.Module], weights: models.WeightsEnum, cfg: BackboneConfig
 ) -> Any:
-    """A network of torchvision's; `nn.Module` does not declare the parts that it is asked for."""
+    """Build one of torchvision's networks, with ImageNet's weights if these are configured.
+
+    Its type is `Any`, since `nn.Module` does not declare the parts that callers use.
+    """
     if cfg.weights != "imagenet":
         return build()
     try:
-        # torchvision itself would unpickle whatever lies in the cache.
+        # By default torchvision would unpickle any file that it finds in the cache.
         state = weights.get_state_dict(check_hash=True, weights_only=True)
     except OSError as error:  # URLError too
         raise ConfigError(
@@ -138,14 +146,14 @@ def _torchvision(
             f"backbone.weights: {torch.hub.get_dir()}/checkpoints/{Path(weights.url).name} is not "
             f"what torchvision offers ({reason}); remove it, and it is fetched again"
         ) from None
-    # As torchvision does with weights: VGG alone draws no initial values that they would replace.
+    # As in torchvision's own builders, VGG alone skips the initial weights that these replace.
     net = build(init_weights=False) if build is models.vgg16 else build()
     net.load_state_dict(state)
     return net
 
 
 def _replace_stride(blocks: Iterable[nn.Module], dilation: int) -> None:
-    """Undo the stride of `blocks`, and dilate their convolutions to see as far as before."""
+    """Undo the stride of `blocks`, and dilate their convolutions to keep the receptive field."""
     for block in blocks:
         for conv in block.modules():
             if isinstance(conv, nn.Conv2d):

@@ -15,14 +15,14 @@ from rca.models.initial import normal_weights
 
 @dataclass(frozen=True)
 class CamMaps:
-    """What the network says of B images.
+    """The network's output for B images.
 
     Attributes:
-        features: F, (B, D, h, w).
-        coarse: C, class maps of the features alone, (B, C, h, w).
-        final: O, class maps of features and aggregated context, (B, C, h, w); C without RSA.
-        queries: what RSC pools its queries from, (B, D, h, w): F, unless a head of their own was
-            asked for.
+        features: F, the features, (B, D, h, w).
+        coarse: C, the class maps of the features alone, (B, C, h, w).
+        final: O, the class maps of features and aggregated context, (B, C, h, w); C without RSA.
+        queries: The features that RSC pools its queries from, (B, D, h, w): F, or the output of
+            the query head where it was asked for.
     """
 
     features: Tensor
@@ -31,7 +31,7 @@ class CamMaps:
     queries: Tensor
 
     def float(self) -> CamMaps:
-        """Give the same maps in float32, for losses after a forward pass of half precision."""
+        """Convert the maps to float32, for losses after a forward pass in half precision."""
         return CamMaps(
             features=self.features.float(),
             coarse=self.coarse.float(),
@@ -41,9 +41,10 @@ class CamMaps:
 
 
 class CamNetwork(nn.Module):
-    """Backbone, coarse head and, with RSA, prototypes and the final head.
+    """A backbone, the coarse head and, with RSA, the prototypes and the final head.
 
-    The prototypes are buffers: they go into the checkpoint, so inference needs no labels (Alg. 3).
+    The prototypes are buffers: they are saved with the weights, so that inference needs no labels
+    (Alg. 3).
     """
 
     prototypes: Tensor
@@ -57,7 +58,7 @@ class CamNetwork(nn.Module):
         self.coarse_head = class_head(channels, classes, cfg.head.depth, cfg.head.width)
         if cfg.rsa.enabled:
             self.final_head = final_head(channels, classes, cfg.head, cfg.rsa)
-            shape = (classes + cfg.rsa.background, cfg.rsa.prototypes)  # the background's last
+            shape = (classes + cfg.rsa.background, cfg.rsa.prototypes)  # the background comes last
             self.register_buffer("prototypes", torch.zeros(*shape, channels))
             self.register_buffer("prototypes_valid", torch.zeros(shape, dtype=torch.bool))
         if cfg.rsa.enabled and cfg.rsa.attention == "parametric":
@@ -67,9 +68,12 @@ class CamNetwork(nn.Module):
         self.query_head = query_head(channels) if has_query_head else None
 
     def forward(self, images: Tensor, querying: bool = False) -> CamMaps:
-        """Class maps of `images`, (B, 3, H, W) normalised; `querying` runs the head of queries.
+        """Compute the class maps of normalised images.
 
-        A head that runs must take part in the loss: several processes wait for its gradients.
+        Args:
+            images: The normalised images, (B, 3, H, W).
+            querying: Whether to run the query head, if there is one. A head that runs must take
+                part in the loss, since with several processes each waits for its gradients.
         """
         features = self.backbone(images)  # (B, D, h, w)
         coarse = self.coarse_head(features)  # (B, C, h, w)
@@ -80,7 +84,7 @@ class CamNetwork(nn.Module):
         return CamMaps(features, coarse, final, queries)
 
     def _with_context(self, features: Tensor) -> Tensor:
-        """F̂ = [F ; F'], (B, 2D, h, w)."""
+        """Join features and aggregated context: F̂ = [F ; F'], (B, 2D, h, w)."""
         if self.rsa.attention == "parametric":
             return self.aggregation(features, self.prototypes, self.prototypes_valid)
         return aggregate(
@@ -94,7 +98,10 @@ class CamNetwork(nn.Module):
 
 
 def class_head(channels: int, classes: int, depth: int, width: int) -> nn.Sequential:
-    """`depth` × (3×3 convolution + ReLU), then 1×1 to the classes; weights from N(0, 0.01)."""
+    """Build `depth` 3×3 convolutions, each with a ReLU, and a 1×1 convolution to the classes.
+
+    Weights are drawn from N(0, 0.01).
+    """
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
@@ -103,10 +110,10 @@ def class_head(channels: int, classes: int, depth: int, width: int) -> nn.Sequen
 
 
 def final_head(channels: int, classes: int, head: Head, rsa: Aggregation) -> nn.Sequential:
-    """F_CAM' of Eq. 10, from 2D = 2 × `channels` to the classes.
+    """Build F_CAM' of Eq. 10, from 2D = 2 × `channels` to the classes.
 
-    `per_class` heads, as the released code's, are groups of the same convolutions: each class has
-    filters that no other sees.
+    `per_class` heads, as in the released code, are groups of the same convolutions: each class has
+    filters of its own.
     """
     if rsa.heads == "shared":
         return class_head(2 * channels, classes, head.depth, head.width)
@@ -122,7 +129,7 @@ def final_head(channels: int, classes: int, head: Head, rsa: Aggregation) -> nn.
 
 
 def query_head(channels: int) -> nn.Sequential:
-    """The released code's head for queries: 3×3 convolution, batch norm, ReLU, 3×3 convolution."""
+    """Build the released code's query head: 3×3 convolution, batch norm, ReLU, 3×3 convolution."""
     return _initialised(
         nn.Conv2d(channels, channels, 3, padding=1),
         nn.BatchNorm2d(channels),
@@ -132,10 +139,10 @@ def query_head(channels: int) -> nn.Sequential:
 
 
 def projection_head(channels: int, rsc: Contrast) -> nn.Module | None:
-    """The head that regions are compared behind, (R, D) → (R, `projection_width`), or None.
+    """Build the projection of regions for the contrast, (R, D) → (R, `projection_width`), or None.
 
-    It is no part of the network: only the contrast needs it. Its weights begin as torch's do, since
-    N(0, 0.01) twice in a row would leave little but the biases.
+    It is not part of the network, since only the contrast needs it. It keeps torch's initial
+    weights: two layers from N(0, 0.01) would leave little but the biases.
     """
     if rsc.projection == "none":
         return None

@@ -1,7 +1,7 @@
 """DeepLab: a dilated backbone and one of three heads.
 
 - `deeplab_v2`: the sum of four 3×3 convolutions of growing dilation (Chen et al., TPAMI 2018).
-- `large_fov`: one wide dilated convolution, then 1×1 (DeepLab-v1, Chen et al., ICLR 2015).
+- `large_fov`: one wide dilated convolution, then 1×1 ones (DeepLab-v1, Chen et al., ICLR 2015).
 - `deeplab_v3`: torchvision's ASPP head (Chen et al., 2017).
 """
 
@@ -19,27 +19,27 @@ RATES_AT_STRIDE_8 = (6, 12, 18, 24)
 
 
 class DeepLab(nn.Module):
-    """Logits of background and classes at the size of the input."""
+    """A network that gives logits of the background and the classes, at the input's size."""
 
     def __init__(self, classes: int, cfg: TrainSeg) -> None:
-        """A network for `classes` classes without the background."""
+        """Build the network for `classes` classes, not counting the background."""
         super().__init__()
         self.backbone = build_backbone(cfg.backbone)
-        # The same reach in image pixels whatever the stride.
+        # Scale the rates so that the field of view in image pixels is the same at every stride.
         rates = [max(rate * 8 // cfg.backbone.stride, 1) for rate in RATES_AT_STRIDE_8]
         self.head = _head(cfg.head, self.backbone.channels, classes + 1, rates)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, C + 1, H, W) of `images`, (B, 3, H, W) normalised."""
+        """Compute the logits, (B, C + 1, H, W), of normalised images, (B, 3, H, W)."""
         logits = self.head(self.backbone(images))  # (B, C + 1, h, w)
         return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class SummedBranches(nn.ModuleList):
-    """The sum of parallel branches."""
+    """Parallel branches whose outputs are summed."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Σ branch(features)."""
+        """Sum the outputs of all branches."""
         return sum(branch(features) for branch in self)
 
 

@@ -1,4 +1,4 @@
-"""Where the tensors live."""
+"""The device that a stage computes on."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def prepare(compute: Compute) -> torch.device:
-    """Set the number of CPU threads and return the device; under `torchrun` this process's own.
+    """Set the number of CPU threads and choose the device; under `torchrun`, the process's own GPU.
 
     Raises:
-        ConfigError: `cuda` is asked for and there is none.
+        ConfigError: `cuda` is asked for, but there is no CUDA device.
     """
     torch.set_num_threads(compute.threads)
     if compute.device == "cuda" and not torch.cuda.is_available():
@@ -36,6 +36,6 @@ def prepare(compute: Compute) -> torch.device:
 
 
 def placed(network: Network, device: torch.device) -> Network:
-    """Move `network` to `device`, in channels-last format, which convolutions are faster in."""
-    # torch's annotations know no call with both, which its documentation allows.
+    """Move a network to a device, in channels-last format, where convolutions are faster."""
+    # torch's annotations lack the call with both arguments, which its documentation allows.
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

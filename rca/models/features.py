@@ -1,4 +1,4 @@
-"""Features of a backbone's blocks, at several sizes of the image, on one grid."""
+"""Features from a backbone's blocks at several sizes of the image, on one grid."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rca.models.backbones import Backbone
 def block_features(
     backbone: Backbone, image: Tensor, blocks: Sequence[int], sizes: Sequence[int]
 ) -> list[Tensor]:
-    """Compute what each block puts out, for each size of the image.
+    """Compute the output of several blocks at several sizes of an image.
 
     Args:
-        backbone: the network's.
-        image: (3, H, W), normalised.
-        blocks: numbers of the blocks, 0-based.
-        sizes: short sides of the image in pixels.
+        backbone: The backbone.
+        image: The normalised image, (3, H, W).
+        blocks: The numbers of the blocks, 0-based.
+        sizes: The sizes of the image, as the length of its short side in pixels.
 
     Returns:
-        Features, (D_b, h, w) each, of every block at the first size, then at the next; h and w are
-        those of the last block at the largest size.
+        The features of all blocks at the first size, then at the next, each (D_b, h, w). h and w
+        are those of the last block at the largest size.
     """
     found = [_at_size(backbone, image, blocks, size) for size in sizes]
     height, width = found[max(range(len(sizes)), key=sizes.__getitem__)][-1].shape[-2:]
@@ -33,7 +33,7 @@ def block_features(
 
 
 def _at_size(backbone: Backbone, image: Tensor, blocks: Sequence[int], size: int) -> list[Tensor]:
-    """Features of the blocks, in the backbone's order, (1, D_b, h, w) each."""
+    """Compute the features of the blocks, in the backbone's order, each (1, D_b, h, w)."""
     height, width = image.shape[-2:]
     factor = size / min(height, width)
     shape = (round(height * factor), round(width * factor))
@@ -47,7 +47,7 @@ def _at_size(backbone: Backbone, image: Tensor, blocks: Sequence[int], size: int
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (B, D, h, w) at another size, without aliasing where they shrink."""
+    """Resize maps (B, D, h, w), without aliasing where they shrink."""
     if maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=True)

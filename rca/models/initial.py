@@ -8,7 +8,7 @@ from torch import nn
 def normal_weights(module: nn.Module) -> None:
     """Initialise a convolution as the released code and DeepLab do: N(0, 0.01), zero bias.
 
-    A linear layer is a 1×1 convolution.
+    A linear layer counts as a 1×1 convolution.
     """
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, std=0.01)

@@ -19,18 +19,18 @@ def multiscale(
     flip: bool,
     output: tuple[int, int],
 ) -> Tensor:
-    """The mean of the network's maps over scales and flips.
+    """Compute the mean of a network's maps over scales and flips.
 
     Args:
-        network: (B, 3, h, w) → maps (B, N, h', w').
-        image: (3, H, W), normalised.
-        short_side: short side in pixels at scale 1.
-        scales: factors on `short_side`.
-        flip: also run the mirrored image.
-        output: height and width of the result.
+        network: A function from images, (B, 3, h, w), to maps, (B, N, h', w').
+        image: The normalised image, (3, H, W).
+        short_side: The length of the short side at scale 1, in pixels.
+        scales: The factors on `short_side`.
+        flip: Whether to run the mirrored image too.
+        output: The height and width of the result.
 
     Returns:
-        (N, *output).
+        The mean maps, (N, *output).
     """
     height, width = image.shape[-2:]
     total = torch.zeros((), device=image.device)

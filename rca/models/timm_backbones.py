@@ -1,9 +1,9 @@
-"""Networks of timm as backbones: `backbone.name: timm/MODEL`, with the extra `timm`.
+"""timm's networks as backbones: `backbone.name: timm/MODEL`, with the extra `timm`.
 
-timm's `features_only` networks that are rows of convolutional stages become blocks in a row: the
-stem, then each stage (EfficientNets, MobileNetV3), or all up to each of timm's features (the
-others: ResNets, ConvNeXts, RegNets …). Transformers of one stride and networks of parallel
-branches are refused: they have no such row.
+timm's `features_only` networks that are sequences of convolutional stages become sequences of
+blocks. The blocks are the stem and then each stage (EfficientNets, MobileNetV3), or the modules up
+to each of timm's features (all others: ResNets, ConvNeXts, RegNets …). Transformers with one stride
+and networks with parallel branches are refused, since they are no such sequence.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from rca.config import TIMM, ConfigError
 from rca.config import Backbone as BackboneConfig
 from rca.data.views import MEAN, STD
 
-OWN_STRIDE = 32  # of nearly all of timm's networks, those without `output_stride` among them
+OWN_STRIDE = 32  # of nearly all of timm's networks, including those without `output_stride`
 PROBE = (64, 96)  # pixels; multiples of every stride, and not square
-# What timm's networks raise where they do not take a stride, or cannot give features.
+# What timm's networks raise where they do not support a stride, or cannot give features.
 REFUSALS = (
     AssertionError,
     AttributeError,
@@ -37,7 +37,7 @@ REFUSALS = (
 
 
 class Renormalise(nn.Module):
-    """Photographs normalised as RCA does → as the network's own weights want them."""
+    """A conversion from RCA's normalisation of images to the one that a network's weights need."""
 
     scale: Tensor
     shift: Tensor
@@ -47,21 +47,22 @@ class Renormalise(nn.Module):
         ours, wanted = torch.tensor((MEAN, STD)), torch.tensor((mean, std))
         scale = ours[1] / wanted[1]
         shift = (ours[0] - wanted[0]) / wanted[1]
-        # The configuration determines them, so they are in no file of weights.
+        # Not persistent: the configuration determines them, so weights files need not hold them.
         self.register_buffer("scale", scale[:, None, None], persistent=False)
         self.register_buffer("shift", shift[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in the other normalisation."""
+        """Convert images, (B, 3, H, W), to the other normalisation."""
         return images * self.scale + self.shift
 
 
 def timm_blocks(cfg: BackboneConfig) -> list[nn.Module]:
-    """The blocks of the network that `cfg` names, all of them, with the weights it names.
+    """Build all blocks of the configured network, with its weights.
 
     Raises:
-        ConfigError: timm is missing or has no such network, the network is no row of blocks or
-            has not the stride asked for, or the weights cannot be had or are not its own.
+        ConfigError: timm is missing or has no such network, the network is no sequence of blocks
+            or cannot have the requested stride, or the weights are unavailable or belong to
+            another network.
     """
     if find_spec("timm") is None:
         raise ConfigError(
@@ -81,8 +82,8 @@ def timm_blocks(cfg: BackboneConfig) -> list[nn.Module]:
 
 
 def _check_name(model: str, weights: Path | str) -> None:
-    """Refuse what timm does not know, and ImageNet's weights where timm has none."""
-    import timm  # here: it takes seconds, and may not be installed
+    """Refuse names that timm does not know, and ImageNet's weights where timm has none."""
+    import timm  # here, since it takes seconds and may not be installed
 
     known = [*timm.list_models(), *timm.list_models(pretrained=True)]
     if model not in known:
@@ -96,14 +97,14 @@ def _check_name(model: str, weights: Path | str) -> None:
 
 
 def _network(model: str, cfg: BackboneConfig) -> Any:
-    """Build the network of features at the stride asked for."""
+    """Build the `features_only` network at the requested stride."""
     import timm
 
     options: dict[str, Any] = {} if cfg.stride == OWN_STRIDE else {"output_stride": cfg.stride}
     pretrained = cfg.weights == "imagenet"
     try:
         return timm.create_model(model, pretrained=pretrained, features_only=True, **options)
-    except OSError as error:  # whatever the Hugging Face Hub raises
+    except OSError as error:  # the base class of the Hugging Face Hub's errors
         reason = str(error).partition("\n")[0]
         known = timm.get_pretrained_cfg(model)
         raise ConfigError(
@@ -122,7 +123,7 @@ def _network(model: str, cfg: BackboneConfig) -> Any:
 
 
 def _row(network: Any, name: str) -> list[nn.Module]:
-    """The network's modules as blocks, each of which takes what the one before puts out."""
+    """Arrange the network's modules as blocks, each of which takes the output of the one before."""
     from timm.models import FeatureListNet
 
     if isinstance(network, FeatureListNet) and network.output_fmt == "NCHW":
@@ -137,7 +138,7 @@ def _row(network: Any, name: str) -> list[nn.Module]:
 
 
 def _up_to_each(network: nn.Module, ends: set[str]) -> list[nn.Module]:
-    """Modules in a row, cut after each of `ends`; what comes after the last is left out."""
+    """Group the modules into blocks that end at each of `ends`; drop those after the last."""
     blocks: list[nn.Module] = []
     modules: list[nn.Module] = []
     for name, module in network.named_children():
@@ -149,7 +150,7 @@ def _up_to_each(network: nn.Module, ends: set[str]) -> list[nn.Module]:
 
 
 def _check_stride(blocks: list[nn.Module], cfg: BackboneConfig) -> None:
-    """Run the blocks once: what they put out tells their stride, whatever timm says."""
+    """Run the blocks once to measure their stride, whatever timm says of it."""
     row = nn.Sequential(*blocks).eval()
     try:
         with torch.no_grad():
@@ -172,9 +173,9 @@ def _wrong_stride(cfg: BackboneConfig, own: int) -> ConfigError:
 
 
 def _load(network: nn.Module, path: Path) -> None:
-    """Weights of timm's whole network, such as `model.safetensors` on the Hugging Face Hub.
+    """Load the weights of timm's complete network, such as the Hub's `model.safetensors`.
 
-    The classifier and what else the features do without are left out.
+    The classifier, and all else that the features do not need, is left out.
     """
     if not path.is_file():
         raise ConfigError(f"backbone.weights: {path}: no such file")
@@ -184,7 +185,7 @@ def _load(network: nn.Module, path: Path) -> None:
         raise ConfigError(f"backbone.weights: {path}: not a safetensors file ({error})") from None
     parts = dict(network.named_children())
     found: dict[str, Tensor] = {}
-    for key, value in state.items():  # in the network of features, stages.0 is named stages_0
+    for key, value in state.items():  # `stages.0` is `stages_0` in a `features_only` network
         flat = re.sub(r"^(\w+)\.(\w+)\.", r"\1_\2.", key)
         found[flat if flat.partition(".")[0] in parts else key] = value
     wanted = network.state_dict()

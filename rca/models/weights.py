@@ -1,4 +1,4 @@
-"""Trained weights on disk: safetensors that say what network they are of."""
+"""Trained weights on disk: safetensors files whose metadata describes the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rca.config import ConfigError, Section, TrainCam, TrainSeg
 from rca.data.checksums import checksum
 from rca.runtime.files import new_file
 
-CHECKSUM = "checksum"  # of the tensors and of all else that the file says
+CHECKSUM = "checksum"  # of the tensors and of all other metadata
 Config = TypeVar("Config", TrainCam, TrainSeg)
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -26,23 +26,28 @@ def save_weights(
 ) -> None:
     """Write the network's parameters and buffers, its class names and its configuration.
 
-    What else the file should say of the network, `more`, must be fit for JSON.
+    Args:
+        path: The file to write.
+        network: The network.
+        classes: The names of the network's classes, in order.
+        cfg: The section that describes the network.
+        more: Further metadata of the network, as JSON values.
     """
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
     said = {"classes": classes, "config": cfg.model_dump(mode="json"), **more}
-    # One key: safetensors writes several in random order, and the bytes would differ.
+    # One key, since safetensors writes several in random order, and the bytes would differ.
     metadata = {"rca": json.dumps({**said, CHECKSUM: _checksum(said, tensors)})}
     with new_file(path) as partial:
         save_file(tensors, partial, metadata)
 
 
 def read_metadata(path: Path) -> Mapping[str, Any]:
-    """What the weights at `path` say of their network: `classes`, `config`, and maybe more.
+    """Read the description of a network from its weights file: `classes`, `config` and any more.
 
     Raises:
-        ConfigError: the file is missing or damaged, or says nothing.
+        ConfigError: The file is missing or damaged, or holds no description.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -55,12 +60,17 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
 
 
 def read_config(path: Path, kind: type[Config], classes: tuple[str, ...]) -> Config:
-    """The configuration that the weights at `path` were trained with.
+    """Read the configuration that the weights in a file were trained with.
 
-    Its backbone's own weights are set to none: they are in the file.
+    The configured weights of its backbone are set to `none`, since the file holds all weights.
+
+    Args:
+        path: The file, as `save_weights` wrote it.
+        kind: The section that describes the network.
+        classes: The classes that the network must have been trained for.
 
     Raises:
-        ConfigError: the file is missing or damaged, or is of other classes or another network.
+        ConfigError: The file is missing or damaged, or has other classes or another network.
     """
     metadata = read_metadata(path)
     trained = tuple(metadata["classes"])
@@ -87,17 +97,17 @@ def load_network(
     classes: Sequence[str],
     stride: int | None = None,
 ) -> Network:
-    """The trained network at `path`, ready for inference.
+    """Load a trained network for inference.
 
     Args:
-        path: as `save_weights` wrote it.
-        build: number of classes and configuration → network.
-        kind: the configuration's section.
-        classes: that it must have been trained for.
-        stride: of the backbone, if not that of the training.
+        path: The file, as `save_weights` wrote it.
+        build: A function from the number of classes and the configuration to a network.
+        kind: The section that describes the network.
+        classes: The classes that the network must have been trained for.
+        stride: The stride of the backbone, if it differs from that of the training.
 
     Raises:
-        ConfigError: as `read_config`; or the file is not as it was written.
+        ConfigError: The file is missing or damaged, or has other classes or another network.
     """
     cfg = read_config(path, kind, tuple(classes))
     if stride:
@@ -109,7 +119,11 @@ def load_network(
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors, held against the checksum; files of before there was one have none."""
+    """Read the tensors and verify their checksum; older files have none and are trusted.
+
+    Raises:
+        ConfigError: The file is missing or damaged.
+    """
     said = dict(read_metadata(path))
     tensors = load_file(path)
     if said.pop(CHECKSUM, None) not in (None, _checksum(said, tensors)):

@@ -1,4 +1,4 @@
-"""Pixels of images as stage `readout` sees them: features, directions, and samples of them."""
+"""The pixels of images for stage `readout`: their features, directions and samples."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ ROWS = 16384  # pixels whose directions are computed at a time
 
 @dataclass(frozen=True)
 class Reader:
-    """What turns an image into features, and a sample of them into pixels to fit to.
+    """A reader of images' features and of all else that the prototypes are fitted to.
 
     Attributes:
-        cfg: section `readout`.
-        backbone: of the CAM network.
-        device: where it runs.
-        cams: CAM stores of `train` and `val`.
-        widths: channels of each block at each size.
-        data: the index.
-        rsa: RSA's prototypes (L, K, D), the background's last, and validity (L, K), with
-            `start: rsa`.
+        cfg: The section `readout`, with `blocks` filled in.
+        backbone: The backbone of the CAM network.
+        device: The device that the backbone runs on.
+        cams: The CAM stores of `train` and `val`.
+        widths: The number of channels of each block at each size.
+        data: The index.
+        rsa: RSA's prototypes, (L, K, D), the background's last, and their validity, (L, K), with
+            `start: rsa`; None otherwise.
     """
 
     cfg: Readout
@@ -65,33 +65,37 @@ class Reader:
     rsa: tuple[Tensor, Tensor] | None = None
 
     def features(self, record: Record) -> Tensor:
-        """Features of an image, all blocks and sizes in a row, float16 (h, w, D)."""
+        """Compute an image's features, all blocks and sizes concatenated, float16 (h, w, D)."""
         image = normalised(read_image(record.file)).to(self.device)
-        assert self.cfg.blocks  # `make_reader` names them
+        assert self.cfg.blocks  # `make_reader` fills them in
         blocks = block_features(self.backbone, image, self.cfg.blocks, self.cfg.sizes)
         return torch.cat(blocks).movedim(0, -1).half()
 
     def directions(self, features: Tensor, means: Tensor) -> Tensor:
-        """`pixel_directions` of features (…, D), given their means, (D,)."""
+        """Compute `pixel_directions` of features, (…, D), given their means, (D,)."""
         return pixel_directions(features, means, self.widths)
 
     def start(self, means: Tensor) -> tuple[Tensor, Tensor] | None:
-        """RSA's prototypes as directions among those of pixels, the background's first."""
+        """Convert RSA's prototypes to directions comparable to pixels', the background's first.
+
+        Returns:
+            The directions and their validity, or None without RSA's prototypes.
+        """
         if self.rsa is None:
             return None
         prototypes, valid = (tensor.roll(1, dims=0) for tensor in self.rsa)
-        # The same block at each size: RSA knows nothing of sizes.
+        # RSA has one size, so the same prototype stands for the block at every size.
         repeated = prototypes.repeat(1, 1, len(self.cfg.sizes))
         return self.directions(repeated, means), valid
 
     def classes(self, record: Record) -> Tensor:
-        """The classes that the CAM store has of an image, bool (C,)."""
+        """Return the classes for which the CAM store has maps of an image, bool (C,)."""
         present = torch.zeros(len(self.data.classes), dtype=torch.bool)
         present[torch.from_numpy(self.cams[record.split].read(record.image)[0])] = True
         return present
 
     def cam_pixels(self, record: Record, sample: ImageSample) -> Tensor:
-        """CAMs of the sampled pixels, float16 (n, C)."""
+        """Read the CAMs at the sampled pixels, float16 (n, C); 0 for absent classes."""
         classes, cams = self.cams[record.split].read(record.image)
         pixels = torch.zeros(len(sample.places), len(self.data.classes), dtype=torch.float16)
         if len(classes):
@@ -100,7 +104,11 @@ class Reader:
         return pixels
 
     def foreground(self, record: Record, grid: tuple[int, int]) -> Tensor | None:
-        """Prior probability that a pixel is foreground, float32 (h, w); None without saliency."""
+        """Compute each pixel's prior probability of foreground, float32 (h, w), from saliency.
+
+        Returns:
+            The probabilities, or None for validation images and without `readout.saliency`.
+        """
         if not self.cfg.saliency or record.split != "train":
             return None
         saliency = _at_grid(torch.from_numpy(read_saliency(record))[None], grid)[0]
@@ -108,7 +116,7 @@ class Reader:
 
 
 def _at_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Maps (N, H, W) from 0 to 1 on another grid, (N, h, w)."""
+    """Resample maps, (N, H, W), from 0 to 1, to another grid, (N, h, w)."""
     resized = F.interpolate(maps[None], grid, mode="bilinear", align_corners=False, antialias=True)
     return resized[0].clamp(0, 1)
 
@@ -116,10 +124,17 @@ def _at_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
 def make_reader(
     cfg: Readout, data: Index, weights: Path, cams: Path, device: torch.device
 ) -> Reader:
-    """Load the CAM network and its stores.
+    """Load the CAM network's backbone and the CAM stores.
+
+    Args:
+        cfg: The section `readout`.
+        data: The index.
+        weights: The file `weights.safetensors` of stage `train_cam`.
+        cams: The folder of stage `infer_cam`.
+        device: The device that the backbone runs on.
 
     Raises:
-        ConfigError: the weights cannot be used, or the backbone has no such block.
+        ConfigError: The weights cannot be used, or the backbone has no such block.
     """
     network = load_network(weights, CamNetwork, TrainCam, data.classes, cfg.network_stride)
     backbone = placed(network.backbone, device)
@@ -140,7 +155,7 @@ def make_reader(
 
 
 def settings_of(cfg: Readout) -> ReadoutSettings:
-    """What the method must know of section `readout`."""
+    """Collect the settings of the method from the section `readout`."""
     return ReadoutSettings(
         **{field.name: getattr(cfg, field.name) for field in fields(ReadoutSettings)}
     )
@@ -149,11 +164,20 @@ def settings_of(cfg: Readout) -> ReadoutSettings:
 def sample_pixels(
     reader: Reader, pieces: Sequence[Sequence[Record]], seed: int, folder: Path, shard: Shard
 ) -> list[Path]:
-    """Files of sampled features, one for each piece of the training images.
+    """Sample pixels of the training images; write their features to one file per piece.
 
-    Those of this shard are written where they are missing. Of each image as many pixels are drawn
-    as fit into `memory_mb` for all images; of a small data set that is all of them. Images without
-    tags have no part.
+    Every image gives the same number of pixels at most, chosen so that those of all images fit
+    into `memory_mb`; in a small data set these are all pixels. Images without tags give none.
+
+    Args:
+        reader: The reader of the features.
+        pieces: The training images of each file.
+        seed: The seed of every random choice.
+        folder: The folder that gets the files.
+        shard: The share of the files to write, where they are missing.
+
+    Returns:
+        The paths of all files, including those of other shards.
     """
     most = pixels_an_image(reader.cfg, reader.widths, sum(map(len, pieces)))
     files = [folder / f"sample/{number:05d}.safetensors" for number in range(len(pieces))]
@@ -165,7 +189,7 @@ def sample_pixels(
         for record in progress(records, len(records), "features of train, image"):
             features = reader.features(record)
             grid = (features.shape[0], features.shape[1])
-            # Without a tag nobody knows what is there, and no label can be learnt from it.
+            # Without a tag the content is unknown, and no label can be learnt from it.
             count = most if record.tags else 0
             places = draw_pixels(grid, count, generator(seed, "readout", "pixels", record.image))
             kept = features.flatten(0, 1)[places.long().to(features.device)].cpu()
@@ -175,7 +199,7 @@ def sample_pixels(
 
 
 def pixels_an_image(cfg: Readout, widths: Sequence[int], images: int) -> int:
-    """Pixels of each image whose float16 features fit into `memory_mb`, at least one."""
+    """Compute how many pixels per image fit into `memory_mb` as float16 features, at least one."""
     return max(cfg.memory_mb * 10**6 // (2 * sum(widths)) // images, 1)
 
 
@@ -183,10 +207,10 @@ class Gathered(NamedTuple):
     """All sampled pixels of the training images, in memory.
 
     Attributes:
-        pixels: what prototypes are fitted to.
-        means: of the features, float32 (D,).
-        places: number of each pixel in its image's grid, row by row, (N,).
-        grids: height and width of each image's grid, I of them.
+        pixels: The pixels that the prototypes are fitted to.
+        means: The means of the features, float32 (D,).
+        places: The position of each pixel in its image's grid, counted row by row, (N,).
+        grids: The height and width of each of the I images' grids.
     """
 
     pixels: Pixels
@@ -195,7 +219,7 @@ class Gathered(NamedTuple):
     grids: list[tuple[int, int]]
 
     def spot(self, pixel: int) -> tuple[float, float]:
-        """The centre of a pixel, as shares of its image's width and height."""
+        """Compute a pixel's centre (x, y), as fractions of its image's width and height."""
         height, width = self.grids[int(self.pixels.image[pixel])]
         row, column = divmod(int(self.places[pixel]), width)
         return (column + 0.5) / width, (row + 0.5) / height
@@ -207,9 +231,9 @@ def gather_pixels(
     """Read the sampled pixels of all training images.
 
     Args:
-        reader: what read the features.
-        pieces: the training images of each file.
-        files: what `sample_pixels` wrote.
+        reader: The reader that computed the features.
+        pieces: The training images of each file.
+        files: The files that `sample_pixels` wrote.
     """
     rows = [
         count_pixels(file, [record.image for record in piece])
@@ -232,7 +256,7 @@ def gather_pixels(
                 foreground.append(prior.flatten()[sample.places.long()])
     means = _means(features)
     for part in features.split(ROWS):
-        part.copy_(reader.directions(part, means))  # in place: there may be no memory for another
+        part.copy_(reader.directions(part, means))  # in place: a copy may not fit into memory
     records = [record for piece in pieces for record in piece]
     pixels = Pixels(
         directions=features,

@@ -1,7 +1,7 @@
-"""Features of sampled pixels on disk: what the prototypes of a large data set are fitted to.
+"""Features of sampled pixels on disk, to which the prototypes are fitted.
 
-A file is of some images and holds, for image after image, a float16 row of features for each of its
-sampled pixels, in the order of the grid, and where they lie.
+A file holds several images: for each, a float16 row of features per sampled pixel, in the order of
+the grid, the positions of these pixels, and the size of the grid.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class ImageSample:
     """The sampled pixels of one image.
 
     Attributes:
-        features: float16 (n, D).
-        places: numbers of the pixels in the grid, row by row, int32 (n,), ascending.
-        grid: height and width of the grid.
+        features: The features of the pixels, float16 (n, D).
+        places: The positions of the pixels in the grid, counted row by row, ascending, int32 (n,).
+        grid: The height and width of the grid.
     """
 
     features: Tensor
@@ -35,7 +35,7 @@ class ImageSample:
 
     @property
     def whole(self) -> bool:
-        """Whether every pixel of the grid is here."""
+        """Whether the sample holds every pixel of the grid."""
         return len(self.places) == self.grid[0] * self.grid[1]
 
 
@@ -48,7 +48,7 @@ def draw_pixels(grid: tuple[int, int], most: int, generator: torch.Generator) ->
 
 
 def write_sample(path: Path, samples: dict[str, ImageSample]) -> None:
-    """Write the samples of some images to `path`, whole or not at all."""
+    """Write the samples of several images to `path`, completely or not at all."""
     tensors = {}
     for image, sample in samples.items():
         tensors[f"{image}.features"] = sample.features.contiguous()
@@ -59,7 +59,7 @@ def write_sample(path: Path, samples: dict[str, ImageSample]) -> None:
 
 
 def is_sample(path: Path, images: Sequence[str]) -> bool:
-    """Whether `path` is a whole file of samples of these images, as `write_sample` writes it."""
+    """Check whether `path` is a complete file of `write_sample`'s with exactly these images."""
     return holds(path, images, ("features", "places", "grid"))
 
 
@@ -70,7 +70,7 @@ def count_pixels(path: Path, images: Sequence[str]) -> int:
 
 
 def read_sample(path: Path, images: Sequence[str]) -> list[ImageSample]:
-    """Read the samples of `images`, in their order."""
+    """Read the samples of `images` from a file, in the order of `images`."""
     samples = []
     with safe_open(path, framework="pt") as file:
         for image in images:
@@ -78,7 +78,8 @@ def read_sample(path: Path, images: Sequence[str]) -> list[ImageSample]:
             samples.append(
                 ImageSample(
                     file.get_tensor(f"{image}.features"),
-                    file.get_tensor(f"{image}.places").clone(),  # or the file would stay mapped
+                    # A copy, since callers keep the places, and a view keeps the file mapped.
+                    file.get_tensor(f"{image}.places").clone(),
                     (height, width),
                 )
             )

@@ -1,6 +1,6 @@
-"""Stage `check`: all that can be refused before anything runs, and what the data are made from.
+"""Stage `check`: all errors that can be found before anything runs, and a record of the source.
 
-It runs first, in every run: what it sees of a user's folder tells `download` when that changed.
+It runs first in every run: its digest of a user's folder tells `download` when that has changed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from rca.sources.unpacking import contents
 
 
 def run(params: Params, *, out: Path | None = None) -> None:
-    """Refuse what a later stage would refuse; note the data's source in `out`, if given.
+    """Refuse what a later stage would refuse, and record the data's source.
 
     Args:
-        params: the whole configuration.
-        out: a JSON file: the source, and for a user's folder a digest of its files.
+        params: The whole configuration.
+        out: The JSON file that gets the source and, for a user's folder, a digest of its files.
+            None records nothing.
 
     Raises:
-        ConfigError: a file is missing, the data set will lack what is asked for, timm's network
-            does not fit, or the disk is too full.
-        DataError: the user's folder or archive cannot be used.
+        ConfigError: A file is missing, the data set will lack what is asked for, one of timm's
+            networks does not fit, or the disk has too little free space.
+        DataError: The user's folder or archive cannot be used.
     """
     check_supply(params)
     missing = [
@@ -48,7 +49,7 @@ def run(params: Params, *, out: Path | None = None) -> None:
 
 
 def _absent(params: Params) -> Iterator[tuple[str, Path, str]]:
-    """Key, path and kind of each file and folder that is named and is not there."""
+    """Yield the key, path and kind of each configured file or folder that does not exist."""
     for section in ("train_cam", "train_seg"):
         for path in getattr(params, section).backbone.files():
             if not path.is_file():
@@ -61,17 +62,17 @@ def _absent(params: Params) -> Iterator[tuple[str, Path, str]]:
 
 
 def _check_backbones(params: Params) -> None:
-    """A network of timm's is built, without weights: nothing else tells whether it fits."""
+    """Build timm's networks without weights: nothing else tells whether they fit."""
     for section in ("train_cam", "train_seg"):
         backbone = getattr(params, section).backbone
         if backbone.name.startswith(TIMM):
-            from rca.models.timm_backbones import timm_blocks  # here: torch takes seconds
+            from rca.models.timm_backbones import timm_blocks  # here, since torch takes seconds
 
             timm_blocks(backbone.model_copy(update={"weights": "none"}))
 
 
 def _check_masks(params: Params) -> None:
-    """Training on true masks needs one for every training image."""
+    """Refuse training on true masks if a folder's training image, or a whole archive, has none."""
     source = params.download
     if "truth" not in params.train_seg.supervisions:
         return
@@ -101,7 +102,7 @@ def _check_saliency(params: Params) -> None:
 
 
 def _holds(archive: Path, folder: str) -> bool:
-    """Whether an archive has files in the folder; nothing is unpacked."""
+    """Check whether an archive has files in a folder, without unpacking it."""
     names: list[str] = []
 
     def note(name: str) -> bool:

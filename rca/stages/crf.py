@@ -34,22 +34,23 @@ def run(
     state: Path = STATE,
     shard: Shard = WHOLE,
 ) -> None:
-    """Write one refined label map per training image to `out`; a killed run goes on.
+    """Write one refined label map per training image; a killed run resumes.
 
     Args:
-        cfg: the CRF; `method: none` copies `labels`.
-        rules: background score of the CRF's input, and the rules for its posteriors.
-        index: folder of stage `index`.
-        maps: folder of stage `readout`.
-        labels: folder of stage `pseudo_labels`.
-        out: the folder to make; whole or absent.
-        state: where unfinished work is kept.
-        shard: do these of the images alone, and leave them in `state`.
+        cfg: The section `crf`; `method: none` copies `labels`.
+        rules: The background score of the CRF's input, and the rules for its posteriors.
+        index: The folder of the index.
+        maps: The folder of stage `readout`.
+        labels: The folder of stage `pseudo_labels`.
+        out: The folder to make; it is either complete or absent.
+        state: The folder of all stages' partial work.
+        shard: The share of the images to process. If it is not the whole, its results stay in
+            `state`.
 
     Raises:
-        DataError: an image, a class map or a saliency map is missing or does not fit.
+        DataError: An image, a class map or a saliency map is missing or does not fit.
         ConfigError: `pydensecrf` is not installed.
-        WorkerError: a worker process was killed.
+        WorkerError: A worker process was killed.
     """
     dataset = read_training_index(index)
     records = training_records(dataset, rules)
@@ -75,7 +76,7 @@ def run(
 
 
 def _files(records: list[Record], rules: PseudoLabels, index: Path, maps: Path) -> Iterator[Path]:
-    """What is read for the CRF."""
+    """Yield the files that are read for the CRF."""
     yield from index.iterdir()
     yield from (maps / "train").iterdir()
     for record in records:
@@ -85,11 +86,11 @@ def _files(records: list[Record], rules: PseudoLabels, index: Path, maps: Path) 
 
 
 def refine(evidence: Evidence, image: np.ndarray, cfg: Crf, rules: PseudoLabels) -> np.ndarray:
-    """Label map of one image after the CRF, uint8 (H, W).
+    """Make the label map of one image after the CRF, uint8 (H, W).
 
-    The rules see posteriors: `uncertain_margin` then drops the pixels that the CRF leaves open.
-    With `background: saliency`, 1 - saliency takes the place of the background's posterior, as in
-    the released code.
+    The rules are applied to posteriors, so `uncertain_margin` ignores the pixels that the CRF
+    leaves undecided. With `background: saliency`, 1 - saliency replaces the background's posterior,
+    as in the released code.
     """
     maps = evidence.maps_at_image_size()
     saliency = saliency_of(evidence.record, rules)

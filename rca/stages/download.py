@@ -1,4 +1,4 @@
-"""Stage `download`: the data set, brought from its source into the one layout of `index`."""
+"""Stage `download`: the data set, converted from its source to the layout that `index` reads."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BRING: dict[str, Callable[..., None]] = {
 
 
 def run(cfg: Download, *, out: Path) -> None:
-    """Bring the data set that `cfg` names to `out`, in place of what was there.
+    """Write the configured data set to `out`, replacing its former content.
 
     Raises:
-        DataError: it cannot be had, or is not what it should be; `out` is untouched.
+        DataError: The data set is unavailable or not as expected; `out` is unchanged.
     """
     if lost := cfg.lost_with(out):
         raise DataError(f"download.{lost}")

@@ -35,29 +35,33 @@ def run(
     predictions: Path,
     out: Path,
 ) -> None:
-    """Write the scores: `metrics.json`, `miou.json`, three CSV tables and `confusion.json`.
+    """Write the scores: `metrics.json`, `miou.json`, `confusion.json` and four CSV tables.
 
-    And `doubt.csv`, a row for every image of both splits, for which no mask is read.
+    `miou.json` maps each product to its mIoU alone. `confusion.json` holds matrices of true label ×
+    predicted label, with predicted 255 as the last column. The tables are `per_class.csv`,
+    `per_image.csv`, `sweep.csv` and `doubt.csv`, which has a row for every image of both splits and
+    is made without masks.
 
-    A product is left out if no image of its split has a mask, and a network that is not among
-    `train_seg.supervisions`: its masks are left-overs. `miou.json` is product → mIoU alone;
-    `confusion.json` holds true label × predicted label, with predicted 255 as the last column.
+    A product is left out if no image of its split has a mask. A network that is not among
+    `train_seg.supervisions` is left out too, since its masks are left over from an earlier run.
 
     Args:
-        cfg: section `evaluate`.
-        params: the configuration that made the products; it goes into the protocol.
-        index: folder of the index.
-        cams: folder of the CAM stores `train` and `val`.
-        readout: folder of the stores of posteriors; scored with `readout.method: prototypes`.
-        pseudo_labels: folder of the label maps of training images.
-        crf: folder of the refined label maps.
-        relabel: folder with the label maps of each round of self-training.
-        predictions: folder with the masks of each of `train_seg.supervisions`.
-        out: folder that gets the tables.
+        cfg: The section `evaluate`.
+        params: The configuration that made the products; it goes into the protocol.
+        index: The folder of the index.
+        cams: The folder of the CAM stores `train` and `val`.
+        readout: The folder of the stores of posteriors; they are scored with
+            `readout.method: prototypes`.
+        pseudo_labels: The folder of the label maps of training images.
+        crf: The folder of the refined label maps.
+        relabel: The folder of the label maps of each round of self-training.
+        predictions: The folder of the masks of each of `train_seg.supervisions`.
+        out: The folder that gets the scores.
 
     Raises:
-        DataError: a label map is missing, of another size than its truth, or holds a wrong value.
-        WorkerError: a worker process was killed.
+        DataError: A label map is missing, differs from its ground truth in size, or holds a wrong
+            value.
+        WorkerError: A worker process was killed.
     """
     data = read_index(index)
     sources = {
@@ -113,7 +117,7 @@ def run(
 
 
 def _mask_source(data: Index) -> str:
-    """The folders that the masks lie in, which VOC-like data sets name by their origin."""
+    """List the names of the masks' folders, which in VOC-like data sets tell the masks' origin."""
     folders = {record.mask.parent.name for record in data.records if record.mask}
     return ", ".join(sorted(folders)) or "none"
 
@@ -142,7 +146,7 @@ def _write(
 
 
 def _means(results: Mapping[Product, score_tables.Scores]) -> dict[str, dict[str, float]]:
-    """Product → image → mean IoU, from 0 to 1."""
+    """Compute each product's mean IoU on each image, from 0 to 1."""
     return {
         product.name: {
             image: mean_present(ious) for image, ious in scores.counts.image_ious().items()
@@ -152,13 +156,16 @@ def _means(results: Mapping[Product, score_tables.Scores]) -> dict[str, dict[str
 
 
 def _sweep(histogram: np.ndarray | None) -> Iterator[tuple[str | float | None, ...]]:
-    """All thresholds on the training images, for analysis; nothing is chosen by them."""
+    """Yield the scores at all thresholds on the training images, for analysis only.
+
+    No setting is chosen by them.
+    """
     for threshold, *values in [] if histogram is None else sweep.sweep_table(histogram):
         yield f"{threshold:.3f}", *map(score_tables.percent, values)
 
 
 def _write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A CSV file; None becomes an empty cell."""
+    """Write a CSV file; None becomes an empty cell."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     write_text(path, text.getvalue())

@@ -1,4 +1,4 @@
-"""Stage `index`: the data set's folder, validated, as the one table that later stages read."""
+"""Stage `index`: validate the data set's folder, and write the one table that later stages read."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
-    """Check the VOC-like folder `data` and write its index to `out`.
+    """Check a VOC-like folder and write its index.
 
     Training images without a tag of the chosen classes are left out, unless `cfg` keeps them.
 
+    Args:
+        cfg: The section `index`.
+        data: The VOC-like folder.
+        out: The folder that gets the index.
+
     Raises:
-        DataError: the folder cannot be used; all faults found are listed.
+        DataError: The folder cannot be used; the message lists all faults found.
     """
     folder = read_voc(data)
     chosen = cfg.classes or list(folder.classes)
@@ -63,7 +68,7 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
 
 
 def counts_table(index: Index) -> str:
-    """Images per split and class, as aligned text."""
+    """Format the number of images per split and class as aligned text."""
     splits = [index.split(name) for name in ("train", "val")]
     rows = [("", "train", "val"), ("images", *(str(len(records)) for records in splits))]
     rows += [

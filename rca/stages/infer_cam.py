@@ -1,8 +1,8 @@
 """Stage `infer_cam`: class activation maps of every image, over scales and flips.
 
-Training images get the maps of their tags, from the network or as training accumulated them (OAA).
-Validation images stand for images that nobody has tagged: they get the maps of the classes that the
-network itself finds in them.
+Training images get the maps of their tags, from the network or as accumulated in training (OAA).
+Validation images stand for untagged images: they get the maps of the classes that the network
+itself finds in them.
 """
 
 from __future__ import annotations
@@ -43,23 +43,24 @@ def run(
     state: Path = STATE,
     shard: Shard = WHOLE,
 ) -> None:
-    """Write the CAMs of the classes that each image is tagged with, or thought to hold.
+    """Write the CAMs of each image's tags or, for validation images, of its predicted classes.
 
-    A killed run goes on after its last whole file.
+    A killed run resumes after its last complete file.
 
     Args:
-        cfg: section `infer_cam`.
-        compute: device and threads.
-        index: folder of the index.
-        weights: `weights.safetensors` of `train_cam`.
-        attention: `attention.safetensors` of `train_cam`, read with `training_maps: accumulated`.
-        out: folder that gets a CAM store per split.
-        state: where unfinished work is kept.
-        shard: do these of the files alone, and leave them in `state`.
+        cfg: The section `infer_cam`.
+        compute: The device and the number of threads.
+        index: The folder of the index.
+        weights: The file `weights.safetensors` of `train_cam`.
+        attention: The file `attention.safetensors` of `train_cam`, read with
+            `training_maps: accumulated`.
+        out: The folder that gets a CAM store per split.
+        state: The folder of all stages' partial work.
+        shard: The share of the files to write. If it is not the whole, its results stay in `state`.
 
     Raises:
-        ConfigError: accumulated maps are asked for, and the training did not accumulate.
-        DataError: an image's accumulated maps are missing.
+        ConfigError: Accumulated maps are asked for, but the training did not accumulate any.
+        DataError: An image's accumulated maps are missing.
     """
     data = read_index(index)
     device = prepare(compute)
@@ -95,10 +96,10 @@ def run(
 
 
 def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[Record], Maps]:
-    """How to get the maps that training accumulated of an image.
+    """Return a function that reads the maps of an image that the training accumulated.
 
     Raises:
-        ConfigError: the training did not accumulate.
+        ConfigError: The training did not accumulate maps.
     """
     if not read_config(weights, TrainCam, data.classes).attention.accumulate:
         raise ConfigError(
@@ -110,7 +111,10 @@ def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[R
 
 
 def predicted_classes(network: CamNetwork, image: Tensor, cfg: InferCam) -> Tensor:
-    """Which classes the network finds in an image, (3, H, W): float32 (C,) of 0 and 1."""
+    """Predict the classes in an image, (3, H, W), as float32 (C,) of 0 and 1.
+
+    These are the classes with a probability of at least `cfg.presence`, and the most probable one.
+    """
     scores = multiscale(
         lambda view: image_scores(network(view).final)[..., None, None],
         image,
@@ -125,17 +129,17 @@ def predicted_classes(network: CamNetwork, image: Tensor, cfg: InferCam) -> Tens
 def image_cams(
     network: CamNetwork, image: Tensor, present: Tensor, size: tuple[int, int], cfg: InferCam
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The CAMs of one image (Alg. 3).
+    """Compute the CAMs of one image (Alg. 3).
 
     Args:
-        network: the trained network.
-        image: (3, H, W), normalised.
-        present: (C,), the classes to keep.
+        network: The trained network.
+        image: The normalised image, (3, H, W).
+        present: The classes to keep, (C,).
         size: H and W.
-        cfg: scales, flip and stride.
+        cfg: The scales, the flip and the stride.
 
     Returns:
-        Classes, (N,) 0-based, and CAMs, (N, h, w) from 0 to 1.
+        The 0-based classes, (N,), and their CAMs, (N, h, w), from 0 to 1.
     """
     maps = multiscale(
         lambda view: network(view).final.relu(),

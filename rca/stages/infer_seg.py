@@ -1,6 +1,6 @@
-"""Stage `infer_seg`: masks of the validation images, over scales and flips; no tag is read.
+"""Stage `infer_seg`: masks of the validation images, over scales and flips, without their tags.
 
-On request the network's probabilities go through a dense CRF, as DeepLab's do.
+With `crf: true`, a dense CRF refines the network's probabilities, as in DeepLab.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ def run(
     state: Path = STATE,
     shard: Shard = WHOLE,
 ) -> None:
-    """Write one label map per validation image; a killed run goes on.
+    """Write one label map per validation image; a killed run resumes.
 
     Args:
-        cfg: section `infer_seg`.
-        crf: section `crf`, for `crf: true`.
-        compute: device and threads.
-        index: folder of the index.
-        weights: `weights.safetensors` of `train_seg`.
-        out: folder that gets `<image>.png`.
-        state: where unfinished work is kept.
-        shard: do these of the images alone, and leave them in `state`.
+        cfg: The section `infer_seg`.
+        crf: The section `crf`, used with `infer_seg.crf: true`.
+        compute: The device and the number of threads.
+        index: The folder of the index.
+        weights: The file `weights.safetensors` of `train_seg`.
+        out: The folder that gets `<image>.png`.
+        state: The folder of all stages' partial work.
+        shard: The share of the images to process. If it is not the whole, its results stay in
+            `state`.
     """
     data = read_index(index)
     every = range(len(data.classes) + 1)

@@ -1,4 +1,4 @@
-"""Stage `pseudo_labels`: from the class maps of the training images to label maps."""
+"""Stage `pseudo_labels`: label maps of the training images from their class maps."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from rca.runtime.progress import progress
 
 
 def run(cfg: PseudoLabels, *, index: Path, maps: Path, out: Path) -> None:
-    """Write one label map per training image to `out`.
+    """Write one label map per training image.
 
     Args:
-        cfg: background score and rules.
-        index: folder of stage `index`.
-        maps: folder of stage `readout`.
-        out: the folder to make; whole or absent.
+        cfg: The background score and the rules.
+        index: The folder of the index.
+        maps: The folder of stage `readout`.
+        out: The folder to make; it is either complete or absent.
 
     Raises:
-        DataError: a class of an image has no CAM, or a saliency map is missing or of another size.
+        DataError: A tag of an image has no map, or a saliency map is missing or of another size.
     """
     dataset = read_training_index(index)
     records = training_records(dataset, cfg)
@@ -40,7 +40,7 @@ def run(cfg: PseudoLabels, *, index: Path, maps: Path, out: Path) -> None:
 
 
 def label_from_maps(evidence: Evidence, rules: PseudoLabels) -> np.ndarray:
-    """The rules applied to the scores of the maps, uint8 (H, W)."""
+    """Make the label map of one image by applying the rules to its maps, uint8 (H, W)."""
     maps = evidence.maps_at_image_size()
     saliency = saliency_of(evidence.record, rules)
     scores = class_scores(maps, rules, saliency)

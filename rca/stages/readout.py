@@ -1,8 +1,8 @@
 """Stage `readout`: class maps from prototypes of the classes and the background.
 
 The prototypes are fitted to the training images, from their tags and CAMs; no mask is read. The
-maps are posteriors of the classes that the CAM store has of an image: its tags in training, what
-the network finds in validation. The background's posterior is what the classes leave.
+maps are posteriors of the classes for which the CAM store has maps of an image: its tags in
+training, the predicted classes in validation. The background's posterior is one minus their sum.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 BITS = 16  # of a stored posterior: the CRF takes its logarithm
 PROTOTYPES, NEAREST = "prototypes.safetensors", "nearest.json"
-NEAREST_IMAGES = 6  # for each prototype, the images that hold the pixels most like it
+NEAREST_IMAGES = 6  # per prototype, the images with the pixels most similar to it
 
 
 def run(
@@ -60,23 +60,25 @@ def run(
 ) -> None:
     """Write the class maps of every image, the prototypes, and the pixels nearest to each.
 
-    A killed run resumes after its last whole file.
+    A killed run resumes after its last complete file.
 
     Args:
-        cfg: section `readout`; `method: cams` passes the CAMs through.
-        compute: device and threads.
-        seed: source of every random choice.
-        index: folder of stage `index`.
-        weights: `weights.safetensors` of stage `train_cam`.
-        cams: folder of stage `infer_cam`.
-        out: folder that gets a store of maps for each split and, with prototypes, these
-            (`prototypes.safetensors`) and the training images' nearest pixels (`nearest.json`).
-        state: where unfinished work is kept.
-        shard: read the features of this share of the training images and leave them in `state`.
+        cfg: The section `readout`; `method: cams` copies the CAMs.
+        compute: The device and the number of threads.
+        seed: The seed of every random choice.
+        index: The folder of the index.
+        weights: The file `weights.safetensors` of stage `train_cam`.
+        cams: The folder of stage `infer_cam`.
+        out: The folder that gets a store of maps per split and, with `method: prototypes`, the
+            prototypes (`prototypes.safetensors`) and the training images' pixels nearest to them
+            (`nearest.json`).
+        state: The folder of all stages' partial work.
+        shard: The share of the training images to sample. If it is not the whole, their features
+            stay in `state`, and nothing else is done.
 
     Raises:
-        ConfigError: the backbone has no such block.
-        DataError: an image or its CAMs are missing, or a saliency map is.
+        ConfigError: The weights cannot be used, or the backbone has no such block.
+        DataError: An image, its CAMs or its saliency map is missing.
     """
     if cfg.method == "cams":
         if shard == WHOLE:
@@ -123,7 +125,7 @@ def run(
 
 
 def _pass_through(cams: Path, out: Path) -> None:
-    """Copy the CAM stores, as the maps that are read from them."""
+    """Copy the CAM stores as the class maps."""
     with new_folder(out) as folder:
         for store in cams.iterdir():
             shutil.copytree(store, folder / store.name)
@@ -136,7 +138,7 @@ def fit_and_write(
     seed: int,
     folder: Path,
 ) -> None:
-    """Fit the prototypes to the samples; write them with the features' means, and the nearest."""
+    """Fit the prototypes to the samples; write them, the features' means and the nearest pixels."""
     gathered = gather_pixels(reader, pieces, samples)
     draws = generator(seed, "readout", "k-means")
     start = reader.start(gathered.means)
@@ -155,7 +157,7 @@ def _nearest(
     prototypes: Tensor,
     valid: Tensor,
 ) -> list[dict[str, Any]]:
-    """For each prototype its label and the training pixels most like it, each of another image."""
+    """List each prototype's label and the training pixels most similar to it, one per image."""
     records = [record for piece in pieces for record in piece]
     names = ["background", *reader.data.classes]
     nearest = nearest_pixels(gathered.pixels, prototypes, valid, NEAREST_IMAGES)
@@ -176,7 +178,7 @@ def _read_out(
     sampled: Path | None,
     fitted: Mapping[str, Tensor],
 ) -> CamShard:
-    """The posteriors of some images; features that were sampled whole are not computed again."""
+    """Compute the posteriors of several images, reusing features that were sampled completely."""
     file = CamShard(BITS)
     samples = read_sample(sampled, [record.image for record in records]) if sampled else []
     pairs = zip_longest(records, samples)

@@ -1,8 +1,8 @@
-"""Stage `relabel`: what a trained network makes of the training images, for a network after it.
+"""Stage `relabel`: a trained network's labels of the training images, to train the next network on.
 
-A round of self-training: the network of an earlier training labels the training images, each
-restricted to the image's tags, a dense CRF refines them, and `train_seg` trains anew on the result.
-No mask is read. Goes beyond the paper.
+This is a round of self-training. The network of an earlier training labels the training images,
+restricted to each image's tags; a dense CRF refines the labels, and `train_seg` trains a new
+network on them. No mask is read. This goes beyond the paper.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ def run(
     state: Path = STATE,
     shard: Shard = WHOLE,
 ) -> None:
-    """Write one label map per training image; a killed run goes on.
+    """Write one label map per training image; a killed run resumes.
 
     Args:
-        cfg: section `infer_seg`, for sizes, scales and flips; its `crf` is not read.
-        crf: section `crf`; `method: none` leaves the network's labels as they are.
-        compute: device and threads.
-        index: folder of the index.
-        weights: `weights.safetensors` of the training that teaches.
-        out: folder that gets `<image>.png`.
-        state: where unfinished work is kept.
-        shard: do these of the images alone, and leave them in `state`.
+        cfg: The section `infer_seg`, for sizes, scales and flips; its `crf` is not used.
+        crf: The section `crf`; `method: none` leaves the network's labels as they are.
+        compute: The device and the number of threads.
+        index: The folder of the index.
+        weights: The file `weights.safetensors` of the teacher.
+        out: The folder that gets `<image>.png`.
+        state: The folder of all stages' partial work.
+        shard: The share of the images to process. If it is not the whole, its results stay in
+            `state`.
 
     Raises:
-        DataError: an image is missing or cannot be read.
-        ConfigError: the weights are missing or of other classes.
+        DataError: An image is missing or cannot be read.
+        ConfigError: The weights are missing or have other classes.
     """
     data = read_training_index(index)
     write_network_labels(

@@ -1,4 +1,4 @@
-"""Stage `report`: one page that shows what every stage made, and how good it is."""
+"""Stage `report`: one page that shows the output of every stage and its scores."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TRAININGS = {
     },
     "train_seg/truth": "Segmentation network, true masks",
 }
-EVERY_RUN = ("train_cam", "train_seg/pseudo")  # folders of others may be left of an earlier run
+EVERY_RUN = ("train_cam", "train_seg/pseudo")  # other folders may be left over from earlier runs
 
 
 def run(
@@ -60,19 +60,19 @@ def run(
     out: Path,
     parameters: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `report.html`, which needs no other file, and `panels.png`, a picture for elsewhere.
+    """Write `report.html`, a self-contained page, and `panels.png`, a figure for use elsewhere.
 
-    Works without true masks, and without a network trained on them.
+    Neither true masks nor a network trained on them are needed.
 
     Args:
-        cfg: section `report`.
-        index: folder of the index.
-        results: folder of the experiment, with a folder for each earlier stage.
-        out: folder that gets the two files.
-        parameters: what the page shows as the configuration; by default the section.
+        cfg: The section `report`.
+        index: The folder of the index.
+        results: The folder of the experiment, with a folder for each earlier stage.
+        out: The folder that gets the two files.
+        parameters: The configuration that the page shows; by default the section `report`.
 
     Raises:
-        DataError: a stage's output is missing.
+        DataError: The output of a stage is missing.
     """
     data = read_index(index)
     table = read_image_table(results, data.classes)
@@ -104,7 +104,7 @@ def run(
 
 
 def _numbers(results: Path, metrics: Mapping[str, Any], threshold: float) -> dict[str, Any]:
-    """The page's variables that come from stage `evaluate`."""
+    """Collect the page's variables that come from stage `evaluate`."""
     counts = read_json(results / "evaluate/confusion.json")
     sweep = read_numbers(results / "evaluate/sweep.csv")
     shares = score_rows.confusion_shares(counts.get("network_val", []))
@@ -129,7 +129,7 @@ def _numbers(results: Path, metrics: Mapping[str, Any], threshold: float) -> dic
 def _photographs(
     cfg: Report, data: Index, of_split: Mapping[str, Gallery], table: Table
 ) -> dict[str, Any]:
-    """The page's variables that are about single images: their pictures, facts and colours."""
+    """Collect the page's variables about single images: their pictures, facts and colours."""
     palette = screen_palette(data.classes, [record.tags for record in data.records])
     most = {"val": cfg.panels, "train": cfg.training_panels}
     groups = [
@@ -157,7 +157,7 @@ def _photographs(
 
 
 def _group(shown: Shown, side: int, palette: np.ndarray) -> dict[str, Any]:
-    """One split as the page shows it."""
+    """Collect the page's variables about one split's images."""
     many = progress(shown.images, len(shown.images), f"{shown.split} photographs drawn")
     return {
         "total": len(shown.gallery.tags),
@@ -168,19 +168,19 @@ def _group(shown: Shown, side: int, palette: np.ndarray) -> dict[str, Any]:
 
 
 def _hex(data: Index, palette: np.ndarray) -> dict[str, str]:
-    """Class → its colour as `#rrggbb`."""
+    """Map each class to its colour, as `#rrggbb`."""
     return {
         name: "#" + bytes(palette[label]).hex() for label, name in enumerate(data.classes, start=1)
     }
 
 
 def _listed(data: Index, palette: np.ndarray) -> list[list[int]]:
-    """The colours of 0 … C and, last, of 255."""
+    """List the colours of labels 0 … C and, last, of 255."""
     return [*palette[: len(data.classes) + 1].tolist(), palette[255].tolist()]
 
 
 def _with_ignored(palette: np.ndarray) -> np.ndarray:
-    """The data set's palette, with VOC's colour for 255 where it has none."""
+    """Return the data set's palette, with VOC's colour for 255 if that is black."""
     whole = np.array(palette)
     if not whole[255].any():
         whole[255] = voc_palette()[255]
@@ -188,7 +188,10 @@ def _with_ignored(palette: np.ndarray) -> np.ndarray:
 
 
 def _poster(file: Path, gallery: Gallery, paints: Mapping[str, str]) -> None:
-    """Six validation images: the classes take turns, each from its median in the better half."""
+    """Draw six validation images, as `spread` chooses them, or evenly spaced ones without scores.
+
+    The classes take turns, each starting from its median image in the better half.
+    """
     scores = gallery.scores.get(FINAL["val"][1], {})
     images = spread(scores, gallery.tags, list(paints), POSTER_ROWS)
     rows = [

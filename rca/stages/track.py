@@ -1,4 +1,4 @@
-"""Stage `track`: the run as MLflow shows it."""
+"""Stage `track`: record the run in MLflow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rca.tracking.signature import of_the_run, signed
 
 log = logging.getLogger(__name__)
 
-# What a network learned from → its name in MLflow.
+# The network's name in MLflow, by the supervision it was trained on.
 NAMES = {
     **{supervision: f"segmentation_{supervision}" for supervision in NETWORKS},
     "pseudo": "segmentation",
@@ -33,24 +33,25 @@ NAMES = {
 
 
 def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Path()) -> None:
-    """Put the run in `results` into the MLflow store, and write `run.json`, which says where.
+    """Save the run in `results` to the MLflow store, and write `run.json`, which says where.
 
-    Beside it goes a copy of the report that names commit, date and machines; MLflow gets that one.
+    A copy of the report that names the commit, the date and the machines is written beside
+    `run.json`; MLflow gets this copy.
 
-    Run again, it refills a store that was deleted; a run that is there is not doubled. A DVC
-    experiment gives the run its name, unless `cfg` has one. A tracking server that does not answer
-    is waited for some seconds, and then warned of: the run is done and whole without it.
+    A second call refills a store that was deleted, and updates a run that exists instead of adding
+    a duplicate. A DVC experiment gives the run its name, unless `cfg` has one. If a tracking server
+    does not answer within some seconds, a warning is logged: the run is complete without it.
 
     Args:
-        cfg: section `track`.
-        params: the whole configuration, which made the run.
-        results: folder of the experiment, evaluated and reported.
-        out: folder that gets `run.json` and, where there is a report, its copy.
-        home: the user's checkout. There a relative path of an SQLite store begins, and trainings
-            have noted their machines.
+        cfg: The section `track`.
+        params: The whole configuration that made the run.
+        results: The folder of the experiment, evaluated and reported.
+        out: The folder that gets `run.json` and, if there is a report, its copy.
+        home: The user's checkout. The relative path of an SQLite store starts there, and trainings
+            have recorded their machines there.
 
     Raises:
-        ConfigError: the run has not been evaluated, or MLflow is not installed.
+        ConfigError: The run has not been evaluated, or MLflow is not installed.
     """
     record = read_record(results, params)
     origin = experiment()
@@ -88,7 +89,7 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
 
 
 def _signed(file: Path, results: Path, folder: Path, made: Mapping[str, str]) -> Path:
-    """`file`, or if it is the report, its copy in `folder` that names the run."""
+    """Return `file` or, if it is the report, a copy in `folder` that names the run's origin."""
     if file != results / "report/report.html":
         return file
     copy = folder / file.name
@@ -97,7 +98,10 @@ def _signed(file: Path, results: Path, folder: Path, made: Mapping[str, str]) ->
 
 
 def _splits(index: Index, params: Params) -> Iterator[Split]:
-    """The splits that have images; each under a digest of its names, sizes, tags and masks."""
+    """Yield each split that has images.
+
+    Its digest covers the images' names, sizes and tags, and whether they have masks.
+    """
     for name in ("train", "val"):
         records = index.split(name)
         rows = [
@@ -120,7 +124,7 @@ def _splits(index: Index, params: Params) -> Iterator[Split]:
 
 
 def _networks(results: Path, params: Params, folder: Path) -> Iterator[Network]:
-    """The run's networks, each saved to `folder` as one file that needs no other."""
+    """Yield the run's networks, each saved to `folder` as one self-contained file."""
     for supervision in params.train_seg.supervisions:
         model = load(results / "train_seg" / supervision, device="cpu")
         file = folder / supervision / "weights.safetensors"

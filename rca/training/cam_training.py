@@ -29,7 +29,7 @@ from rca.training.execution import autocast, wrap_module
 
 log = logging.getLogger(__name__)
 
-# The training images and the backbone → images whose pixels the first blocks have seen already.
+# (training images, backbone) → the same images with the frozen blocks' output as their pixels.
 KeepViews = Callable[[TrainingImages, Backbone], TrainingImages]
 
 
@@ -43,7 +43,7 @@ class CamTrainer:
             same regions there, so its gradients are the same in each and need no averaging.
         memory: M of Eq. 3.
         attention: The accumulated maps, or None without OAA.
-        mixup: The generator of partners and shares, begun anew each epoch.
+        mixup: The generator of partners and shares, reseeded in each epoch.
         batches: The batches of each epoch.
     """
 
@@ -64,7 +64,7 @@ class CamTrainer:
             data: The index, without masks.
             seeds: The generators by purpose. Initial weights draw from torch's global one.
             device: The device of this process.
-            keep_views: What puts the output of the frozen blocks in place of the photographs, or
+            keep_views: A function that replaces the photographs by the frozen blocks' output, or
                 None.
         """
         records = data.split("train")
@@ -108,7 +108,7 @@ class CamTrainer:
         return parts
 
     def begin_epoch(self, epoch: int) -> None:
-        """Refit the prototypes to the memory as it is, and begin the mixup's draws anew."""
+        """Refit the prototypes to the current memory, and reseed the generator of the mixup."""
         combine_attention(self.attention)
         self.mixup.set_state(self.seeds("mixup", epoch).get_state())
         if self.cfg.rsa.enabled and epoch >= self.cfg.rsa.start_epoch:
@@ -120,7 +120,7 @@ class CamTrainer:
         Args:
             batch: The training views of this process.
             epoch: The number of the epoch, 0-based.
-            share: Their share of the batch, a factor on every loss.
+            share: The share of the batch that these views make up, a factor on every loss.
 
         Returns:
             The losses of `rca_losses`.
@@ -189,7 +189,7 @@ class CamTrainer:
         )
 
     def _erase_seen(self, pixels: Tensor, images: list[str], boxes: Tensor, epoch: int) -> Tensor:
-        """OAA++: the views without what their images were recognised by in earlier epochs."""
+        """Erase from the views what their images were recognised by in earlier epochs (OAA++)."""
         cfg = self.cfg.attention
         assert self.attention is not None
         draws = [self.seeds("drop", epoch, image) for image in images]
@@ -205,12 +205,12 @@ class _AttentionState:
         self.attention = attention
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Combine the maps of all processes, and give them."""
+        """Combine the maps of all processes, and return them."""
         combine_attention(self.attention)
         return self.attention.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over the maps of a checkpoint."""
+        """Restore the maps from a checkpoint."""
         self.attention.load_state_dict(state)
 
 
@@ -278,7 +278,8 @@ def refit_prototypes(
             previous_valid=network.prototypes_valid,
         )
     else:
-        # The same draw each epoch: a control must not differ from K-means by its unrest.
+        # The same draw in each epoch: the control must not differ from K-means by less stable
+        # prototypes as well.
         prototypes, valid = random_prototypes(
             rows, filled, cfg.rsa.prototypes, seeds("prototypes"), rule
         )

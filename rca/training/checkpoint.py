@@ -1,7 +1,7 @@
-"""Checkpoints: all that a training has come to, so that a killed one goes on as if it had not been.
+"""Checkpoints: the whole state of a training, from which a killed one resumes unchanged.
 
-A checkpoint is one safetensors file: the tensors, and in its metadata the rest as JSON with a
-checksum over both. No pickle: reading one runs no code.
+A checkpoint is one safetensors file: the tensors and, in its metadata, the rest as JSON with a
+checksum over both. It is no pickle, so reading one runs no code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rca.training import distributed
 
 log = logging.getLogger(__name__)
 
-KEPT = 2  # the last, and the one before should the last be damaged
+KEPT = 2  # the latest, and the one before in case the latest is damaged
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -35,49 +35,51 @@ class Part(Protocol):
     """Something that changes in training: a module, an optimiser, a random state."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """All that changes: dicts, lists, tensors and JSON values."""
+        """Return all that changes, as dicts, lists, tensors and JSON values."""
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:
-        """Take over what `state_dict` gave."""
+        """Restore a state that `state_dict` returned."""
 
 
 class GeneratorState:
-    """A generator as a part of a training; each process has its own."""
+    """A generator as a `Part` of a training; each process has its own."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The states of all processes, one a row."""
+        """Gather the states of all processes, one per row."""
         own = self.generator.get_state()[None].to(distributed.device())
         return {"states": distributed.gather(own).cpu()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on where this process's generator was."""
-        self.generator.set_state(state["states"][distributed.rank()].clone())  # takes no view
+        """Restore the state of this process's generator."""
+        # A copy, since `set_state` does not accept a view.
+        self.generator.set_state(state["states"][distributed.rank()].clone())
 
 
 class Checkpoints:
-    """The checkpoints of one training in `folder`, the last two.
+    """The checkpoints of one training; the last two are kept.
 
     Args:
-        folder: of this training alone, as `state_folder` names it.
-        every: steps between two of them; 0 writes one when asked to stop only.
-        parts: what to keep, by name.
+        folder: The folder of this training alone, as `state_folder` names it.
+        every: The number of steps between two checkpoints; with 0, one is written only when a
+            signal asks the training to stop.
+        parts: The parts of the training to save, by name.
     """
 
     def __init__(self, folder: Path, every: int, parts: Mapping[str, Part]) -> None:
         self.folder, self.every, self.parts = folder, every, dict(parts)
-        self.steps = 0  # since the last one
-        self.stopped_by: int | None = None  # a signal that came
+        self.steps = 0  # since the last checkpoint
+        self.stopped_by: int | None = None  # the signal that was received
 
     def restore(self, **more: Part) -> None:
-        """Bring all parts to where the last whole checkpoint was; without one, leave them.
+        """Restore all parts from the latest intact checkpoint; without one, leave them as they are.
 
-        A damaged one is renamed, and the one before it taken.
+        A damaged checkpoint is renamed, and the one before it is used.
 
         Args:
-            more: parts that the loop adds.
+            more: Further parts, which the loop adds.
         """
         self.parts |= more
         files = self._files() if distributed.is_rank_zero() else []
@@ -93,7 +95,7 @@ class Checkpoints:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Within it, SIGTERM and SIGUSR1 are noted, and obeyed after the step under way."""
+        """Record SIGTERM and SIGUSR1 in the `with` block, and obey them after the current step."""
         before = {number: signal.signal(number, self._note) for number in SIGNALS}
         try:
             yield
@@ -102,13 +104,13 @@ class Checkpoints:
                 signal.signal(number, handler)
 
     def after_step(self, number: int) -> None:
-        """Write a checkpoint if one is due; and end the process if a signal asked for it.
+        """Write a checkpoint if one is due, and exit if a signal was received.
 
         Args:
-            number: steps done since the training began.
+            number: The number of steps since the training began.
 
         Raises:
-            SystemExit: a signal came; its status is 128 + the signal's number, as a shell has it.
+            SystemExit: A signal was received; the exit status is 128 + its number, as in a shell.
         """
         self.steps += 1
         stopped_by = distributed.greatest_of_all(self.stopped_by or 0)
@@ -121,7 +123,7 @@ class Checkpoints:
             raise SystemExit(128 + stopped_by)
 
     def remove(self) -> None:
-        """Once the result is written nothing needs them."""
+        """Remove all checkpoints, once the result is written."""
         if distributed.is_rank_zero():
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -129,7 +131,8 @@ class Checkpoints:
         self.stopped_by = number
 
     def _write(self, number: int) -> None:
-        state = {name: part.state_dict() for name, part in self.parts.items()}  # may gather
+        # In every process, since a part may gather the states of all of them.
+        state = {name: part.state_dict() for name, part in self.parts.items()}
         if distributed.is_rank_zero():
             write_state(self._file(number), state)
             for old in self._files()[:-KEPT]:
@@ -147,7 +150,7 @@ def _number(file: Path) -> int:
 
 
 def _is_whole(file: Path) -> bool:
-    """Whether a checkpoint can be read; one that cannot is renamed."""
+    """Check whether a checkpoint can be read; rename one that cannot."""
     try:
         read_state(file)
     except ValueError as error:
@@ -159,9 +162,9 @@ def _is_whole(file: Path) -> bool:
 
 
 def write_state(path: Path, state: Any) -> None:
-    """Write a tree of dicts, lists, tensors and JSON values; whole or not at all.
+    """Write a tree of dicts, lists, tensors and JSON values, completely or not at all.
 
-    Keys of a dict may be numbers, as in an optimiser's state.
+    The keys of a dict may be numbers, as in an optimiser's state.
     """
     tensors: dict[str, Tensor] = {}
     tree = json.dumps(_pack(state, "", tensors))
@@ -171,10 +174,10 @@ def write_state(path: Path, state: Any) -> None:
 
 
 def read_state(path: Path) -> Any:
-    """Read what `write_state` wrote; the tensors on the CPU.
+    """Read a tree that `write_state` wrote, with its tensors on the CPU.
 
     Raises:
-        ValueError: it is not as it was written.
+        ValueError: The file cannot be read, or its checksum does not match.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -188,9 +191,9 @@ def read_state(path: Path) -> Any:
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """`value` as JSON, its tensors moved to `tensors`."""
+    """Convert a tree to JSON values, moving its tensors to `tensors`."""
     if isinstance(value, Tensor):
-        # safetensors keeps no memory format, and an optimiser is slower in another.
+        # safetensors does not store the memory format, and another one slows the optimiser down.
         last = value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last)
         tensors[name] = value.detach().cpu().contiguous()
         return {"tensor": name, "channels_last": last and not value.is_contiguous()}

@@ -1,7 +1,7 @@
-"""Training by several processes, as `torchrun` starts them; a single one needs no other path.
+"""Training in several processes, as `torchrun` starts them; all functions work in a single one too.
 
-Every process holds the whole state and takes an equal share of each batch. What must be common is
-gathered in the order of the ranks, which is the order of the images in the batch.
+Every process holds the whole state and takes an equal share of each batch. What all processes must
+share is gathered in the order of the ranks, which is the order of the images in the batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 @contextmanager
 def session(device: torch.device) -> Iterator[None]:
-    """Within it the processes that `torchrun` started know one another; only the first logs."""
+    """Connect the processes that `torchrun` started, in the `with` block; only rank 0 logs."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield
         return
@@ -31,30 +31,31 @@ def session(device: torch.device) -> Iterator[None]:
         logging.getLogger("rca").setLevel(logging.WARNING)
     try:
         yield
-        dist.barrier()  # none leaves while the first still writes
+        dist.barrier()  # no process leaves while rank 0 is still writing
     finally:
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """Return the rank of this process; 0 if it is the only one."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_rank_zero() -> bool:
-    """Whether this is the process that writes."""
+    """Check whether this is the process of rank 0, which writes all files."""
     return rank() == 0
 
 
 def gather(rows: Tensor) -> Tensor:
-    """The rows (R, …) of all processes, one after the other; gradients flow back to each.
+    """Concatenate the rows, (R, …), of all processes in the order of their ranks.
 
-    Each process may have another R. The gradient of a row is the sum over all processes.
+    R may differ between processes. Gradients flow back to each process; the gradient of a row is
+    the sum over all processes.
     """
     if world_size() == 1:
         return rows
@@ -65,7 +66,7 @@ def gather(rows: Tensor) -> Tensor:
 
 
 def all_reduce_sum(value: Tensor) -> Tensor:
-    """The sum over all processes, without gradient."""
+    """Sum a tensor over all processes, without gradients."""
     if world_size() == 1:
         return value
     value = value.detach().clone()
@@ -82,19 +83,19 @@ def all_reduce_max_(value: Tensor) -> None:
 
 
 def greatest_of_all(value: int) -> int:
-    """The greatest `value` of all processes."""
+    """Return the greatest `value` among all processes."""
     message = torch.tensor([value], device=device())
     all_reduce_max_(message)
     return int(message)
 
 
 def device() -> str:
-    """Where tensors must be to be sent."""
+    """Return the type of device that tensors must be on to be sent."""
     return "cuda" if dist.is_initialized() and dist.get_backend() == "nccl" else "cpu"
 
 
 class _Gather(torch.autograd.Function):
-    """`all_gather` of row blocks of several lengths, padded on the way."""
+    """`all_gather` for blocks of different numbers of rows, which are padded for the transfer."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a training runs on a machine: in how many processes, compiled or not, how precisely."""
+"""How a training runs: its number of processes, its compilation and its numerical precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rca.training.distributed import world_size
 
 
 def execution_settings(compute: Compute, device: torch.device) -> dict[str, str | int | bool]:
-    """Name the settings of a run that change a training's bytes, though not its method."""
+    """Collect the settings of a run that change a training's exact result, but not its method."""
     return {
         "device": device.type,
         "threads": compute.threads,
@@ -29,27 +29,27 @@ def wrap_module(
     device: torch.device,
     find_unused_parameters: bool = False,
 ) -> nn.Module:
-    """Wrap a network for DistributedDataParallel and torch.compile, as the settings ask.
+    """Wrap a network in DistributedDataParallel and torch.compile, as the settings ask.
 
-    The parameters stay those of `network`, which is what to save.
+    The wrapper shares the parameters of `network`; save `network`, not the wrapper.
 
     Args:
         network: The network, on `device`.
         compute: Whether to compile.
         device: The device of this process.
-        find_unused_parameters: Whether some parameters get no gradient in some steps, as for
-            DistributedDataParallel. Looking for them costs time.
+        find_unused_parameters: Whether some parameters get no gradient in some steps; passed on to
+            DistributedDataParallel. The search for them costs time.
     """
     module: nn.Module = network
     if world_size() > 1:
-        if device.type == "cuda":  # torch has SyncBatchNorm for CUDA alone
+        if device.type == "cuda":  # torch supports SyncBatchNorm on CUDA only
             _synchronise_batch_norm(network)
         module = DistributedDataParallel(
             network,
             [device.index] if device.type == "cuda" else None,
             find_unused_parameters=find_unused_parameters,
         )
-    # Of a module, torch.compile makes a module; its annotation says only that it can be called.
+    # torch.compile turns a module into a module, but its annotation promises only a callable.
     return cast(nn.Module, torch.compile(module)) if compute.compile else module
 
 
@@ -61,12 +61,12 @@ def autocast(compute: Compute, device: torch.device) -> torch.autocast:
 
 
 def grad_scaler(compute: Compute, device: torch.device) -> torch.amp.GradScaler:
-    """Make the scaler that keeps float16's gradients from vanishing; off for other precisions."""
+    """Make the scaler that prevents underflow of float16 gradients; off for other precisions."""
     return torch.amp.GradScaler(device.type, enabled=compute.precision == "float16")
 
 
 def _synchronise_batch_norm(network: nn.Module) -> None:
-    """Let new layers normalise by the whole batch; the backbone's statistics are fixed."""
+    """Make new layers normalise over the whole batch; the backbone's statistics are fixed."""
     for name, child in network.named_children():
         if name != "backbone":
             setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))

@@ -1,8 +1,8 @@
-"""Training views behind a network's frozen blocks, kept for all trainings that have them in common.
+"""A cache of training views after a network's frozen blocks, shared by all trainings that use them.
 
-What the frozen blocks make of a view depends on the image, the epoch and the seed alone. A study
-that trains the same network a dozen times on the same views need not read and cut the photographs
-again, nor run the blocks that do not learn.
+The frozen blocks' output for a view depends on the image, the epoch and the seed alone. A study
+that trains the same network a dozen times on the same views need not read and crop the photographs
+again, nor run the frozen blocks.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ TOGETHER = 32  # views that go through the frozen blocks at a time
 
 
 class FrozenViews(TrainingImages):
-    """`TrainingImages` whose pixels are what the frozen blocks make of them, (D, h, w).
+    """`TrainingImages` whose pixels are the frozen blocks' output, (D, h, w).
 
-    An epoch that no training has asked for yet is computed as a whole and written. The same views
-    in batches of another size differ from those of the network by rounding alone.
+    The first training that asks for an epoch computes all of it and writes it to the cache. The
+    cached views are computed in batches of another size than the network's, so they differ from
+    the network's own by rounding alone.
     """
 
     def __init__(
@@ -41,17 +42,18 @@ class FrozenViews(TrainingImages):
         seed: int,
         folder: Path,
     ) -> None:
-        """Leave the frozen blocks of `backbone` out of its forward pass from now on.
+        """Take over the frozen blocks of `backbone`, whose forward pass skips them from now on.
 
         Args:
-            images: views without labels.
-            backbone: of the network that is trained.
-            cfg: its configuration.
-            seed: source of the views.
-            folder: where the views of many trainings may be, each kind in a folder of its own.
+            images: The views, without labels.
+            backbone: The backbone of the network that is trained.
+            cfg: The configuration of the backbone.
+            seed: The seed of the views.
+            folder: The folder of the cache. It may serve many trainings: views of different
+                images, settings or seeds get folders of their own in it.
 
         Raises:
-            ConfigError: no block is frozen.
+            ConfigError: No block is frozen.
         """
         if not cfg.frozen_blocks:
             raise ConfigError("backbone.frozen_blocks: 0, so there is nothing to keep")

@@ -1,4 +1,4 @@
-"""The training loop, in the open."""
+"""The training loop, written out in full."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ log = logging.getLogger(__name__)
 
 
 class Batches(Protocol):
-    """The batches of an epoch, by its number; the same count each epoch."""
+    """The batches of every epoch; each epoch has the same number of them."""
 
     def __len__(self) -> int: ...
 
     def __call__(self, epoch: int, first: int) -> Iterable[Any]:
-        """Yield the batches of `epoch`, 0-based, from number `first` on."""
+        """Return the batches of `epoch`, 0-based, from number `first` on."""
 
     def share(self, number: int) -> float:
-        """Give the share of batch `number`'s images that this process holds; 1 if it is alone."""
+        """Return this process's share of a batch's images; 1 if it is the only process."""
 
 
 class Steps(Protocol):
-    """What the loop repeats."""
+    """The steps of a training, which the loop repeats."""
 
     @property
     def batches(self) -> Batches:
         """The batches of each epoch."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Do what comes before the first step of an epoch, 0-based."""
+        """Prepare for the first step of an epoch, 0-based."""
 
     def step(self, batch: Any, epoch: int, share: float) -> dict[str, Tensor]:
         """Compute the losses of a batch by name; `loss` is minimised.
@@ -52,19 +52,20 @@ class Steps(Protocol):
         Args:
             batch: The images of the batch that this process holds.
             epoch: The number of the epoch, 0-based.
-            share: Their share of the batch. The losses of all processes add up to the batch's.
+            share: The share of the batch that these images make up. The losses of all processes
+                must add up to those of the whole batch.
         """
 
 
 @dataclass
 class Position:
-    """How far a training has come.
+    """The progress of a training.
 
     Attributes:
-        epoch: 0-based.
-        batch: batches of this epoch that are done.
-        sums: of each loss over them.
-        history: mean of each loss, for each epoch before.
+        epoch: The current epoch, 0-based.
+        batch: The number of batches of this epoch that are done.
+        sums: The sum of each loss over these batches.
+        history: The mean of each loss in each earlier epoch.
     """
 
     epoch: int = 0
@@ -73,22 +74,22 @@ class Position:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
-        """As a part of a checkpoint; of the sums one row a process."""
+        """Return the progress as a part of a checkpoint; the sums have one row per process."""
         return {**vars(self), "sums": {name: gather(s[None]) for name, s in self.sums.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another was."""
+        """Restore the progress from a checkpoint."""
         vars(self).update(state)
         self.sums = {name: rows[rank()] for name, rows in self.sums.items()}
 
     def count(self, losses: dict[str, Tensor]) -> None:
-        """One more batch is done."""
+        """Count a batch as done, and add up its losses."""
         self.batch += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
 
     def close_epoch(self) -> dict[str, float]:
-        """The epoch's means, put into the history."""
+        """End the epoch: append its mean losses to the history, and return them."""
         means = {
             name: float(all_reduce_sum(value)) / self.batch for name, value in self.sums.items()
         }
@@ -105,12 +106,12 @@ def train(
     checkpoints: Checkpoints,
     scaler: torch.amp.GradScaler,
 ) -> list[dict[str, float]]:
-    """Minimise the loss over `epochs`, from the last checkpoint on.
+    """Minimise the loss over `epochs`, resuming from the last checkpoint if there is one.
 
     Args:
-        steps: What to do before each epoch and with each batch.
+        steps: The steps of the training.
         optimiser: The optimiser, as `build_optimiser` makes it.
-        cfg: Its configuration, for the schedule and the accumulation.
+        cfg: The optimiser's configuration, for the schedule and the gradient accumulation.
         epochs: The number of passes over the data.
         checkpoints: The checkpoints of everything that changes.
         scaler: The scaler of the loss, for float16.
@@ -119,8 +120,8 @@ def train(
         The mean of each loss, per epoch.
 
     Raises:
-        FloatingPointError: the loss is no longer a number.
-        SystemExit: a signal asked to stop; a checkpoint is written.
+        FloatingPointError: The mean loss of an epoch is NaN or infinite.
+        SystemExit: A signal asked the training to stop; a checkpoint has been written.
     """
     at, batches = Position(), steps.batches
     checkpoints.restore(position=at, optimiser=optimiser, scaler=scaler)
@@ -130,10 +131,10 @@ def train(
         title = f"epoch {epoch + 1}/{epochs}, step"
         left = progress(batches(epoch, at.batch), len(batches) - at.batch, title)
         for number, batch in enumerate(left, start=at.batch):
-            first = number - number % cfg.accumulate  # of those that share a step
+            first = number - number % cfg.accumulate  # the first batch of this optimiser step
             group = min(cfg.accumulate, len(batches) - first)
             losses = steps.step(batch, epoch, batches.share(number))
-            # DistributedDataParallel takes the mean of the processes' gradients.
+            # DistributedDataParallel averages the processes' gradients; their sum is wanted.
             scaler.scale(losses["loss"] * (world_size() / group)).backward()
             at.count(losses)
             if number + 1 == first + group:
@@ -157,7 +158,7 @@ def _report(epoch: int, epochs: int, losses: dict[str, float]) -> None:
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """Write one row an epoch: `epoch`, counted from 1, then each loss."""
+    """Write one row per epoch: `epoch`, counted from 1, then each loss."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["epoch", *history[0]])

@@ -1,4 +1,4 @@
-"""SGD with the field's parameter groups: new layers learn faster, biases twice as fast."""
+"""SGD with the field's parameter groups: new layers learn faster, and biases twice as fast."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from rca.config import Optimiser
 def build_optimiser(
     network: nn.Module, cfg: Optimiser, head: nn.Module | None = None
 ) -> torch.optim.SGD:
-    """SGD over all trainable parameters; each group has `factor`, its multiple of the base rate.
+    """Build SGD over all trainable parameters.
+
+    Each parameter group has a `factor`, by which the base learning rate is multiplied.
 
     Args:
-        network: whose `backbone` holds the old layers.
-        cfg: rates and factors.
-        head: one more new layer, outside of the network.
+        network: The network, whose `backbone` holds the pretrained layers.
+        cfg: The learning rates and their factors.
+        head: A further new layer, outside the network, or None.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     outside = head.named_parameters() if head is not None else ()
@@ -38,13 +40,13 @@ def build_optimiser(
 
 
 def base_rate(cfg: Optimiser, epoch: float, epochs: int) -> float:
-    """The base learning rate at `epoch`, which may be a fraction of the way through one."""
+    """Compute the base learning rate at `epoch`, whose fractional part counts too."""
     if cfg.schedule == "poly":
         return cfg.lr * (1 - epoch / epochs) ** cfg.power
     return cfg.lr * 0.1 ** sum(epoch >= milestone for milestone in cfg.milestones)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give each group its multiple of the base rate."""
+    """Set each group's learning rate to its multiple of the base rate."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group["factor"]

@@ -74,7 +74,7 @@ def resumable_training(
     seeds = partial(generator, seed, stage)
     with session(device), global_seed(derive_seed(seed, stage, "weights"), device) as dropout:
         trainer = build(seeds, device)
-        if rank():  # each process drops other features
+        if rank():  # each process draws its dropout independently
             torch.manual_seed(derive_seed(seed, stage, "dropout", rank()))
         depends_on = {
             "section": cfg.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""Seeds: one number from the user, an independent stream for each purpose."""
+"""Seeds: one number from the user gives an independent random stream for each purpose."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed that depends on `seed` and on what it is for."""
+    """Derive a 63-bit seed from `seed` and the purpose."""
     text = ":".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A CPU generator of its own for each purpose."""
+    """Make the CPU generator for a purpose, independent of those for all others."""
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
 
 
 @contextmanager
 def global_seed(seed: int, device: torch.device) -> Iterator[torch.Generator]:
-    """Seed what takes no generator, initial weights and dropout; leave torch as it was before.
+    """Seed torch's global state, for initial weights and dropout; restore the old one afterwards.
 
     Yields:
         The generator that dropout draws from on `device`.

@@ -99,10 +99,15 @@ class SegmentationTrainer:
 
 
 def label_reader(data: Index, supervision: str, labels: Path) -> Callable[[Record], np.ndarray]:
-    """How to get the label map of an image: from `labels`, or from the truth.
+    """Return a function that reads the label map of an image.
+
+    Args:
+        data: The index.
+        supervision: `truth` reads the true masks. Any other reads the label maps in `labels`.
+        labels: The folder of label maps.
 
     Raises:
-        DataError: the truth is asked for, and a training image has no mask.
+        DataError: The truth is asked for, and a training image has no mask.
     """
     if supervision == "truth":
         without = [record.image for record in data.split("train") if record.mask is None]
@@ -127,7 +132,7 @@ def label_reader(data: Index, supervision: str, labels: Path) -> Callable[[Recor
 
 
 def label_file(labels: Path, record: Record) -> Path:
-    """Where the label map of an image is."""
+    """Return the path of the label map of an image."""
     return labels / f"{record.image}.png"
 
 
@@ -137,17 +142,17 @@ def segmentation_loss(
     balanced: bool = False,
     total: Callable[[Tensor], Tensor] = lambda count: count,
 ) -> Tensor:
-    """Mean cross-entropy over labelled pixels; zero where all are ignored.
+    """Compute the mean cross-entropy over labelled pixels; zero where all are ignored.
 
-    Of several processes each gets its part of the mean over the pixels of all; the parts' sum is
-    that mean.
+    With several processes, each gets its part of the mean over all processes' pixels; the sum of
+    the parts is that mean.
 
     Args:
-        logits: (B, C + 1, H, W).
-        labels: int64 (B, H, W), 255 ignored.
-        balanced: take the mean over the background's pixels and the mean over the classes' pixels,
-            and halve their sum (Kolesnikov & Lampert's and later seeding losses do alike).
-        total: a count of pixels → its sum over all processes.
+        logits: The logits, (B, C + 1, H, W).
+        labels: The label maps, int64 (B, H, W); 255 is ignored.
+        balanced: Whether to average the mean over the background's pixels and the mean over the
+            classes' pixels, similar to Kolesnikov & Lampert's and later seeding losses.
+        total: A function from a count of pixels to its sum over all processes.
     """
     pixels = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")  # (B, H, W)
     known = labels != IGNORE
