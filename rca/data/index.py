@@ -109,12 +109,6 @@ class LeakError(RuntimeError):
 class MasklessIndex(Index):
     """An index without masks, for code that reads images of both splits and learns from tags."""
 
-    def tag_matrix(self, records: Sequence[Record]) -> Tensor:
-        """Stack the tags of some images, float32 (N, C)."""
-        import torch
-
-        return torch.stack([self.tag_vector(record) for record in records])
-
     def truth(self, record: Record) -> np.ndarray:
         """Raise an error: this index has no masks.
 
