@@ -70,7 +70,7 @@ def run(
         }
         files = [*index.iterdir(), *cfg.backbone.files()]
         files += [record.file for record in data.split("train")]
-        folder = state_folder(state, "train_cam", out, values=values, files=files)
+        folder = state_folder(state, __name__, out, values=values, files=files)
         checkpoints = Checkpoints(folder, compute.checkpoint_steps, parts.named())
         late = parts.network.query_head is not None  # it rests until there is contrast
         network = training_form(parts.network, compute, device, late)

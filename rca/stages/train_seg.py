@@ -63,7 +63,7 @@ def run(
             torch.manual_seed(derive_seed(seed, "train_seg", "dropout", rank()))
         folder = state_folder(
             state,
-            "train_seg",
+            __name__,
             out,
             values={
                 "section": cfg.model_dump(mode="json"),
