@@ -21,8 +21,9 @@ PACKAGE = Path(__file__).parents[1]
 GROUND = (
     "rca/__init__.py",  # only says where the names are that `import rca` offers
     "rca/config/",  # its values decide, and they are compared as such
-    # Writes, shares out, resumes and shows what others compute: the same result in any number of
-    # processes, whole or resumed. It decides how a JSON file is laid out, not what it says.
+    # How a stage runs: it writes files whole, shares work out, resumes it and shows progress. What
+    # is in the files is the same in one process or in many, at once or resumed, and tests hold it
+    # to that; only how JSON is laid out is decided there.
     "rca/runtime/",
 )
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from rca.runtime.machine import noted
+from rca.tracking.machine import noted
 
 pytestmark = pytest.mark.pipeline
 
