@@ -29,9 +29,9 @@ import torch
 
 from benchmarks import gpu_stages, gpu_steps
 from benchmarks.records import origin
-from rca.runtime import machine
+from rca.data.nested import flat
 from rca.runtime.files import write_json
-from rca.runtime.nested import flat
+from rca.tracking import machine
 
 RECORD = Path("benchmarks/results/gpu.json")
 VOC = (500, 375)  # pixels of a photograph

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rca.config import Params, load
-from rca.runtime.nested import flat
+from rca.data.nested import flat
 
 PLAIN = {"train_cam.rsc.enabled": False, "train_cam.rsa.enabled": False}
 BACKGROUND = {"train_cam.memory.background": True, "train_cam.rsc.background_queries": True}

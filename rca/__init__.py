@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "SegmentationModel", "load"]
 
-_HOMES = {"Result": "result", "SegmentationModel": "model", "load": "model"}
-
 
 def __getattr__(name: str) -> Any:
     # On first use: torch takes seconds to import, and most of the package does without it.
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from rca.inference import model, result
 
-    return getattr(import_module(f"rca.inference.{_HOMES[name]}"), name)
+    return getattr(result if name == "Result" else model, name)
 
 
 def __dir__() -> list[str]:

@@ -22,7 +22,7 @@ from rca import cli, config
 from rca.cli.app import home
 from rca.config import ConfigError
 from rca.data.images import DataError
-from rca.runtime.times import pipeline_span
+from rca.tracking.times import pipeline_span
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {

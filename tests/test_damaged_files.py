@@ -18,11 +18,11 @@ from rca.data.palette import voc_palette
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network, save_weights
 from rca.presentation.result_files import read_json, read_numbers, read_table
-from rca.runtime.machine import note, noted
-from rca.runtime.times import NOTES, pipeline_span, timed
 from rca.tracking import store
+from rca.tracking.machine import note, noted
 from rca.tracking.provenance import data_digest
 from rca.tracking.record import Record
+from rca.tracking.times import NOTES, pipeline_span, timed
 
 ROOT = Path(__file__).parents[1]
 

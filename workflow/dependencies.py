@@ -2,8 +2,7 @@
 
     python workflow/dependencies.py       write them into dvc.yaml (`make dependencies`)
 
-A test compares the file with the imports. What every stage stands on is left out; the head of
-dvc.yaml says why.
+A test compares the file with the imports. `rca/runtime/code.py` says what counts and what does not.
 """
 
 from __future__ import annotations
@@ -11,37 +10,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import grimp
+from rca.runtime.code import code_of
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = ROOT / "dvc.yaml"
-GROUND = ("rca.config", "rca.runtime")
 
 
-def dependencies(stage: str, imports: grimp.ImportGraph) -> list[str]:
-    """Paths of what a stage's module imports, itself included, from the root and sorted.
-
-    Files beside those modules that are no Python, such as templates, are among them.
-    """
-    module = f"rca.stages.{stage}"
-    modules = {
-        name
-        for name in {module} | imports.find_upstream_modules(module)
-        if name != "rca"
-        and not any(name == ground or name.startswith(f"{ground}.") for ground in GROUND)
-        and not imports.find_children(name)
-    }
-    files = {ROOT / (name.replace(".", "/") + ".py") for name in modules}
-    files |= {
-        path
-        for folder in {file.parent for file in files}
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix != ".py"
-    }
-    return sorted(path.relative_to(ROOT).as_posix() for path in files)
+def dependencies(stage: str) -> list[str]:
+    """Paths of the code that a stage depends on, from the root and sorted."""
+    files = code_of(f"rca.stages.{stage}", ROOT / "rca")
+    return [file.relative_to(ROOT).as_posix() for file in files]
 
 
-def with_dependencies(text: str, imports: grimp.ImportGraph) -> str:
+def with_dependencies(text: str) -> str:
     """The text of dvc.yaml with every stage's modules as its imports have them.
 
     A stage's list takes the place of its first line of a file under rca/; a stage without such a
@@ -55,12 +36,11 @@ def with_dependencies(text: str, imports: grimp.ImportGraph) -> str:
         if not entry:
             lines.append(line)
         elif not written:
-            lines += [f"{entry[1]}- {path}" for path in dependencies(stage, imports)]
+            lines += [f"{entry[1]}- {path}" for path in dependencies(stage)]
             written = True
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    graph = grimp.build_graph("rca", cache_dir=None)
     before = PIPELINE.read_text(encoding="utf-8")
-    PIPELINE.write_text(with_dependencies(before, graph), encoding="utf-8")
+    PIPELINE.write_text(with_dependencies(before), encoding="utf-8")

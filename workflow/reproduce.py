@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
+from rca.data.nested import flat
 from rca.runtime.files import write_text
-from rca.runtime.machine import processor
-from rca.runtime.nested import flat
+from rca.tracking.machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "workflow" / "locks"

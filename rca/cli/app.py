@@ -18,7 +18,7 @@ from rca.cli.turns import turn
 from rca.cli.version import version
 from rca.config import ConfigError, Params
 from rca.runtime.state import WHOLE, Shard
-from rca.runtime.times import timed
+from rca.tracking.times import timed
 
 app = typer.Typer(
     help="Pixel masks from image tags: Regional Semantic Contrast and Aggregation.",

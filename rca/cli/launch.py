@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rca.cli.app import home
 from rca.config import Compute, ConfigError
-from rca.runtime import machine
+from rca.tracking import machine
 
 log = logging.getLogger(__name__)
 

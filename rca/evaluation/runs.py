@@ -9,8 +9,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from rca.config import ConfigError
+from rca.data.nested import flat
 from rca.evaluation.protocol import UNSTATED
-from rca.runtime.nested import flat
 
 Metrics = Mapping[str, Any]
 

@@ -119,7 +119,7 @@ def _determining(model: SegmentationModel) -> dict[str, object]:
 
     refining = model.settings.refining
     return {
-        **origin_of(model.weights),
+        **origin_of(model.weights, __name__),
         "settings": {
             **model.settings.infer_seg.model_dump(mode="json", exclude={"crf"}),
             "crf": refining and refining.model_dump(mode="json", exclude={"processes", "method"}),

@@ -7,7 +7,6 @@ disk: memory holds where each begins.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,15 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import rca
 from rca.config import ConfigError
 from rca.data.checksums import sha256_of
 from rca.inference.outputs import Row, Stamp
+from rca.runtime.code import code_digest
 from rca.runtime.files import write_json
 from rca.runtime.state import LIBRARIES
 
 SETTINGS, JOURNAL = "predict.json", "journal.jsonl"
-CODE = ("data", "inference", "labels", "models", "presentation")  # what the files are computed by
 
 
 class Journal:
@@ -99,22 +97,13 @@ def claim(out: Path, values: Mapping[str, Any]) -> None:
                 Path(place, name).unlink(missing_ok=True)
 
 
-def origin_of(weights: Path) -> dict[str, Any]:
-    """Digest of the weights, of the code and versions of the libraries, for `claim`."""
+def origin_of(weights: Path, module: str) -> dict[str, Any]:
+    """Digests of the weights and of the code of a module, and versions of the libraries."""
     return {
         "weights": sha256_of(weights),
-        "code": _code_digest(),
+        "code": code_digest(module),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
-
-
-def _code_digest() -> str:
-    package = Path(rca.__file__).parent
-    digest = hashlib.sha256()
-    for folder in CODE:
-        for file in sorted((package / folder).rglob("*.py")):
-            digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], key: str = "") -> list[str]:

@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
 
 
 def write_network_labels(
-    stage: str,
+    module: str,
     cfg: InferSeg,
     crf: Crf | None,
     compute: Compute,
@@ -55,7 +55,7 @@ def write_network_labels(
     """Write one label map per image of a split; a killed run goes on.
 
     Args:
-        stage: whose state it is.
+        module: of the stage, whose state it is.
         cfg: section `infer_seg`; its `crf` is not read.
         crf: refines the probabilities; None leaves them as they are.
         compute: device and threads.
@@ -82,7 +82,7 @@ def write_network_labels(
         "threads": compute.threads,
     }
     files = [weights, *index.iterdir(), *(record.file for record in records)]
-    done = state_folder(state, stage, out, values=values, files=files)
+    done = state_folder(state, module, out, values=values, files=files)
     names = [f"{record.image}.png" for record in records]
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))

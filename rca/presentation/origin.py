@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rca.data.checksums import sha256_of
+from rca.data.nested import flat
 from rca.evaluation.protocol import UNSTATED
-from rca.runtime.nested import flat
 from rca.tracking.provenance import SCORES
 
 DIGITS = 16  # of a digest: enough to tell files apart

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from rca.runtime.code import code_digest
 from rca.runtime.files import new_folder, write_json
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,6 @@ Piece = TypeVar("Piece")
 STATE = Path("state")
 INPUTS = "inputs.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pydensecrf2")
-# They store, show and start, but compute nothing.
-GROUND = ("rca.cli", "rca.config", "rca.runtime")
 
 
 class Shard(NamedTuple):
@@ -47,16 +45,16 @@ WHOLE = Shard(1, 1)
 
 
 def state_folder(
-    root: Path, stage: str, out: Path, *, values: Mapping[str, Any], files: Iterable[Path]
+    root: Path, module: str, out: Path, *, values: Mapping[str, Any], files: Iterable[Path]
 ) -> Path:
     """The folder for what is half done: one for each result.
 
-    Besides the arguments, the code that the stage has loaded and the versions of the libraries
-    count. `inputs.json` in the folder says what went into its name.
+    Besides the arguments, the code of the stage and the versions of the libraries count.
+    `inputs.json` in the folder says what went into its name.
 
     Args:
         root: where all stages keep their state.
-        stage: its name.
+        module: the stage's, `rca.stages.crf`; its code counts, and `crf` is the folder's name.
         out: where its result will be; two results do not share a state, however alike.
         values: what else determines the result, as JSON.
         files: those it reads; their contents count. A missing one is the stage's to complain of.
@@ -65,11 +63,11 @@ def state_folder(
         "out": Path(os.path.relpath(out)).as_posix(),
         "values": values,
         "files": _digest_of_files(files),
-        "code": _digest_of_files(_loaded_code()),
+        "code": code_digest(module),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-    folder = root / stage / digest
+    folder = root / module.rpartition(".")[2] / digest
     if not (folder / INPUTS).is_file():
         write_json(folder / INPUTS, inputs)
     return folder
@@ -102,14 +100,6 @@ def _link(source: Path, target: Path) -> None:
         raise
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
-
-
-def _loaded_code() -> list[Path]:
-    return [
-        Path(module.__file__)
-        for name, module in list(sys.modules.items())
-        if name.startswith("rca.") and not name.startswith(GROUND) and module.__file__
-    ]
 
 
 def _digest_of_files(files: Iterable[Path]) -> str:

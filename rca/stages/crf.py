@@ -61,7 +61,9 @@ def run(
         return
     store = CamStore(maps / "train")
     values = {"crf": cfg.model_dump(exclude={"processes"}), "rules": rules.model_dump()}
-    done = state_folder(state, "crf", out, values=values, files=_files(records, rules, index, maps))
+    done = state_folder(
+        state, __name__, out, values=values, files=_files(records, rules, index, maps)
+    )
     names = [f"{record.image}.png" for record in records]
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))

@@ -81,7 +81,7 @@ def run(
     machine = {"device": device.type, "threads": compute.threads}
     values = {"section": cfg.model_dump(), **machine}
     files = [weights, attention, *index.iterdir(), *(record.file for record in data.records)]
-    done = state_folder(state, "infer_cam", out, values=values, files=files)
+    done = state_folder(state, __name__, out, values=values, files=files)
     files_of_store = store_files(data, cfg.shard_size)
     with resumable_folder(out, done, list(files_of_store), shard) as folder:
         for name, records in shard.pick(list(files_of_store.items())):

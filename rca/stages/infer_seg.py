@@ -40,7 +40,7 @@ def run(
     data = read_index(index)
     every = range(len(data.classes) + 1)
     write_network_labels(
-        "infer_seg",
+        __name__,
         cfg,
         crf if cfg.crf else None,
         compute,

@@ -90,7 +90,7 @@ def run(
     reader = make_reader(cfg, data, weights, cams, prepare(compute))
     done = state_folder(
         state,
-        "readout",
+        __name__,
         out,
         values={
             "section": cfg.model_dump(),

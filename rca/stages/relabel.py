@@ -45,7 +45,7 @@ def run(
     """
     data = read_training_index(index)
     write_network_labels(
-        "relabel",
+        __name__,
         cfg,
         crf if crf.method == "dense" else None,
         compute,

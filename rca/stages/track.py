@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rca.config import Params, Track
 from rca.data.index import Index, read_index
+from rca.data.nested import flat
 from rca.evaluation.products import NETWORKS
 from rca.inference.model import load
 from rca.runtime.files import new_folder, write_json, write_text
-from rca.runtime.nested import flat
 from rca.tracking import store
 from rca.tracking.dataset import Split
 from rca.tracking.networks import Network

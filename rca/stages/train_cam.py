@@ -55,7 +55,7 @@ def run(
         return CamTrainer(cfg, compute, data, seeds, device, keep_views)
 
     resumable_training(
-        "train_cam",
+        __name__,
         cfg,
         compute,
         seed,

@@ -51,7 +51,7 @@ def run(
         return SegmentationTrainer(cfg, compute, data, read_labels, seeds, device)
 
     resumable_training(
-        "train_seg",
+        __name__,
         cfg,
         compute,
         seed,

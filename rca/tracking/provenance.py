@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from rca.runtime import machine
+from rca.tracking import machine
 from rca.tracking.record import TRAININGS
 
 LOCK = Path("dvc.lock")

@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from rca.config import SUPERVISIONS, ConfigError, Params
-from rca.runtime.nested import flat
-from rca.runtime.times import Span, pipeline_span
+from rca.data.nested import flat
 from rca.tracking.dataset import Split
 from rca.tracking.networks import Network
+from rca.tracking.times import Span, pipeline_span
 
 Curve = tuple[tuple[int, float], ...]
 TRAININGS = ("train_cam", *(f"train_seg/{name}" for name in SUPERVISIONS))

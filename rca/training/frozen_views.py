@@ -20,9 +20,11 @@ from rca.config import Backbone as BackboneConfig
 from rca.config import ConfigError
 from rca.data.datasets import BLANK, Example, TrainingImages
 from rca.models.backbones import Backbone
+from rca.runtime.code import code_digest
 from rca.runtime.files import new_file
 from rca.runtime.progress import progress
 
+CODE = (__name__, "rca.training.seeds")  # what views come from; the seeds are handed in
 TOGETHER = 32  # views that go through the frozen blocks at a time
 
 
@@ -65,6 +67,7 @@ class FrozenViews(TrainingImages):
             "view": images.view.model_dump(mode="json"),
             "backbone": cfg.model_dump(mode="json"),
             "seed": seed,
+            "code": [code_digest(module) for module in CODE],
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.folder = folder / digest[:12]

@@ -45,7 +45,7 @@ class Trainer(Steps, Protocol):
 
 
 def resumable_training(
-    stage: str,
+    module: str,
     cfg: TrainCam | TrainSeg,
     compute: Compute,
     seed: int,
@@ -59,7 +59,8 @@ def resumable_training(
     """Train, from the last checkpoint on if there is one, and publish the result as a whole.
 
     Args:
-        stage: The stage's name, part of every seed.
+        module: The stage's module, `rca.stages.train_cam`. Its code names the checkpoints' folder,
+            and its last part is a part of every seed.
         cfg: The stage's section.
         compute: The device, and how to use it.
         seed: The seed of every random choice.
@@ -70,6 +71,7 @@ def resumable_training(
         state: The folder of all stages' checkpoints.
         values: Further values that the result depends on.
     """
+    stage = module.rpartition(".")[2]
     device = prepare(compute)
     seeds = partial(generator, seed, stage)
     with session(device), global_seed(derive_seed(seed, stage, "weights"), device) as dropout:
@@ -82,7 +84,7 @@ def resumable_training(
             **execution_settings(compute, device),
             **(values or {}),
         }
-        folder = state_folder(state, stage, out, values=depends_on, files=files)
+        folder = state_folder(state, module, out, values=depends_on, files=files)
         parts = {**trainer.parts(), "dropout": GeneratorState(dropout)}
         checkpoints = Checkpoints(folder, compute.checkpoint_steps, parts)
         optimiser = build_optimiser(trainer.network, cfg.optimiser, trainer.training_head)

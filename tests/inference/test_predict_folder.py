@@ -23,6 +23,7 @@ import rca
 from rca import cli
 from rca.inference import exports, folder
 from rca.inference.journal import Journal
+from rca.runtime.code import code_digest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds
@@ -255,6 +256,16 @@ def test_other_settings__are_never_mixed(place, monkeypatch, capsys):
         assert "o: holds masks of other settings; give another --out, or delete it" in err
         assert told in err
     assert contents(Path("o")) == before
+
+
+def test_other_code__does_not_go_on(place, monkeypatch, capsys):
+    predict(monkeypatch, "p/a.jpg --out o")
+    code = json.loads(Path("o/predict.json").read_text())["code"]
+    assert code == code_digest("rca.inference.folder")
+
+    monkeypatch.setattr("rca.inference.journal.code_digest", lambda module: f"other {module}")
+    assert predict(monkeypatch, "p/a.jpg --out o") == 2
+    assert 'now "other rca.inference.folder"' in capsys.readouterr().err
 
 
 def test_out__that_holds_something_else_is_refused(place, monkeypatch, capsys):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from rca.runtime import state
+from rca.runtime.code import PACKAGE
 from rca.runtime.state import Shard, resumable_folder, state_folder
 
 
@@ -21,7 +24,8 @@ def image(tmp_path, monkeypatch) -> Path:
 
 
 def folder(image: Path, out: str = "out", **values) -> Path:
-    return state_folder(Path("state"), "crf", Path(out), values=values, files=[image])
+    module = "rca.stages.crf"
+    return state_folder(Path("state"), module, Path(out), values=values, files=[image])
 
 
 def test_state_folder__is_the_same_for_the_same(image):
@@ -33,29 +37,39 @@ def test_state_folder__is_the_same_for_the_same(image):
     assert folder(image, seed=0).parent == Path("state/crf")
 
 
-def test_state_folder__changes_with_values_contents_result_and_code(image, monkeypatch):
+def test_state_folder__changes_with_values_contents_result_and_libraries(image, monkeypatch):
     found = [folder(image), folder(image, seed=1), folder(image, "other")]
     image.write_bytes(b"Pixels")
     found.append(folder(image))
     image.unlink()
-    found.append(folder(image))
-    code = image.with_name("code.py")
-    code.write_text("1")
-    monkeypatch.setitem(sys.modules, "rca.method.new", SimpleNamespace(__file__=str(code)))
-    found.append(folder(image))
-    code.write_text("2")
     found.append(folder(image))
     monkeypatch.setattr(state, "version", lambda _: "0")
     found.append(folder(image))
     assert len(set(found)) == len(found)
 
 
-def test_state_folder__does_not_depend_on_what_computes_nothing(image, monkeypatch):
-    before = folder(image)
-    code = image.with_name("code.py")
-    code.write_text("1")
-    monkeypatch.setitem(sys.modules, "rca.cli.new", SimpleNamespace(__file__=str(code)))
-    assert folder(image) == before
+def test_state_folder__changes_with_the_stages_code_whatever_else_is_imported(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "rca", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def named(imported: str = "os") -> str:
+        program = (
+            f"import {imported}\nfrom pathlib import Path\n"
+            "from rca.runtime.state import state_folder\n"
+            "folder = state_folder(Path('s'), 'rca.stages.crf', Path('o'), values={}, files=[])\n"
+            "print(folder)"
+        )
+        run = [sys.executable, "-c", program]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.check_output(run, cwd=tmp_path, env=environment, text=True)
+
+    before = named()
+    assert before == named("rca.sources.texts, rca.labels.rules")
+    with (tmp_path / "rca/sources/texts.py").open("a") as file:
+        file.write("EDITED = True\n")
+    assert before == named() == named("rca.sources.texts")
+    with (tmp_path / "rca/labels/rules.py").open("a") as file:
+        file.write("EDITED = True\n")
+    assert before != named() == named("rca.sources.texts")
 
 
 def test_resumable_folder__outlives_an_error_and_then_becomes_the_result(tmp_path, image):

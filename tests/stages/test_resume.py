@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from rca.runtime.machine import noted
+from rca.tracking.machine import noted
 
 pytestmark = pytest.mark.pipeline
 
@@ -114,7 +114,7 @@ def test_training__killed_again_and_again_writes_the_same_bytes(root, stage):
             "--weights whole/train_cam/weights.safetensors"
             " --attention whole/train_cam/attention.safetensors",
             "train/*-00003.*",
-            "train/cams-00003.safetensors was done before",
+            "train/cams-00003.safetensors was already done",
         ),
         (
             "infer_seg",

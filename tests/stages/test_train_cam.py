@@ -186,13 +186,16 @@ def test_run__with_kept_views_trains_the_same_and_reads_no_photograph_twice(
     assert contents(tmp_path / "again/out") == contents(tmp_path / "kept/out")
 
 
-def test_run__kept_views_are_of_their_seed_view_and_frozen_blocks(
-    index, tmp_path, frozen_convolution
+def test_run__kept_views_are_of_their_view_frozen_blocks_and_code(
+    index, tmp_path, monkeypatch, frozen_convolution
 ):
     for number, changes in enumerate(({}, {"view.flip": False}, {"backbone.frozen_blocks": 2})):
         cfg = configured({"backbone.frozen_blocks": 1, **changes})
         run(cfg, index, tmp_path / f"{number}/out", views=tmp_path / "views")
     assert len(list((tmp_path / "views").iterdir())) == 3
+    monkeypatch.setattr("rca.training.frozen_views.code_digest", lambda module: f"other {module}")
+    run(cfg, index, tmp_path / "edited/out", views=tmp_path / "views")
+    assert len(list((tmp_path / "views").iterdir())) == 4
 
 
 def test_run__kept_views_need_frozen_blocks_and_whole_photographs(index, tmp_path):

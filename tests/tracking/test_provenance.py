@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rca.runtime import machine
+from rca.tracking import machine
 from rca.tracking.provenance import data_digest, experiment, provenance
 
 RESULTS, DATA = Path("results/e"), Path("data/set")

@@ -16,11 +16,11 @@ import pytest
 from tiny_results import evaluate_results, tiny_params, write_results
 
 from rca.config import ConfigError, Params
-from rca.runtime.times import Span
 from rca.stages import track
 from rca.tracking import store
 from rca.tracking.record import Record
 from rca.tracking.signature import PLACE
+from rca.tracking.times import Span
 
 mlflow = pytest.importorskip("mlflow")
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: E402

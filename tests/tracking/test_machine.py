@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rca.runtime import machine
+from rca.tracking import machine
 
 
 @pytest.fixture

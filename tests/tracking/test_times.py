@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rca.runtime import times
 from rca.runtime.files import write_json
-from rca.runtime.times import Span, pipeline_span, timed
+from rca.tracking import times
+from rca.tracking.times import Span, pipeline_span, timed
 
 RESULTS = Path("results/v1.2")
 
