@@ -1,8 +1,8 @@
-"""What was done in an output folder: under which settings, and which photographs.
+"""The record of an output folder: its settings, and the photographs that are done.
 
-`predict.json` says what determines the masks; masks of other settings are never put beside them.
-`journal.jsonl` gets a line for each photograph once all its files are there. The lines stay on
-disk: memory holds where each begins.
+`predict.json` holds what determines the masks; masks of other settings never go into the same
+folder. `journal.jsonl` gets a line for each photograph once all its files are there. The lines stay
+on disk; only their offsets are in memory.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from rca.runtime.files import write_json
 from rca.runtime.state import LIBRARIES
 
 SETTINGS, JOURNAL = "predict.json", "journal.jsonl"
-CODE = ("data", "inference", "labels", "models", "presentation")  # what the files are computed by
+CODE = ("data", "inference", "labels", "models", "presentation")  # packages that compute the files
 
 
 class Journal:
-    """The photographs that are done in an output folder, by name."""
+    """The journal of an output folder: the photographs that are done, by name."""
 
     def __init__(self, out: Path) -> None:
-        """That of `out`, which has one or will; a line that was not written to its end goes."""
+        """Open the journal of `out`, or start one; an incomplete last line is removed."""
         self._file = (out / JOURNAL).open("a+b")
         self._starts: dict[str, int] = {}
         self._file.seek(0)
@@ -44,14 +44,14 @@ class Journal:
             start += len(line)
 
     def add(self, row: Row) -> None:
-        """Note a photograph; noted again, the last time counts."""
+        """Record a photograph; of several records, the last one counts."""
         self._file.seek(0, os.SEEK_END)
         self._starts[row.name] = self._file.tell()
         self._file.write(json.dumps(asdict(row)).encode() + b"\n")
         self._file.flush()
 
     def get(self, name: str) -> Row | None:
-        """What was noted of a photograph."""
+        """Return the record of a photograph, or None."""
         if name not in self._starts:
             return None
         self._file.seek(self._starts[name])
@@ -65,12 +65,12 @@ class Journal:
 
 
 def claim(out: Path, values: Mapping[str, Any]) -> None:
-    """Make `out` the folder for the masks that `values` determine, or go on in it.
+    """Make `out` the folder for the masks that `values` determine, or resume in it.
 
-    What a killed run left half-written there is removed.
+    Partially written files of a killed run are removed.
 
     Raises:
-        ConfigError: it holds masks of other values, or anything else.
+        ConfigError: The folder cannot be made, or holds masks of other values or foreign files.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def claim(out: Path, values: Mapping[str, Any]) -> None:
 
 
 def origin_of(weights: Path) -> dict[str, Any]:
-    """Digest of the weights, of the code and versions of the libraries, for `claim`."""
+    """Return the digests of weights and code and the versions of libraries, for `claim`."""
     return {
         "weights": sha256_of(weights),
         "code": _code_digest(),
@@ -118,7 +118,7 @@ def _code_digest() -> str:
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], key: str = "") -> list[str]:
-    """A line for every value that differs."""
+    """Return a line for every value that differs."""
     lines = []
     for name in dict.fromkeys([*there, *here]):
         old, new = there.get(name), here.get(name)
