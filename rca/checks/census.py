@@ -1,4 +1,4 @@
-"""How much there is of each class: images by tags, pixels by masks."""
+"""The census of a data set: images of each class by tags, pixels of each class by masks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class SplitCensus:
     """The counts of one split.
 
     Attributes:
-        split: its name.
-        images: images on its list.
-        masks: those with a mask whose values can be read.
-        untagged: those without tags.
-        tagged: class → images with that tag.
-        pixels: class, background or ignored → pixels in all masks.
+        split: The name of the split.
+        images: The number of images on its list.
+        masks: The number of images with a mask whose values can be read.
+        untagged: The number of images without tags.
+        tagged: The number of images with each tag, by class.
+        pixels: The number of pixels in all masks, by class, background or ignored.
     """
 
     split: str
@@ -36,19 +36,19 @@ class SplitCensus:
 
 
 def census(diagnosis: Diagnosis) -> list[SplitCensus]:
-    """The counts of every split, in the order of the lists."""
+    """Count every split, in the order of the lists."""
     return [_count(diagnosis, names) for names in diagnosis.lists]
 
 
 def class_names(diagnosis: Diagnosis) -> list[str]:
-    """The data set's classes in order; without `classes.txt`, the tags in use, sorted."""
+    """Return the data set's classes in order; without `classes.txt`, the tags in use, sorted."""
     return list(diagnosis.folder.classes) or sorted(
         {tag for tags in diagnosis.folder.tags.values() for tag in tags}
     )
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Counts and findings for programs; paths are relative to the data set where they can be."""
+    """Return counts and findings for programs, with paths relative to the data set if possible."""
     found = Counter(finding.check for finding in diagnosis.findings)
     return {
         "root": diagnosis.root.as_posix(),
@@ -89,7 +89,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def within(diagnosis: Diagnosis, text: object) -> str:
-    """`text` with the data set's own folder left out of its paths."""
+    """Remove the data set's own folder from the paths in `text`."""
     return str(text).replace(f"{diagnosis.root}/", "")
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong between the files of a data set: every check returns its findings."""
+"""Checks across the files of a data set; each check returns its findings."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def dataset_findings(
     lists: Sequence[ImageList],
     found: Mapping[str, Inspection],
 ) -> list[Finding]:
-    """All that stage `index` looks for.
+    """Run every check of stage `index`.
 
     Args:
-        folder: the data set.
-        chosen: its classes that take part.
-        lists: one of each split, in the order of the splits.
-        found: image → what its files hold, for all images of the lists.
+        folder: The data set.
+        chosen: The classes that take part.
+        lists: The list of each split, in the order of the splits.
+        found: The inspections of all images on the lists, by image.
     """
     findings = class_findings(folder, chosen) + list_findings(lists) + tag_findings(folder, found)
     for inspection in found.values():
@@ -34,7 +34,7 @@ def dataset_findings(
 
 
 def class_findings(folder: VocFolder, chosen: Sequence[str]) -> list[Finding]:
-    """Chosen classes that the data set does not have, or that are named twice."""
+    """Find chosen classes that the data set does not have, or that are named twice."""
     known = ", ".join(folder.classes)
     faults = [
         f"{name!r} is no class of {folder.root / 'classes.txt'} ({known})"
@@ -46,7 +46,7 @@ def class_findings(folder: VocFolder, chosen: Sequence[str]) -> list[Finding]:
 
 
 def list_findings(lists: Sequence[ImageList]) -> list[Finding]:
-    """Empty lists, names that a list repeats, and names on two lists."""
+    """Find empty lists, names that a list repeats, and names on two lists."""
     findings = [Finding("list", names.path, "is empty") for names in lists if not names.images]
     for names in lists:
         findings += [
@@ -67,7 +67,7 @@ def list_findings(lists: Sequence[ImageList]) -> list[Finding]:
 
 
 def tag_findings(folder: VocFolder, images: Iterable[str]) -> list[Finding]:
-    """Images without a row of tags, and tags that are no class, where these were read."""
+    """Find images without a row of tags, and tags that are no class, as far as both were read."""
     path = folder.root / "tags.csv"
     findings = []
     for image in images if folder.tags else ():
@@ -87,10 +87,10 @@ def tag_findings(folder: VocFolder, images: Iterable[str]) -> list[Finding]:
 def copy_findings(
     folder: VocFolder, lists: Sequence[ImageList], found: Mapping[str, Inspection]
 ) -> list[Finding]:
-    """Photographs that are another one under a second name: the same bytes, or the same pixels.
+    """Find duplicate photographs under different names: the same bytes, or the same pixels.
 
-    Equal pixels show a file that was rewritten without loss. A JPEG that was compressed again has
-    other pixels; `rca data doctor` warns of it by its looks.
+    Equal pixels with different bytes mean that a file was rewritten losslessly. A recompressed JPEG
+    has different pixels; `rca data doctor` warns of it because it looks the same.
     """
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for names in lists:
@@ -108,7 +108,7 @@ def copy_findings(
 
 
 def gap_findings(folder: VocFolder, names: ImageList) -> list[Finding]:
-    """Images without a mask or saliency map where others on their list have one."""
+    """Find images without a mask or saliency map where others on their list have one."""
     images = list(dict.fromkeys(names.images))
     findings = []
     for check, what, find in (
@@ -117,7 +117,7 @@ def gap_findings(folder: VocFolder, names: ImageList) -> list[Finding]:
     ):
         lacking = [image for image in images if find(image) is None]
         if len(lacking) < len(images):
-            # A data set that others made is whole or damaged; a user draws as many as there is
+            # A published data set is complete or damaged; users draw as many masks as they have
             # time for.
             if check == "mask_gap" and (folder.source or {}).get("source") == "folder":
                 check = "mask_part"
@@ -129,7 +129,7 @@ def gap_findings(folder: VocFolder, names: ImageList) -> list[Finding]:
 def _twins(
     groups: Iterable[Sequence[tuple[str, str]]],
 ) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """Each (split, image) that has an equal before it, with that; one of another split first."""
+    """Yield each (split, image) with an equal one before it, preferably of another split."""
     for group in groups:
         for place, (split, image) in enumerate(group):
             before = [entry for entry in group[:place] if entry[1] != image]

@@ -1,7 +1,7 @@
-"""`rca data doctor`: all that stage `index` looks for, and what else a person should look at.
+"""`rca data doctor`: all checks of stage `index`, and what else a person should look at.
 
-Leaks by content are files of the same bytes, files of the same decoded pixels (a photograph
-rewritten without loss), and photographs that look the same (compressed, scaled or mirrored anew).
+Leaks by content are files with the same bytes, files with the same decoded pixels (a photograph
+rewritten losslessly), and photographs that look the same (recompressed, rescaled or mirrored).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ TAG_CHECKS = CLASS_CHECKS - {"class", "mask_value"} | {"tags_missing", "untagged
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is there, and what is wrong.
+    """The contents of a data set, and what is wrong with them.
 
     Attributes:
-        folder: the data set; without classes or tags where the file is missing.
-        lists: one of each split whose list could be read.
-        found: image → what its files hold.
-        findings: sorted by check, errors first, in the order of `CHECKS`.
-        raw: the user's folder that `folder` was laid out from for this, if it was.
+        folder: The data set, without classes or tags if their file could not be read.
+        lists: The list of each split, if it could be read.
+        found: The inspections, by image.
+        findings: The findings, errors first, in the order of `CHECKS`.
+        raw: The user's folder, if `folder` was laid out from it for this diagnosis.
     """
 
     folder: VocFolder
@@ -57,14 +57,14 @@ class Diagnosis:
 
     @property
     def skipped(self) -> list[str]:
-        """Checks that could not be made, for want of classes or of tags."""
+        """The checks that could not be made, because classes or tags are missing."""
         unknown = set() if self.folder.classes else CLASS_CHECKS
         unknown = unknown if self.folder.tags else unknown | TAG_CHECKS
         return [name for name in CHECKS if name in unknown]
 
     @property
     def clean(self) -> list[str]:
-        """Checks that were made and found nothing."""
+        """The checks that were made and found nothing."""
         other = {finding.check for finding in self.findings}.union(self.skipped)
         if self.raw is None:
             other |= ON_IMPORT.keys()
@@ -72,12 +72,12 @@ class Diagnosis:
 
     @property
     def errors(self) -> int:
-        """How many findings stop stage `index`."""
+        """The number of findings that stop stage `index`."""
         return sum(finding.severity == "error" for finding in self.findings)
 
     @property
     def warnings(self) -> int:
-        """How many do not."""
+        """The number of findings that do not stop stage `index`."""
         return len(self.findings) - self.errors
 
 
@@ -87,16 +87,16 @@ def diagnose(
     chosen: Sequence[str] | None = None,
     processes: int = 0,
 ) -> Diagnosis:
-    """Look at every file of the data set `root` that a list names, and at what no list names.
+    """Check every file that a list of the data set names, and find files that no list names.
 
     Args:
-        root: a VOC-like folder.
-        splits: split → name of its list.
-        chosen: classes that take part; None takes all.
-        processes: processes that open the files, at most; 0 takes every core.
+        root: A VOC-like folder.
+        splits: The name of the list of each split.
+        chosen: The classes that take part; None takes all.
+        processes: The maximum number of processes that open files; 0 uses every core.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: There is no such folder.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; run `rca download` first, or correct the path")
@@ -110,13 +110,13 @@ def diagnose(
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """Errors first, each in the order of `CHECKS`."""
+    """Sort findings: errors first, then in the order of `CHECKS`."""
     order = {check: place for place, check in enumerate(CHECKS)}
     return sorted(findings, key=lambda found: (found.severity != "error", order[found.check]))
 
 
 def mask_and_tag_findings(folder: VocFolder, found: Mapping[str, Inspection]) -> list[Finding]:
-    """Images without a tag, tags without a pixel in the mask, and pixels without a tag."""
+    """Find images without tags, tags without pixels in the mask, and pixels without a tag."""
     findings = []
     for image, inspection in found.items():
         tags = folder.tags.get(image)
@@ -145,9 +145,10 @@ def mask_and_tag_findings(folder: VocFolder, found: Mapping[str, Inspection]) ->
 def likeness_findings(
     folder: VocFolder, lists: Sequence[ImageList], found: Mapping[str, Inspection]
 ) -> list[Finding]:
-    """Photographs that look like one of another split; those of the same pixels are errors already.
+    """Find photographs that look like one of another split, but have different pixels.
 
-    Each is held against the most alike of the split before it.
+    Those with the same pixels are errors already. Each photograph is compared with the most similar
+    one of every earlier split.
     """
     findings = []
     for first, second in combinations(lists, 2):
@@ -168,7 +169,7 @@ def likeness_findings(
 
 
 def unlisted_findings(root: Path, lists: Sequence[ImageList]) -> list[Finding]:
-    """Files in the folders of images, masks and saliency maps that no list of the set names."""
+    """Find images, masks and saliency maps that no list of the data set names."""
     known = {image for names in lists for image in names.images}
     for path in list_path(root, "any").parent.glob("*.txt"):
         known.update(path.read_text(encoding="utf-8").split())
@@ -183,7 +184,7 @@ def unlisted_findings(root: Path, lists: Sequence[ImageList]) -> list[Finding]:
 def _read_texts(
     root: Path, splits: Mapping[str, str]
 ) -> tuple[VocFolder, list[ImageList], list[Finding]]:
-    """Classes, tags and lists, as far as they can be read."""
+    """Read classes, tags and lists; each that cannot be read becomes a finding."""
     classes: tuple[str, ...] = ()
     tags, lists, findings = {}, [], []
     try:

@@ -14,7 +14,7 @@ SHOWN = 5
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """Counts by class and split, findings by check, the checks that found nothing, the verdict."""
+    """Format counts by class and split, findings by check, clean checks and the verdict."""
     by_check: dict[str, list[Finding]] = {}
     for finding in diagnosis.findings:
         by_check.setdefault(finding.check, []).append(finding)
@@ -27,7 +27,7 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """How many of each kind, and what follows."""
+    """Say how many errors and warnings there are, and what follows from them."""
     counts = f"{_count(diagnosis.errors, 'error')}, {_count(diagnosis.warnings, 'warning')}"
     verb = "`rca download`" if diagnosis.raw else "`rca index`"
     follows = f"{verb} refuses this data set" if diagnosis.errors else f"fit for {verb}"
@@ -35,7 +35,7 @@ def verdict(diagnosis: Diagnosis) -> str:
 
 
 def counts_text(splits: Sequence[SplitCensus], names: Sequence[str]) -> str:
-    """Images of each class, and its share of the masks' pixels where there are masks."""
+    """Format the images of each class, and its share of the masks' pixels if there are masks."""
     columns = [["", "images", "with mask", "without tags", BACKGROUND, *names, IGNORED]]
     for split in splits:
         images = [split.images, split.masks, split.untagged]

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: every check by name, how bad it is, and what mends it."""
+"""The checks of data sets by name: what they look for, how severe it is, and how to fix it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Check:
-    """Something that is looked for.
+    """A check of a data set.
 
     Attributes:
-        title: what it looks for, as people say it.
-        severity: `error` stops stage `index`; `warning` does not, but is worth a look.
-        fix: what to do about it.
+        title: What the check looks for, in plain words.
+        severity: The severity: `error` stops stage `index`; `warning` does not, but is worth a
+            look.
+        fix: What to do about it.
     """
 
     title: str
@@ -30,7 +31,7 @@ class Check:
 
 
 SKIP = "or set download.on_bad_file: skip"
-# Only source `folder` can see these, before it normalises.
+# Only source `folder` can find these, before it normalises the files.
 ON_IMPORT = {
     "mask_turned": Check(
         "masks of photographs that EXIF turns",
@@ -160,7 +161,7 @@ CHECKS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: found by which check, with which file or key, in which images."""
+    """A fault: the check that found it, the file or key, a description, and the images."""
 
     check: str
     file: Path | str
@@ -169,7 +170,7 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """`error` or `warning`."""
+        """The severity of the check: `error` or `warning`."""
         return CHECKS[self.check].severity
 
     @property
@@ -182,7 +183,7 @@ class Finding:
 
 
 def of_error(check: str, file: Path, error: DataError, *images: str) -> Finding:
-    """A message of the form `file: what; fix` as a finding, which has a fix of its own."""
+    """Turn an error `file: what; fix` into a finding, whose check has a fix of its own."""
     what = str(error).removeprefix(f"{file}: ").rsplit("; ", 1)[0]
     return Finding(check, file, what, images)
 
@@ -190,16 +191,16 @@ def of_error(check: str, file: Path, error: DataError, *images: str) -> Finding:
 def refuse(
     root: Path, findings: Sequence[Finding], verb: str = "indexed", look: str = "rca data doctor"
 ) -> None:
-    """Do nothing if there is no error among the findings.
+    """Raise an exception if there are errors among the findings.
 
     Args:
-        root: the data set.
-        findings: errors and warnings.
-        verb: what cannot be done with it.
-        look: the command that shows all.
+        root: The data set.
+        findings: The errors and warnings.
+        verb: The participle of what cannot be done with the data set.
+        look: The command that shows all findings.
 
     Raises:
-        DataError: listing the errors, the first 20 in full.
+        DataError: There are errors; the message lists them, the first 20 in full.
     """
     errors = [finding for finding in findings if finding.severity == "error"]
     if not errors:

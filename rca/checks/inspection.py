@@ -1,4 +1,4 @@
-"""What the files of one image hold: decoded once, each fault a finding."""
+"""The inspection of one image's files: each is decoded once, and each fault is a finding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rca.data.voc_folder import ImageFiles, VocFolder
 from rca.runtime.pool import ordered_map, processes_for
 from rca.runtime.progress import progress
 
-MODES = {  # of photographs; RGB alone is read without a change
+MODES = {  # of photographs; only RGB is read without conversion
     "CMYK": ("cmyk", "is in CMYK, whose colours come out wrong without its profile"),
     "L": ("grey", "is grey"),
     "1": ("grey", "is black and white"),
@@ -30,21 +30,22 @@ MODES = {  # of photographs; RGB alone is read without a change
     "PA": ("alpha", "has transparency"),
 }
 VOC_COLOURS = voc_palette()
-LARGE = 8_000_000  # pixels; a process of the CRF then takes 2.4 to 4 GB
-CRF_GB = (0.3e-6, 0.5e-6)  # that the CRF takes for a pixel, measured: smooth and noisy photographs
+LARGE = 8_000_000  # pixels; a process of the CRF then needs 2.4 to 4 GB
+CRF_GB = (0.3e-6, 0.5e-6)  # per pixel, measured on smooth and on noisy photographs
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was seen in them; an undecodable photograph leaves all but the findings empty.
+    """The contents of an image's files; only findings if the photograph cannot be decoded.
 
     Attributes:
-        size: width and height.
-        digest: SHA-256 of the photograph's bytes.
-        pixels: SHA-256 of its size and RGB pixels, the same for every lossless encoding.
-        looks: its fingerprint, nearly the same for every encoding and size; None if it is plain.
-        values: mask value → number of pixels; None without a usable mask.
-        findings: what is wrong.
+        size: The width and height of the photograph.
+        digest: The SHA-256 of the photograph's bytes.
+        pixels: The SHA-256 of its size and RGB pixels, the same for every lossless encoding.
+        looks: Its fingerprint, nearly the same for every encoding and size; None if it is a plain
+            surface.
+        values: The number of pixels of each mask value; None without a usable mask.
+        findings: What is wrong.
     """
 
     size: tuple[int, int] | None = None
@@ -56,7 +57,7 @@ class Inspection:
 
 
 def inspect(files: ImageFiles) -> Inspection:
-    """Decode photograph, mask and saliency map, and compare them."""
+    """Decode and compare the photograph, mask and saliency map of an image."""
     path = files.photograph
     try:
         photograph = open_image(path)
@@ -82,12 +83,15 @@ def inspect(files: ImageFiles) -> Inspection:
 def inspect_all(
     folder: VocFolder, images: Iterable[str], processes: int = 0
 ) -> dict[str, Inspection]:
-    """Image → what its files hold; large data sets are shared out over processes.
+    """Inspect the files of images, in several processes if there are many images.
 
     Args:
-        folder: the data set.
-        images: names; repeated ones are inspected once.
-        processes: at most so many; 0 takes every core.
+        folder: The data set.
+        images: The names of the images; repeated ones are inspected once.
+        processes: The maximum number of processes; 0 uses every core.
+
+    Returns:
+        The inspection of each image, by name.
     """
     names = list(dict.fromkeys(images))
     files = ((name, folder.files(name)) for name in names)
@@ -117,7 +121,7 @@ def _photograph_findings(files: ImageFiles, photograph: Image.Image) -> list[Fin
 def _inspect_mask(
     files: ImageFiles, path: Path, size: tuple[int, int]
 ) -> tuple[dict[int, int] | None, list[Finding]]:
-    """Pixels of each value, None where these mean nothing, and what is wrong with the mask."""
+    """Return the pixels of each value, None if these mean nothing, and the mask's faults."""
     try:
         mask = open_image(path)
     except DataError as error:
@@ -142,7 +146,7 @@ def _inspect_mask(
 
 
 def _other_colours(mask: Image.Image, present: np.ndarray) -> list[int]:
-    """The mask's values that are not shown in VOC's colour of that value."""
+    """Return the mask's values that are not shown in VOC's colour of that value."""
     colours = np.array(mask.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     return [
         int(value)

@@ -1,10 +1,10 @@
-"""Photographs that are the same picture under other pixels: compressed, scaled or mirrored anew.
+"""Photographs that show the same picture in different pixels: recompressed, scaled or mirrored.
 
-A fingerprint is a perceptual hash: the signs of the lowest frequencies of a small grey copy, from
-the discrete cosine transform. On the 1,277 photographs of VOC 2012 that hold its six animals, this
-many of its 255 signs differ: up to 8 in a JPEG of quality 40, up to 18 at 0.3 times the size, and
-84 or more between different photographs (87 if one is mirrored). A copy that lost a few percent at
-an edge may not be recognised.
+A fingerprint is a perceptual hash: the signs of the lowest frequencies in the discrete cosine
+transform of a small grey copy. On the 1,277 photographs of VOC 2012 that show its six animal
+classes, up to 8 of the 255 signs differ for a JPEG of quality 40, up to 18 at 0.3 times the size,
+and 84 or more between different photographs (87 if one is mirrored). A copy cropped by a few
+percent at an edge may not be recognised.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-SMALL = 32  # pixels of the grey copy's sides
+SMALL = 32  # side of the grey copy in pixels
 KEPT = 16  # frequencies in each direction
-BITS = KEPT * KEPT - 1  # the lowest is the brightness, which tells nothing
+BITS = KEPT * KEPT - 1  # without the lowest frequency, which is only the brightness
 SAME = 40  # bits that may differ between copies of one photograph
-PLAIN = 2.0  # grey levels: standard deviation below which a picture shows nothing to go by
-ROWS = 1024  # fingerprints held against all others at a time
-# A mirror image has the same frequencies, the odd ones across with the other sign.
+PLAIN = 2.0  # standard deviation in grey levels, below which a picture has too little structure
+ROWS = 1024  # fingerprints compared with all others at a time
+# A mirror image has the same frequencies, with the opposite sign for odd horizontal ones.
 MIRROR = np.tile(np.where(np.arange(KEPT) % 2, -1, 1), KEPT)[1:].astype(np.int8)
 
 
 def fingerprint(photograph: Image.Image) -> np.ndarray | None:
-    """Signs of its lowest frequencies, int8 (`BITS`,) of -1 and 1; None of a plain surface."""
+    """Compute a photograph's fingerprint, int8 (`BITS`,) of -1 and 1; None for a plain surface."""
     small = photograph.convert("L").resize((SMALL, SMALL), Image.Resampling.BOX)
     grey = np.asarray(small, np.float64)
     if grey.std() < PLAIN:
@@ -38,13 +38,16 @@ def fingerprint(photograph: Image.Image) -> np.ndarray | None:
 def nearest(
     prints: Sequence[np.ndarray], others: Sequence[np.ndarray]
 ) -> Iterator[tuple[int, int, bool]]:
-    """For each of `prints` the most alike of `others`: its place, the bits that differ, mirrored?
+    """Find the most similar of `others` for each of `prints`.
 
     Args:
         prints: N fingerprints.
-        others: M of them, M > 0.
+        others: M fingerprints, M > 0.
+
+    Yields:
+        The position in `others`, the number of bits that differ, and whether it is mirrored.
     """
-    # With signs, a product of matrices counts: equal bits less different ones.
+    # A matrix product of signs counts the equal bits minus the different ones.
     columns = np.stack(others).astype(np.float32).T  # (BITS, M)
     for start in range(0, len(prints), ROWS):
         rows = np.stack(prints[start : start + ROWS])

@@ -1,4 +1,4 @@
-"""Does an exported file compute what the network computes? Asked on photographs."""
+"""The agreement of an exported file with the network itself, checked on photographs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 COUNT = 8
-LONGEST = 512  # pixels; larger photographs are scaled down, for the check's time
+LONGEST = 512  # pixels; larger photographs are scaled down, so that the check is quick
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an exported network may be from the original, and still pass.
+    """How far an exported network may differ from the original and still pass.
 
     Attributes:
-        logits: largest difference of a logit, as a share of the largest logit where that is above
+        logits: The largest difference of a logit, as a share of the largest logit if that is above
             1; None if logits are not compared.
-        probabilities: largest absolute difference of a class's probability.
-        labels: smallest share of pixels that get the same label.
+        probabilities: The largest absolute difference of a class's probability.
+        labels: The smallest share of pixels that get the same label.
     """
 
     logits: float | None
@@ -43,7 +43,7 @@ class Tolerance:
     labels: float
 
 
-# Half precision has 11 significant bits: a logit of 8 is off by 0.004 from rounding once.
+# Half precision has 11 significant bits: a single rounding can move a logit of 8 by 0.004.
 TOLERANCES: dict[Precision, Tolerance] = {
     "float32": Tolerance(logits=1e-4, probabilities=1e-4, labels=0.999),
     "float16": Tolerance(logits=None, probabilities=0.03, labels=0.99),
@@ -52,7 +52,7 @@ TOLERANCES: dict[Precision, Tolerance] = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a comparison found: the worst of all photographs, in the terms of `Tolerance`."""
+    """The result of a comparison: the worst of all photographs, in the terms of `Tolerance`."""
 
     photographs: int
     logits: float
@@ -71,15 +71,15 @@ def read_photographs(place: Path, count: int = COUNT) -> list[Tensor]:
     """Read the first photographs of a folder or of an archive.
 
     Args:
-        place: a folder, or a tar or zip archive.
-        count: how many.
+        place: A folder, or a tar or zip archive.
+        count: The maximum number of photographs.
 
     Returns:
-        Normalised images, (3, H, W) each, of their own sizes.
+        The normalised images, (3, H, W) each, of their own sizes.
 
     Raises:
-        ConfigError: there is no such place, or no photograph of a usable size in it.
-        DataError: the archive or a photograph is damaged.
+        ConfigError: There is no such place, or no photograph of a usable size in it.
+        DataError: The archive or a photograph is damaged.
     """
     if not place.exists():
         raise ConfigError(
@@ -99,7 +99,11 @@ def read_photographs(place: Path, count: int = COUNT) -> list[Tensor]:
 def compare(
     network: DeepLab, exported: Callable[[Tensor], Tensor], photographs: Sequence[Tensor]
 ) -> Agreement:
-    """Run both on every photograph by itself, and on a batch of all, cut to the smallest size."""
+    """Run both on each photograph alone, and on a batch of all, cropped to the smallest size.
+
+    Raises:
+        ConfigError: The exported network's logits have another shape.
+    """
     height, width = (min(image.shape[side] for image in photographs) for side in (1, 2))
     together = torch.stack([image[:, :height, :width] for image in photographs])
     worst = Agreement(len(photographs), 0.0, 0.0, 1.0)
@@ -123,10 +127,10 @@ def compare(
 
 
 def require(agreement: Agreement, precision: Precision, what: str) -> None:
-    """Refuse an exported network that is not the original.
+    """Refuse an exported network that differs too much from the original.
 
     Raises:
-        ConfigError: they differ by more than `TOLERANCES` allow.
+        ConfigError: The two differ by more than `TOLERANCES` allow.
     """
     allowed = TOLERANCES[precision]
     holds = (
@@ -143,12 +147,12 @@ def require(agreement: Agreement, precision: Precision, what: str) -> None:
 
 
 def _distance(first: Tensor, second: Tensor) -> float:
-    """The largest absolute difference; infinite where one is not a number."""
+    """Return the largest absolute difference; infinite if one is not a number."""
     return (first - second).abs().nan_to_num(nan=torch.inf, posinf=torch.inf).max().item()
 
 
 def _usable(images: Iterable[Image.Image]) -> Iterator[Image.Image]:
-    """Photographs among images; masks and saliency maps are palette or grey."""
+    """Yield the photographs among images; masks and saliency maps are palette or grey."""
     for image in images:
         if image.mode == "RGB":
             image.thumbnail((LONGEST, LONGEST))

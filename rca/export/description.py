@@ -1,4 +1,4 @@
-"""What an exported network says of itself: labels, preparation of images, how it was trained."""
+"""The description in an exported network: labels, preparation of images, how it was trained."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PACKAGE = "rca-wsss"
 
 
 def describe(model: SegmentationModel, precision: Precision) -> dict[str, Any]:
-    """Gather what someone needs who has the file and nothing else.
+    """Gather everything that someone with nothing but the file needs to know.
 
     Args:
-        model: the network and the settings that its masks are made with.
-        precision: of the exported weights.
+        model: The network, with the settings that its masks are made with.
+        precision: The precision of the exported weights.
     """
     labels = ["background", *model.classes]
     return {
@@ -39,7 +39,7 @@ def describe(model: SegmentationModel, precision: Precision) -> dict[str, Any]:
 
 
 def as_text(description: Mapping[str, Any]) -> dict[str, str]:
-    """The same as text by key: what is no text, as JSON."""
+    """Convert a description to text by key: values other than text become JSON."""
     return {
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in description.items()

@@ -38,16 +38,17 @@ def export(
     """Write the network in another form, checked against the original before it is kept.
 
     Args:
-        weights: the trained network, as `rca.load` takes it.
-        out: a file `.onnx` or `.pt2`, or a folder for `huggingface`.
-        form: what to write.
-        precision: of the weights in an ONNX file.
-        photographs: folder or archive; the exported network must agree with the original on them.
-        results: of the run that trained the network, for the model card.
-        licence: of the weights, for the model card.
+        weights: The trained network, as `rca.load` takes it.
+        out: The file `.onnx` or `.pt2`, or the folder for `huggingface`.
+        form: The format to write.
+        precision: The precision of the weights in an ONNX file.
+        photographs: The folder or archive of photographs, on which the exported network must agree
+            with the original.
+        results: The results of the run that trained the network, for the model card.
+        licence: The licence of the weights, for the model card.
 
     Raises:
-        ConfigError: a package is missing, the options do not go together, the weights are not
+        ConfigError: A package is missing, the options do not go together, the weights are not
             usable, or the exported network does not compute what the original does.
     """
     _refuse_what_does_not_fit(out, form, precision, results, licence)
@@ -63,7 +64,7 @@ def export(
     assert isinstance(model.network, DeepLab)  # as `load` makes it
     images = read_photographs(photographs)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # In a folder of its own: torch.export writes the file's name into it.
+    # Only the folder is temporary, not the file's name: torch.export writes the name into the file.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         file = Path(folder, out.name)
         exported = _written(file, model.network, form, description, precision)
@@ -78,7 +79,7 @@ def _written(
     description: dict[str, Any],
     precision: Precision,
 ) -> Callable[[Tensor], Tensor]:
-    """Write the file, and open it as anyone would."""
+    """Write the file, and open it as any user would."""
     if form == "onnx":
         onnx_model.write_onnx(file, network, as_text(description), precision)
         return onnx_model.OnnxNetwork(file)
@@ -90,7 +91,7 @@ def _written(
 def _refuse_what_does_not_fit(
     out: Path, form: Format, precision: Precision, results: Path | None, licence: str | None
 ) -> None:
-    """Refuse options that another format has; better now than to ignore them."""
+    """Refuse options of another format, instead of ignoring them."""
     if form in SUFFIX and out.suffix != SUFFIX[form]:
         raise ConfigError(f"{out}: a file of format {form} is called *{SUFFIX[form]}")
     if form == "huggingface" and (out.is_file() or out.suffix in SUFFIX.values()):

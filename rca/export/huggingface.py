@@ -1,4 +1,4 @@
-"""A folder as the Hugging Face Hub expects it."""
+"""The folder of a network as the Hugging Face Hub expects it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ BILINEAR = 2  # Pillow's number, which transformers uses
 def write_folder(
     out: Path, model: SegmentationModel, description: Mapping[str, Any], card: str
 ) -> None:
-    """Write the folder, in place of what was there.
+    """Write the folder, replacing what was there.
 
     Args:
-        out: the folder.
-        model: the network with its settings.
-        description: as `describe` gives it.
-        card: the model card.
+        out: The folder.
+        model: The network with its settings.
+        description: The description, as `describe` returns it.
+        card: The model card.
     """
     with new_folder(out) as folder:
         model.save(folder / HUB_WEIGHTS)
@@ -31,7 +31,7 @@ def write_folder(
 
 
 def config(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The network: architecture, labels, how it was trained and is asked."""
+    """Return the content of `config.json`: architecture, labels, training and inference."""
     labels = description["labels"]
     return {
         "architectures": ["DeepLab"],
@@ -47,7 +47,7 @@ def config(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preprocessor(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The preparation of an image, in the terms of transformers' image processors."""
+    """Return the preparation of an image, in the terms of transformers' image processors."""
     return {
         "do_convert_rgb": True,
         "do_resize": True,

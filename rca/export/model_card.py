@@ -1,4 +1,4 @@
-"""The model card: what is known of a network, from the files of its run; the rest is unknown."""
+"""The model card: what a run's files say of its network; all else is stated as unknown."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Run:
     """The run that trained a network, as far as a card needs it.
 
     Attributes:
-        name: of the experiment.
-        network: what it learned from.
-        metrics: the content of `metrics.json`.
-        images: split → number of its images, with masks or without.
+        name: The name of the experiment.
+        network: The supervision that the network learned from.
+        metrics: The content of `metrics.json`.
+        images: The number of images of each split, with masks or without.
     """
 
     name: str
@@ -42,13 +42,13 @@ def read_run(results: Path, weights: Path) -> Run:
     """Find the network in the results of its run.
 
     Args:
-        results: folder of the experiment, evaluated.
-        weights: the trained network.
+        results: The folder of the experiment, evaluated.
+        weights: The trained network.
 
     Raises:
-        ConfigError: the run has not been evaluated, or trained another network: its scores would
-            not be this one's.
-        DataError: the run has no index.
+        ConfigError: The run has not been evaluated, or it trained another network, so that its
+            scores would not be this one's.
+        DataError: The run has no index.
     """
     path = results / "evaluate/metrics.json"
     try:
@@ -71,10 +71,10 @@ def model_card(model: SegmentationModel, *, name: str, run: Run | None, licence:
     """Write the card as Markdown, with the header that the Hugging Face Hub reads.
 
     Args:
-        model: the network.
-        name: title of the card, and the folder that the example of use names.
-        run: the run that trained it; without one nothing is said of data and scores.
-        licence: of the weights, as the user states it.
+        model: The network.
+        name: The title of the card, and the folder that its usage example names.
+        run: The run that trained the network; without one, the card knows neither data nor scores.
+        licence: The licence of the weights, as the user states it.
     """
     environment = Environment(
         loader=PackageLoader("rca.export", "."),
@@ -99,7 +99,7 @@ def model_card(model: SegmentationModel, *, name: str, run: Run | None, licence:
 
 
 def _score(run: Run | None) -> tuple[Mapping[str, Any] | None, str]:
-    """The network's entry of `metrics.json`, or why there is none."""
+    """Return the network's entry of `metrics.json`, or why there is none."""
     if run is None:
         return None, "Unknown: this card was made without the results of a run."
     score = run.metrics["products"].get(NETWORKS[run.network])
@@ -107,7 +107,7 @@ def _score(run: Run | None) -> tuple[Mapping[str, Any] | None, str]:
 
 
 def _data_name(run: Run | None) -> str:
-    """The data set's name as it calls itself, or the archives that it came from."""
+    """Return the name that the data set calls itself, or the archives that it came from."""
     if run is None:
         return UNKNOWN
     data = run.metrics["protocol"]["data"]
@@ -117,7 +117,7 @@ def _data_name(run: Run | None) -> str:
 
 
 def _facts(run: Run | None) -> Iterator[tuple[str, str]]:
-    """Title and value of each row of the table `How it was made`."""
+    """Yield the title and value of each row of the table `How it was made`."""
     if run is None:
         for title in ("Data set", "Source of the tags", "Signals used", "Pretrained"):
             yield title, UNKNOWN
@@ -141,7 +141,7 @@ def _facts(run: Run | None) -> Iterator[tuple[str, str]]:
 
 
 def _signals(run: Run) -> list[str]:
-    """All that the network learned from; the protocol has what the pipeline did."""
+    """Return everything that the network learned from; the protocol lists the pipeline's."""
     signals = run.metrics["protocol"]["signals"]
     if run.network != "truth":
         return signals

@@ -1,4 +1,4 @@
-"""ONNX: one file with the network, its labels and how to prepare an image."""
+"""The ONNX format: one file with the network, its labels and how to prepare an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def require_packages() -> None:
     """Make sure that ONNX files can be written and run.
 
     Raises:
-        ConfigError: a package is missing.
+        ConfigError: A package is missing.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
@@ -40,16 +40,16 @@ def write_onnx(
     """Write the network as an ONNX file.
 
     Args:
-        path: of the file.
-        network: in evaluation mode.
-        metadata: what the file says of itself, text by key.
-        precision: of its weights and features; input and output are float32 in any case.
+        path: The path of the file.
+        network: The network, in evaluation mode.
+        metadata: The description that the file holds, as text by key.
+        precision: The precision of weights and features; input and output are always float32.
     """
     import onnx
 
     portable = PortableNetwork(network, precision)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # of PyTorch's own code
+        warnings.simplefilter("ignore")  # from PyTorch's own code
         program = torch.onnx.export(
             portable,
             (torch.zeros(EXAMPLE),),
@@ -61,9 +61,9 @@ def write_onnx(
             external_data=False,
             verbose=False,
         )
-    assert program is not None  # with `dynamo` it is one
+    assert program is not None  # with `dynamo`, one is returned
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # stack traces, with the paths of this machine
+        node.metadata_props.clear()  # stack traces, which contain local paths
     program.model.metadata_props.update(metadata)
     program.save(path, external_data=False)
     onnx.checker.check_model(path, full_check=True)
@@ -76,8 +76,8 @@ class OnnxNetwork:
         """Open a file that `write_onnx` wrote.
 
         Args:
-            path: of the file.
-            threads: CPU threads; 0 lets ONNX Runtime choose.
+            path: The path of the file.
+            threads: The number of CPU threads; 0 lets ONNX Runtime choose.
         """
         import onnxruntime
 
@@ -88,6 +88,6 @@ class OnnxNetwork:
         )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits (B, C + 1, H, W) of `images`, (B, 3, H, W) normalised."""
+        """Compute the logits (B, C + 1, H, W) of `images`, (B, 3, H, W) normalised."""
         (logits,) = self.session.run([OUTPUT], {INPUT: images.numpy()})
         return torch.from_numpy(logits)

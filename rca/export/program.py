@@ -17,12 +17,12 @@ Precision = Literal["float32", "float16"]
 
 INPUT = "pixel_values"
 OUTPUT = "logits"
-SMALLEST = 64  # pixels; below 33 the features of a backbone of stride 32 are a single one
-EXAMPLE = (2, 3, 96, 128)  # two images: PyTorch would take a batch of one for a constant
+SMALLEST = 64  # pixels; below 33, a backbone of stride 32 gives a single feature
+EXAMPLE = (2, 3, 96, 128)  # two images: PyTorch would treat a batch of one as constant
 
 
 class PortableNetwork(nn.Module):
-    """A DeepLab that takes and gives float32, whatever the precision of its weights."""
+    """A DeepLab with float32 input and output, whatever the precision of its weights."""
 
     def __init__(self, network: DeepLab, precision: Precision) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class PortableNetwork(nn.Module):
         self.network = copy.deepcopy(network).cpu().to(self.dtype).eval()
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Logits (B, C + 1, H, W) of `pixel_values`, (B, 3, H, W) normalised."""
+        """Compute the logits (B, C + 1, H, W) of `pixel_values`, (B, 3, H, W) normalised."""
         features = self.network.backbone(pixel_values.to(self.dtype))
         logits = self.network.head(features).float()  # (B, C + 1, h, w)
         size = pixel_values.shape[-2:]
@@ -52,12 +52,12 @@ def capture(network: DeepLab, precision: Precision = "float32") -> ExportedProgr
     """Trace the network for a batch and images of any size.
 
     Args:
-        network: in evaluation mode.
-        precision: of its weights and features.
+        network: The network, in evaluation mode.
+        precision: The precision of its weights and features.
     """
     portable = PortableNetwork(network, precision)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of PyTorch's own code
+        warnings.simplefilter("ignore")  # from PyTorch's own code
         return torch.export.export(
             portable, (torch.zeros(EXAMPLE),), dynamic_shapes=dynamic_shapes()
         )

@@ -1,4 +1,4 @@
-"""torch.export: a program that PyTorch loads without this package."""
+"""The format of torch.export: a program that PyTorch loads without this package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write_program(path: Path, network: DeepLab, metadata: Mapping[str, str]) -> 
     """Write the network as a `.pt2` archive; `metadata` become its extra files."""
     program = capture(network)
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # has the paths of this machine
+        node.meta.pop("stack_trace", None)  # contains local paths
     torch.export.save(program, path, extra_files=dict(metadata))
 
 

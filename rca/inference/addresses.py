@@ -1,4 +1,4 @@
-"""Models that are named by an address of MLflow instead of a path."""
+"""Models that are named by an MLflow address instead of a path."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ ADDRESS = re.compile(r"(runs|models|mlflow-artifacts):/")
 
 
 def local(weights: str | Path) -> Path:
-    """The path of a model; one that MLflow keeps is fetched, and removed when Python ends.
+    """Return the path of a model; one from MLflow is downloaded, and removed when Python exits.
 
-    MLflow looks in the store that `MLFLOW_TRACKING_URI` names, or in `mlflow.db` here.
+    MLflow looks in the store that `MLFLOW_TRACKING_URI` names, or in `mlflow.db` in the working
+    directory.
 
     Raises:
         ConfigError: MLflow is not installed, or has no such model.

@@ -1,6 +1,6 @@
-"""From class probabilities to the mask, refined by a CRF on request.
+"""The decision from class probabilities to the mask, refined by a CRF on request.
 
-Worker processes import this: it needs no torch.
+Worker processes import this module, so it does without torch.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Scored(NamedTuple):
     """A photograph and its class probabilities, at the size they were computed at.
 
     Attributes:
-        pixels: uint8 (h, w, 3), RGB.
-        probabilities: float32 (C + 1, h, w).
-        size: height and width of the mask to be made of them.
+        pixels: The photograph, uint8 (h, w, 3), RGB.
+        probabilities: The class probabilities, float32 (C + 1, h, w).
+        size: The height and width of the mask to be made from them.
     """
 
     pixels: np.ndarray
@@ -32,12 +32,12 @@ class Scored(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What every pixel is.
+    """The mask of a photograph, and how certain it is.
 
     Attributes:
-        mask: uint8 (H, W), 0 background, i = class i.
-        confidence: float32 (H, W), the probability of the mask's label.
-        doubt: how little of the mask the network's probabilities bear out, from 0 to 1.
+        mask: The mask, uint8 (H, W): 0 background, i = class i.
+        confidence: The probability of the mask's label, float32 (H, W).
+        doubt: The doubt, from 0 to 1: how little the network's probabilities support the mask.
     """
 
     mask: np.ndarray
@@ -46,13 +46,13 @@ class Decision(NamedTuple):
 
 
 def decide(scored: Scored, crf: Crf | None) -> Decision:
-    """The most probable label of every pixel, after the CRF if there is one.
+    """Choose the most probable label of every pixel, after the CRF if there is one.
 
     The CRF works at the size of the probabilities. A larger mask is decided from the enlarged
     probabilities, strip by strip, so that they are never all in memory at once.
 
-    The doubt is of the mask at the size of the probabilities, beside these as they are before the
-    CRF, which makes almost all of them 0 or 1.
+    The doubt compares the mask at the size of the probabilities with the probabilities before the
+    CRF, because the CRF makes almost all of them 0 or 1.
     """
     scores = _refined(scored, crf)
     labels = np.arange(len(scores), dtype=np.uint8)
@@ -62,7 +62,7 @@ def decide(scored: Scored, crf: Crf | None) -> Decision:
 
 
 def mask_of(scored: Scored, crf: Crf | None) -> np.ndarray:
-    """The mask alone, uint8 (H, W)."""
+    """Choose the labels as `decide` does, and return the mask alone, uint8 (H, W)."""
     return _labelled(_refined(scored, crf), scored.size)[0]
 
 
@@ -73,7 +73,7 @@ def _refined(scored: Scored, crf: Crf | None) -> np.ndarray:
 
 
 def _labelled(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Mask and confidence at a size, from scores at theirs."""
+    """Return mask and confidence at `size`, from scores at their own size."""
     height, width = size
     if scores.shape[1:] == size:
         return scores.argmax(0).astype(np.uint8), scores.max(0)
@@ -88,7 +88,7 @@ def _labelled(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np
 
 
 def _enlarged(scores: np.ndarray, strip: slice, height: int, width: int) -> np.ndarray:
-    """The rows `strip` of the scores in bilinear interpolation to `height` × `width`."""
+    """Return the rows `strip` of the scores, interpolated bilinearly to `height` × `width`."""
     factor = scores.shape[1] / height
     box = (0, strip.start * factor, scores.shape[2], strip.stop * factor)
     size = (width, strip.stop - strip.start)

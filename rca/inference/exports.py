@@ -1,7 +1,7 @@
-"""Tables of all masks of a folder, written a photograph at a time.
+"""Tables of all masks of a folder, written one photograph at a time.
 
-Label maps say which class a pixel is of, not which object. So COCO's annotations and Label Studio's
-regions are one for each class of a photograph.
+Label maps say which class a pixel belongs to, not which object. There is therefore one COCO
+annotation, or one Label Studio region, for each class of a photograph.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Done:
     """A photograph with a mask.
 
     Attributes:
-        file: the photograph, as it was reached.
-        place: its path below the folder that was given.
-        mask: its mask.
-        row: what was noted of it.
+        file: The path by which the photograph was reached.
+        place: The path below the folder that names are relative to.
+        mask: The path of the mask.
+        row: The journal's record of the photograph.
     """
 
     file: Path
@@ -49,13 +49,13 @@ class Done:
 
 
 def remove_tables(out: Path) -> None:
-    """Remove the tables of an earlier run: they may be of other photographs than the next."""
+    """Remove the tables of an earlier run, which may list other photographs than the next."""
     for name in (TABLE, FAILED, COCO, LABEL_STUDIO, LABELS):
         (out / name).unlink(missing_ok=True)
 
 
 def write_table(out: Path, done: Iterable[Done]) -> None:
-    """Write `predictions.csv`: a row for each photograph, its classes by their share."""
+    """Write `predictions.csv`: one row for each photograph, with its classes sorted by share."""
     with _table(out / TABLE, COLUMNS) as write:
         for photograph in done:
             row = photograph.row
@@ -77,7 +77,7 @@ def write_table(out: Path, done: Iterable[Done]) -> None:
 
 
 def write_failures(out: Path, failures: Sequence[tuple[Path, str]]) -> None:
-    """Write `failed.csv`, photograph and reason; without failures there is none."""
+    """Write `failed.csv`, with photographs and reasons; no file if there are no failures."""
     if failures:
         with _table(out / FAILED, ("photograph", "reason")) as write:
             for file, reason in failures:
@@ -85,12 +85,13 @@ def write_failures(out: Path, failures: Sequence[tuple[Path, str]]) -> None:
 
 
 def write_coco(out: Path, done: Callable[[], Iterator[Done]], classes: Sequence[str]) -> None:
-    """Write `coco.json`: an annotation for each class of a photograph, as compressed RLE.
+    """Write `coco.json`: one annotation for each class of a photograph, as compressed RLE.
 
     Args:
-        out: folder of the output.
-        done: gives the photographs from the first; asked twice, as images come before annotations.
-        classes: C names; category i is class i.
+        out: The output folder.
+        done: A function that yields the photographs from the first; it is called twice, because
+            images come before annotations.
+        classes: The C class names; category i is class i.
     """
     categories = [
         {"id": label, "name": name, "supercategory": ""} for label, name in enumerate(classes, 1)
@@ -120,11 +121,11 @@ def write_label_studio(
     """Write `label_studio.json`, tasks with brush predictions, and `label_studio.xml`, the labels.
 
     Args:
-        out: folder of the output.
-        done: the photographs.
-        classes: C names.
-        palette: uint8 (256, 3), label → colour.
-        prefix: what Label Studio finds the photographs by, before their paths.
+        out: The output folder.
+        done: The photographs.
+        classes: The C class names.
+        palette: The colour of each label, uint8 (256, 3).
+        prefix: The prefix to the photographs' paths by which Label Studio finds them.
     """
     with _file(out / LABEL_STUDIO) as file:
         _write_array(file, (_task(photograph, classes, prefix) for photograph in done))
@@ -183,7 +184,7 @@ def _task(photograph: Done, classes: Sequence[str], prefix: str) -> dict[str, An
 def _regions(
     photograph: Done, classes: Sequence[str]
 ) -> Iterator[tuple[str, int, np.ndarray, float]]:
-    """Name, label, bool (H, W) and confidence of each class of a photograph."""
+    """Yield name, label, region, bool (H, W), and confidence of each class of a photograph."""
     if not photograph.row.found:
         return
     mask = read_mask(photograph.mask)
@@ -194,7 +195,7 @@ def _regions(
 
 @contextmanager
 def _file(path: Path) -> Iterator[TextIO]:
-    """A text file, whole or not at all; names that are not UTF-8 keep their bytes."""
+    """Open a text file that is written atomically; names that are not UTF-8 keep their bytes."""
     with (
         new_file(path) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
@@ -204,7 +205,7 @@ def _file(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def _table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], Any]]:
-    """How to write a row of a CSV file with these columns."""
+    """Open a CSV file with these columns; yield a function that writes a row."""
     with _file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

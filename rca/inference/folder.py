@@ -1,4 +1,4 @@
-"""Many photographs into a folder of masks: in constant memory, and on from where it was killed."""
+"""The masks of many photographs in a folder: in constant memory, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to write beside masks and `predictions.csv`.
+    """The outputs that are wanted beside masks and `predictions.csv`.
 
     Attributes:
-        overlays: the masks over the photographs, as JPEG.
-        confidence: each pixel's confidence, as PNG of 16 bits.
-        coco: `coco.json`.
-        label_studio: `label_studio.json`, with this before the photographs' paths; None for none.
+        overlays: Whether to write the masks over the photographs, as JPEG.
+        confidence: Whether to write each pixel's confidence, as 16-bit PNG.
+        coco: Whether to write `coco.json`.
+        label_studio: The prefix to the photographs' paths in `label_studio.json`; None writes no
+            such file.
     """
 
     overlays: bool = False
@@ -51,12 +52,12 @@ class Wanted:
 
 @dataclass
 class Outcome:
-    """What came of the photographs.
+    """The outcome of a run over photographs.
 
     Attributes:
-        done: photographs with a mask.
-        before: those of them that an earlier run had done.
-        failures: the others, with the reason.
+        done: The number of photographs with a mask.
+        before: The number of those that an earlier run had done.
+        failures: The other photographs, with reasons.
     """
 
     done: int = 0
@@ -71,20 +72,20 @@ def predict_folder(
     wanted: Wanted,
     processes: int = 0,
 ) -> Outcome:
-    """Segment photographs and write their masks; a killed run goes on, and ends in the same bytes.
+    """Segment photographs and write their masks; a killed run resumes, to the same bytes.
 
-    A photograph that cannot be segmented is noted, and does not stop the others.
+    A photograph that cannot be segmented is recorded, and does not stop the others.
 
     Args:
-        model: the network and how to ask it.
-        photographs: files, folders, glob patterns and lists, as `list_photographs` takes them.
-        out: folder that gets `masks/<name>.png`, `predictions.csv`, and what else is wanted.
-        wanted: what else.
-        processes: for the CRF; 0 takes every core.
+        model: The network with its settings.
+        photographs: The files, folders, glob patterns and lists, as `list_photographs` takes them.
+        out: The folder that gets `masks/<name>.png`, `predictions.csv`, and the other outputs.
+        wanted: The other outputs.
+        processes: The number of processes for the CRF; 0 uses every core.
 
     Raises:
-        ConfigError: nothing is named, or `out` holds masks of another model or settings, or of
-            other photographs by the same names.
+        ConfigError: Nothing is named, or `out` holds masks of another model or other settings, or
+            of other photographs with the same names.
     """
     listed = list_photographs(photographs, out)
     claim(out, _determining(model))
@@ -99,7 +100,7 @@ def predict_folder(
         if outcome.before:
             log.info("%d of %d photographs were already done", outcome.before, len(listed))
         works = ((str(one.file), _score(model, one)) for one in left)
-        # Without a CRF, passing probabilities to other processes would take longer than the rest.
+        # Without a CRF, sending probabilities to other processes would take longer than the rest.
         ends = ordered_map(partial(finish, writer=writer), works, processes if refining else 1)
         for one, end in zip(left, progress(ends, len(left), "photographs"), strict=True):
             if isinstance(end, Failure):
@@ -114,7 +115,7 @@ def predict_folder(
 
 
 def _determining(model: SegmentationModel) -> dict[str, object]:
-    """What determines the masks."""
+    """Return everything that determines the masks."""
     import torch
 
     refining = model.settings.refining
@@ -132,7 +133,7 @@ def _determining(model: SegmentationModel) -> dict[str, object]:
 
 
 def _refuse_others(listed: Sequence[Listed], journal: Journal, out: Path) -> None:
-    """Stop if a mask of another photograph would be overwritten, unless that one is gone."""
+    """Refuse to overwrite the mask of another photograph, unless that photograph is gone."""
     for one in listed:
         row = journal.get(one.name)
         path = row and row.stamp.path
@@ -145,17 +146,17 @@ def _refuse_others(listed: Sequence[Listed], journal: Journal, out: Path) -> Non
 
 def _stamp(file: Path) -> Stamp:
     status = file.stat()
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would block for ever
         raise DataError(f"{file}: not a regular file")
     return Stamp(os.path.abspath(file), status.st_size, status.st_mtime_ns)
 
 
 def _is_done(one: Listed, journal: Journal, writer: Writer) -> bool:
-    """Whether the photograph as it is now has all its files."""
+    """Return whether the photograph is unchanged since it was segmented and has all its files."""
     row = journal.get(one.name)
     try:
         return row is not None and row.stamp == _stamp(one.file) and writer.wrote(row)
-    except (DataError, OSError):  # it is no longer there; reading it will say so
+    except (DataError, OSError):  # it is gone; reading it will report that
         return False
 
 

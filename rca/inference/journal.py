@@ -1,8 +1,8 @@
-"""What was done in an output folder: under which settings, and which photographs.
+"""The record of an output folder: its settings, and the photographs that are done.
 
-`predict.json` says what determines the masks; masks of other settings are never put beside them.
-`journal.jsonl` gets a line for each photograph once all its files are there. The lines stay on
-disk: memory holds where each begins.
+`predict.json` holds what determines the masks; masks of other settings never go into the same
+folder. `journal.jsonl` gets a line for each photograph once all its files are there. The lines stay
+on disk; only their offsets are in memory.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SETTINGS, JOURNAL = "predict.json", "journal.jsonl"
 
 
 class Journal:
-    """The photographs that are done in an output folder, by name."""
+    """The journal of an output folder: the photographs that are done, by name."""
 
     def __init__(self, out: Path) -> None:
-        """That of `out`, which has one or will; a line that was not written to its end goes."""
+        """Open the journal of `out`, or start one; an incomplete last line is removed."""
         self._file = (out / JOURNAL).open("a+b")
         self._starts: dict[str, int] = {}
         self._file.seek(0)
@@ -42,14 +42,14 @@ class Journal:
             start += len(line)
 
     def add(self, row: Row) -> None:
-        """Note a photograph; noted again, the last time counts."""
+        """Record a photograph; of several records, the last one counts."""
         self._file.seek(0, os.SEEK_END)
         self._starts[row.name] = self._file.tell()
         self._file.write(json.dumps(asdict(row)).encode() + b"\n")
         self._file.flush()
 
     def get(self, name: str) -> Row | None:
-        """What was noted of a photograph."""
+        """Return the record of a photograph, or None."""
         if name not in self._starts:
             return None
         self._file.seek(self._starts[name])
@@ -63,12 +63,12 @@ class Journal:
 
 
 def claim(out: Path, values: Mapping[str, Any]) -> None:
-    """Make `out` the folder for the masks that `values` determine, or go on in it.
+    """Make `out` the folder for the masks that `values` determine, or resume in it.
 
-    What a killed run left half-written there is removed.
+    Partially written files of a killed run are removed.
 
     Raises:
-        ConfigError: it holds masks of other values, or anything else.
+        ConfigError: The folder cannot be made, or holds masks of other values or foreign files.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def claim(out: Path, values: Mapping[str, Any]) -> None:
 
 
 def origin_of(weights: Path, module: str) -> dict[str, Any]:
-    """Digests of the weights and of the code of a module, and versions of the libraries."""
+    """Return digests of the weights and of a module's code, and the versions of the libraries."""
     return {
         "weights": sha256_of(weights),
         "code": code_digest(module),
@@ -107,7 +107,7 @@ def origin_of(weights: Path, module: str) -> dict[str, Any]:
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], key: str = "") -> list[str]:
-    """A line for every value that differs."""
+    """Return a line for every value that differs."""
     lines = []
     for name in dict.fromkeys([*there, *here]):
         old, new = there.get(name), here.get(name)

@@ -1,8 +1,8 @@
-"""Which photographs are meant, and what each is called in the output.
+"""The photographs that arguments name, and the name of each in the output.
 
-A photograph is named by its path without suffix: below the folder that was given, or, for those
-given by name, below the deepest folder that holds them all. So no name leaves the output's folder,
-however the photograph was reached.
+A photograph is named by its path without suffix, relative to the folder that was given or, if it
+was itself given by name, to the deepest folder that holds all such photographs. No name therefore
+leaves the output folder, however the photograph was reached.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class Listed:
     """A photograph to segment.
 
     Attributes:
-        file: its path as it was reached.
-        place: its path below the folder that names are relative to, with `/`.
-        name: `place` without suffix, with eight digits more where that is not unique.
+        file: The path by which it was reached.
+        place: The path below the folder that names are relative to, with `/`.
+        name: The name in the output: `place` without suffix, with eight more digits if that would
+            clash or be too long.
     """
 
     file: Path
@@ -38,16 +39,16 @@ class Listed:
 
 
 def list_photographs(arguments: Sequence[str], out: Path) -> list[Listed]:
-    """The photographs that `arguments` name, each once, in their order, folders sorted.
+    """List the photographs that `arguments` name, each once, in their order, folders sorted.
 
     Args:
-        arguments: files; folders, which are searched with all below them; glob patterns; and text
-            files (`.txt`) with a path a line, relative to the folder of the text file.
-        out: a folder that is left out of the search: it holds the masks of an earlier run.
+        arguments: The files; folders, which are searched recursively; glob patterns; and text
+            files (`.txt`) with one path per line, relative to the folder of the text file.
+        out: The folder that is left out of the search: it holds the masks of an earlier run.
 
     Raises:
-        ConfigError: an argument names nothing.
-        DataError: a list is not readable as text.
+        ConfigError: An argument names nothing.
+        DataError: A list is not readable as text, or two photographs would get the same name.
     """
     found: dict[str, tuple[Path, str | None]] = {}  # absolute path → file, folder it was found in
     for argument in arguments:
@@ -67,7 +68,7 @@ def list_photographs(arguments: Sequence[str], out: Path) -> list[Listed]:
 
 
 def _meant_by(argument: str, out: Path) -> Iterator[tuple[Path, str | None]]:
-    """Photographs, each with the absolute folder that was searched; None for those named."""
+    """Yield photographs, each with the absolute folder that was searched; None for those named."""
     path = Path(argument)
     if path.is_dir():
         folder = os.path.abspath(path)
@@ -92,7 +93,7 @@ def _meant_by(argument: str, out: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def _below(folder: Path, out: Path) -> Iterator[Path]:
-    """Files that look like photographs, depth first; links to folders are not followed."""
+    """Yield files that look like photographs, depth first, without following links to folders."""
     left_out = out.resolve()
     for place, folders, files in os.walk(folder):
         kept = [
@@ -115,9 +116,9 @@ def _listed_in(table: Path) -> Iterator[Path]:
 
 
 def _names(places: Sequence[str], absolute: Sequence[str]) -> list[str]:
-    """A name for each place; where several would be the same, all get digits of their path."""
+    """Name each place; names that would clash or be too long get digits of the path's hash."""
     plain = [os.path.splitext(place)[0] for place in places]
-    # Without regard to case: on some systems `A.png` and `a.png` are one file.
+    # Case is ignored: on some systems `A.png` and `a.png` are one file.
     uses = Counter(name.casefold() for name in plain)
     folders = {os.path.dirname(place).casefold() for place in places}
     names = []

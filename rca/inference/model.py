@@ -33,16 +33,16 @@ HUB_WEIGHTS = "model.safetensors"  # the name that the Hugging Face Hub expects
 
 @dataclass(frozen=True)
 class SegmentationModel:
-    """A network with all that a mask depends on.
+    """A network with everything that a mask depends on.
 
     Attributes:
-        network: normalised images (B, 3, H, W) → logits (B, C + 1, H, W), on `device`.
-        classes: C names without the background; label i is the i-th.
-        cfg: section `train_seg` of its training.
-        settings: how photographs are segmented.
-        palette: uint8 (256, 3), label → colour.
-        device: where it computes.
-        weights: the file that it was loaded from.
+        network: The network: normalised images (B, 3, H, W) → logits (B, C + 1, H, W), on `device`.
+        classes: The C class names, without the background; label i is the i-th.
+        cfg: The section `train_seg` of its training.
+        settings: The settings by which photographs are segmented.
+        palette: The colour of each label, uint8 (256, 3).
+        device: The device that it computes on.
+        weights: The file that it was loaded from.
     """
 
     network: Network
@@ -53,7 +53,7 @@ class SegmentationModel:
     device: torch.device
     weights: Path
 
-    # A path is a sequence of strings as well; it is taken for a photograph.
+    # A path as text is also a sequence of strings; it is taken for one photograph.
     @overload
     def predict(self, image: Photograph) -> Result: ...  # type: ignore[overload-overlap]
 
@@ -64,11 +64,11 @@ class SegmentationModel:
         """Segment a photograph, or each of several.
 
         Args:
-            image: a PIL image, uint8 (H, W, 3) in RGB, or the path of a file. What EXIF says of a
-                photograph's orientation is obeyed.
+            image: A PIL image, an array uint8 (H, W, 3) in RGB, the path of a file, or a sequence
+                of these. The orientation that a photograph's EXIF states is applied.
 
         Raises:
-            DataError: a file cannot be read, or an image is not fit to be segmented.
+            DataError: A file cannot be read, or an image cannot be segmented.
         """
         if not isinstance(image, Photograph):
             return [self.predict(one) for one in image]
@@ -77,10 +77,10 @@ class SegmentationModel:
         return Result(*decision, self.classes, self.palette, scored.pixels)
 
     def score(self, image: Image.Image) -> Scored:
-        """The class probabilities of an upright RGB photograph, at the size they are computed at.
+        """Compute the class probabilities of an upright RGB photograph, at most at `max_pixels`.
 
         Raises:
-            DataError: it is not fit to be segmented.
+            DataError: The photograph cannot be segmented.
         """
         small = reduced(image, self.settings.max_pixels)
         probabilities = class_probabilities(
@@ -89,7 +89,7 @@ class SegmentationModel:
         return Scored(np.asarray(small), probabilities, (image.height, image.width))
 
     def save(self, path: str | Path) -> None:
-        """Write network, settings and colours to one file, which `rca.load` reads anywhere."""
+        """Write network, settings and colours to one self-contained file for `rca.load`."""
         assert isinstance(self.network, nn.Module)  # as `load` makes it
         save_weights(
             Path(path),
@@ -116,25 +116,25 @@ def load(
     """Load a trained segmentation network.
 
     Settings that are not given come from `params`; else from the file, if `SegmentationModel.save`
-    wrote it; else from the evaluation of the run that the weights lie in; else from the size of the
-    training's views, with flips and without a CRF (see `rca.inference.settings`).
+    wrote it; else from the evaluation of the run that the weights belong to; else from the size of
+    the training's views, with flips and without a CRF (see `rca.inference.settings`).
 
     Args:
-        weights: `weights.safetensors` of stage `train_seg`, its folder, or a folder
-            `results/<experiment>`, whose network of pseudo-labels is taken; a folder of
-            `rca export --format huggingface`; or the address of a model in MLflow, such as
+        weights: The trained network: `weights.safetensors` of stage `train_seg`; its folder; a
+            folder `results/<experiment>`, whose network trained on pseudo-labels is taken; a folder
+            from `rca export --format huggingface`; or the address of a model in MLflow, such as
             `runs:/<run>/segmentation` or `models:/<name>@champion`.
-        params: parameter file whose sections `infer_seg` and `crf` to use.
-        size: short side of the image at scale 1, in pixels.
-        scales: factors on `size`; the probabilities are averaged.
-        flip: average with the mirrored image, too.
-        crf: refine by the dense CRF, with these settings if they are given.
-        max_pixels: work on larger photographs at this many pixels; 0 is no limit.
-        device: `auto`, `cpu` or `cuda`.
-        threads: CPU threads of torch; None leaves them as they are.
+        params: The parameter file whose sections `infer_seg` and `crf` are used.
+        size: The short side of the image at scale 1, in pixels.
+        scales: The factors on `size`; the probabilities are averaged.
+        flip: Whether to average with the mirrored image, too.
+        crf: Whether to refine by the dense CRF; a `Crf` refines with its settings.
+        max_pixels: The number of pixels that larger photographs are reduced to; 0 is no limit.
+        device: The device: `auto`, `cpu` or `cuda`.
+        threads: The number of torch's CPU threads; None leaves it as it is.
 
     Raises:
-        ConfigError: the weights or a setting cannot be used; the message says why.
+        ConfigError: The weights or a setting cannot be used; the message says why.
     """
     path = _file(local(weights))
     metadata = read_metadata(path)
@@ -153,9 +153,9 @@ def load(
 
 
 def _file(weights: Path) -> Path:
-    """The file that `weights`, itself or a folder, means."""
+    """Return the file that `weights` means, which may be the file itself or a folder."""
     pseudo = weights / "train_seg" / "pseudo"
-    served = weights / "artifacts" / WEIGHTS  # of a model that MLflow keeps
+    served = weights / "artifacts" / WEIGHTS  # in a model from MLflow
     places = [weights, weights / WEIGHTS, pseudo / WEIGHTS, weights / HUB_WEIGHTS, served]
     for place in places:
         if place.is_file():

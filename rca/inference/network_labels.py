@@ -29,8 +29,8 @@ class Evidence(NamedTuple):
     """What a label map is made from.
 
     Attributes:
-        labels: those that the image may get, uint8 (N,).
-        scored: the image and their probabilities, (N, H, W).
+        labels: The labels that the image may get, uint8 (N,).
+        scored: The image and the probabilities of these labels, (N, H, W).
     """
 
     labels: np.ndarray
@@ -52,25 +52,27 @@ def write_network_labels(
     state: Path,
     shard: Shard,
 ) -> None:
-    """Write one label map per image of a split; a killed run goes on.
+    """Write one label map per image of a split; a killed run resumes.
 
     Args:
-        module: of the stage, whose state it is.
-        cfg: section `infer_seg`; its `crf` is not read.
-        crf: refines the probabilities; None leaves them as they are.
-        compute: device and threads.
-        data: the index, as the stage may see it.
-        split: of its images.
-        allowed: the labels that an image may get, the background's among them.
-        index: folder of the index.
-        weights: `weights.safetensors` of `train_seg`.
-        out: folder that gets `<image>.png`.
-        state: where unfinished work is kept.
-        shard: do these of the images alone, and leave them in `state`.
+        module: The module of the stage, whose state this is.
+        cfg: The section `infer_seg`; its `crf` is not read.
+        crf: The CRF that refines the probabilities; None leaves them as they are.
+        compute: The device and the number of threads.
+        data: The index, as the stage may see it.
+        split: The split whose images get label maps.
+        allowed: A function from a record to the labels that its image may get, including the
+            background's.
+        index: The folder of the index.
+        weights: The file `weights.safetensors` of `train_seg`.
+        out: The folder that gets `<image>.png`.
+        state: The folder where unfinished work is kept.
+        shard: The share of the images to label; unless it is the whole, its label maps stay in
+            `state`.
 
     Raises:
-        DataError: an image is missing or cannot be read.
-        ConfigError: the weights are missing or of other classes.
+        DataError: An image is missing or cannot be read.
+        ConfigError: The weights are missing or have other classes.
     """
     records = data.split(split)
     device = prepare(compute)
@@ -87,7 +89,7 @@ def write_network_labels(
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))
         evidence = _evidence(left, allowed, network, cfg, device)
-        # Without a CRF there is nothing that other processes could do faster.
+        # Without a CRF, there is nothing that more processes would speed up.
         masks = ordered_map(partial(_label, crf=crf), evidence, crf.processes if crf else 1)
         shown = progress(masks, len(left), f"masks of {split},")
         for record, marks in zip(left, shown, strict=True):
@@ -110,5 +112,5 @@ def _evidence(
 
 
 def _label(evidence: Evidence, crf: Crf | None) -> np.ndarray:
-    """The most probable of the image's labels for each pixel, uint8 (H, W)."""
+    """Choose the most probable of the image's labels for each pixel, uint8 (H, W)."""
     return evidence.labels[mask_of(evidence.scored, crf)]

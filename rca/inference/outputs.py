@@ -1,4 +1,7 @@
-"""The files of one photograph. Worker processes import this: it needs no torch."""
+"""The output files of one photograph.
+
+Worker processes import this module, so it does without torch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ MASKS, OVERLAYS, CONFIDENCE = "masks", "overlays", "confidence"
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells that a file is the one that was segmented: path, bytes and time of change."""
+    """The identity of a segmented file: its path, size in bytes and modification time."""
 
     path: str
     size: int
@@ -40,10 +43,10 @@ class Work:
     """A photograph whose files are to be written.
 
     Attributes:
-        name: in the output.
-        stamp: of the file, from before it was read.
-        scored: pixels and probabilities.
-        seconds: that it took so far.
+        name: The name in the output.
+        stamp: The stamp of the file, from before it was read.
+        scored: The pixels and the probabilities.
+        seconds: The time that it took so far, in seconds.
     """
 
     name: str
@@ -54,17 +57,18 @@ class Work:
 
 @dataclass(frozen=True)
 class Row:
-    """What is kept of a photograph beside its files.
+    """The record of a photograph, which is kept beside its files.
 
     Attributes:
-        name: in the output.
-        stamp: of the file.
-        width: of the mask.
-        height: of the mask.
-        found: class → share of the area and mean confidence, the largest first.
-        confidence: mean over all pixels.
-        doubt: of the mask, from 0 to 1.
-        seconds: that it took.
+        name: The name in the output.
+        stamp: The stamp of the file.
+        width: The width of the mask.
+        height: The height of the mask.
+        found: The share of the area and the mean confidence of each class, by name, the largest
+            first.
+        confidence: The mean confidence of all pixels.
+        doubt: The doubt of the mask, from 0 to 1.
+        seconds: The time that it took, in seconds.
     """
 
     name: str
@@ -79,15 +83,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Writer:
-    """Where the files of the photographs go, and which there shall be.
+    """The output folder, and the files that each photograph gets there.
 
     Attributes:
-        out: folder of the output; nothing is written outside it.
-        classes: C names, in label order.
-        palette: uint8 (256, 3), label → colour.
-        crf: the CRF, if there is one.
-        overlays: also draw the masks over the photographs.
-        confidence: also write each pixel's confidence.
+        out: The output folder; nothing is written outside it.
+        classes: The C class names, in label order.
+        palette: The colour of each label, uint8 (256, 3).
+        crf: The CRF, or None.
+        overlays: Whether to draw the masks over the photographs, too.
+        confidence: Whether to write each pixel's confidence, too.
     """
 
     out: Path
@@ -98,11 +102,11 @@ class Writer:
     confidence: bool = False
 
     def mask(self, name: str) -> Path:
-        """Where the mask is."""
+        """Return the path of a photograph's mask."""
         return self.out / MASKS / f"{name}.png"
 
     def files(self, name: str) -> list[Path]:
-        """All files of a photograph."""
+        """Return the paths of all files of a photograph."""
         files = [self.mask(name)]
         if self.overlays:
             files.append(self.out / OVERLAYS / f"{name}.jpg")
@@ -111,16 +115,16 @@ class Writer:
         return files
 
     def wrote(self, row: Row) -> bool:
-        """Whether all files of the photograph are there, its mask whole."""
+        """Return whether all files of the photograph are there, and its mask is complete."""
         mask, *others = self.files(row.name)
         return is_label_map(mask, row.height, row.width) and all(map(Path.is_file, others))
 
 
 def finish(work: Work | Failure, writer: Writer) -> Row | Failure:
-    """Decide on the mask and write the photograph's files; a failure is passed on.
+    """Decide on the mask and write the photograph's files; return a failure as it is.
 
     Raises:
-        ConfigError: a folder in the output is a link that points outside it.
+        ConfigError: A folder in the output is a link that points outside it.
     """
     if isinstance(work, Failure):
         return work
@@ -151,7 +155,7 @@ def finish(work: Work | Failure, writer: Writer) -> Row | Failure:
 
 
 def _write_confidence(path: Path, confidence: np.ndarray) -> None:
-    """Grey PNG of 16 bits, 65535 for certainty."""
+    """Write the confidence as a 16-bit grey PNG, where 65535 is certainty."""
     levels = np.rint(np.clip(confidence, 0, 1) * 65535).astype(np.uint16)
     with new_file(path) as partial:
         Image.fromarray(levels).save(partial, format="PNG")

@@ -1,4 +1,4 @@
-"""A photograph as the network is asked about it: upright, RGB, of a bounded size."""
+"""Photographs as the network receives them: upright, RGB, of a bounded size."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from PIL import Image
 from rca.data.images import DataError, open_image
 from rca.data.upright import upright
 
-# The network sees a short side of a few hundred pixels: a longer strip would fill the memory.
+# The network sees a short side of a few hundred pixels; a longer strip would exhaust the memory.
 MAX_ASPECT = 40
 
 
 def as_photograph(image: Image.Image | np.ndarray | str | Path) -> Image.Image:
-    """The photograph as viewers show it, in RGB.
+    """Convert an image to a photograph as viewers show it, in RGB.
 
     Args:
-        image: a PIL image, uint8 (H, W, 3) in RGB, or the path of a file.
+        image: A PIL image, an array uint8 (H, W, 3) in RGB, or the path of a file.
 
     Raises:
-        DataError: the file cannot be read, or the image is not fit to be segmented.
+        DataError: The file cannot be read, or the image cannot be segmented.
     """
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
@@ -40,10 +40,10 @@ def as_photograph(image: Image.Image | np.ndarray | str | Path) -> Image.Image:
 
 
 def read_photograph(path: Path) -> Image.Image:
-    """The photograph of a file, as viewers show it, in RGB.
+    """Read a photograph from a file, as viewers show it, in RGB.
 
     Raises:
-        DataError: it cannot be read, or is not fit to be segmented.
+        DataError: The file cannot be read, or the photograph cannot be segmented.
     """
     image = open_image(path)
     try:
@@ -55,7 +55,7 @@ def read_photograph(path: Path) -> Image.Image:
 
 
 def reduced(image: Image.Image, max_pixels: int | None) -> Image.Image:
-    """The image at `max_pixels` at most, its aspect kept; itself if it has no more."""
+    """Reduce an image to at most `max_pixels` at the same aspect ratio; None is no limit."""
     pixels = image.width * image.height
     if max_pixels is None or pixels <= max_pixels:
         return image

@@ -1,4 +1,4 @@
-"""From a photograph to the network's class probabilities."""
+"""The network's class probabilities for a photograph."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Network = Callable[[Tensor], Tensor]  # normalised images (B, 3, H, W) → logit
 def class_probabilities(
     network: Network, image: Image.Image, cfg: InferSeg, device: torch.device
 ) -> np.ndarray:
-    """Probabilities of background and classes at every pixel, float32 (C + 1, H, W).
+    """Compute the probabilities of background and classes at each pixel, float32 (C + 1, H, W).
 
     Args:
-        network: the segmentation network, on `device`.
-        image: RGB.
-        cfg: size, scales and flip.
-        device: where to compute.
+        network: The segmentation network, on `device`.
+        image: The image, in RGB.
+        cfg: The size, the scales and whether to flip.
+        device: The device to compute on.
     """
     probabilities = multiscale(
         partial(_softmax, network),

@@ -14,11 +14,11 @@ from rca.presentation.overlays import draw_labels
 
 
 class Found(NamedTuple):
-    """A class that a photograph holds.
+    """A class that was found in a photograph.
 
     Attributes:
-        share: of the photograph's area, from 0 to 1.
-        confidence: mean probability over the class's pixels.
+        share: The share of the photograph's area, from 0 to 1.
+        confidence: The mean probability over the class's pixels.
     """
 
     share: float
@@ -27,15 +27,16 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """The mask of a photograph.
+    """The mask of a photograph, with its confidence and doubt.
 
     Attributes:
-        mask: uint8 (H, W), 0 background, i = class i; H × W is the photograph as viewers show it.
-        confidence: float32 (H, W), the probability of the mask's label at each pixel.
-        doubt: how little of the mask the network's probabilities bear out, from 0 to 1.
-        names: the network's C classes, in label order.
-        palette: uint8 (256, 3), label → colour.
-        pixels: uint8 (h, w, 3), the photograph at the size it was worked on.
+        mask: The mask, uint8 (H, W): 0 background, i = class i. H × W is the size of the photograph
+            as viewers show it.
+        confidence: The probability of the mask's label at each pixel, float32 (H, W).
+        doubt: The doubt, from 0 to 1: how little the network's probabilities support the mask.
+        names: The network's C classes, in label order.
+        palette: The colour of each label, uint8 (256, 3).
+        pixels: The photograph at the size it was processed at, uint8 (h, w, 3).
     """
 
     mask: np.ndarray
@@ -47,9 +48,9 @@ class Result:
 
     @cached_property
     def found(self) -> dict[str, Found]:
-        """Share and confidence of every class in the mask, the largest first."""
+        """The share and confidence of every class in the mask, the largest first."""
         counts, sums = np.zeros((2, len(self.names) + 1))
-        rows = max(STRIP // self.mask.shape[1], 1)  # bincount takes eight bytes a pixel, twice
+        rows = max(STRIP // self.mask.shape[1], 1)  # bincount takes eight bytes per pixel, twice
         for top in range(0, len(self.mask), rows):
             strip = self.mask[top : top + rows].ravel()
             confidence = self.confidence[top : top + rows].ravel()
@@ -65,9 +66,9 @@ class Result:
 
     @property
     def classes(self) -> dict[str, float]:
-        """The classes in the mask with their share of the area, the largest first."""
+        """The classes in the mask with their shares of the area, the largest first."""
         return {name: found.share for name, found in self.found.items()}
 
     def overlay(self) -> Image.Image:
-        """The mask over the photograph, at the size that was worked on."""
+        """Draw the mask over the photograph, at the size it was processed at."""
         return draw_labels(Image.fromarray(self.pixels), self.mask, self.palette)

@@ -1,4 +1,4 @@
-"""Masks as run lengths: COCO's, and those of Label Studio's brush."""
+"""Masks as run lengths, in the formats of COCO and of Label Studio's brush."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
-# thi.ng/rle-pack, which Label Studio uses: a header of 32 bits for the number of words, 5 for bits
-# a word and 4 times 4 for the sizes of counts, each less one; then for each run a 1, two bits that
-# choose a size, the count and the word. (Words that do not repeat could be packed after a 0.)
+# The format of thi.ng/rle-pack, which Label Studio uses. The header has 32 bits for the number of
+# words, 5 for the bits of a word and 4 × 4 for the bits of counts, the latter two stored less one.
+# Each run is a 1, two bits that choose the bits of its count, the count less one and the word.
+# (Words that do not repeat could be packed after a 0.)
 WORD = 8
 COUNT_BITS = np.array([3, 4, 8, 16])
 LONGEST = 1 << 16
-CHANNELS = 4  # a brush is a picture in RGBA
+CHANNELS = 4  # a brush region is an RGBA picture
 
 
 def coco_rle(region: np.ndarray) -> dict[str, Any]:
-    """Compressed RLE of a bool (H, W), with its counts as text."""
+    """Encode a region, bool (H, W), as COCO's compressed RLE, with its counts as text."""
     rle = coco.encode(np.asfortranarray(region, np.uint8))
     return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
 
 
 def coco_box(rle: dict[str, Any]) -> list[float]:
-    """Left, top, width and height of the region."""
+    """Return the left, top, width and height of the region."""
     return coco.toBbox(rle).tolist()
 
 
 def brush_rle(region: np.ndarray) -> list[int]:
-    """Bytes of a bool (H, W), not empty, as Label Studio's brush stores them."""
+    """Encode a region, bool (H, W), not empty, as the bytes that Label Studio's brush stores."""
     flat = region.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts = np.concatenate([[0], edges])
@@ -45,7 +46,7 @@ def brush_rle(region: np.ndarray) -> list[int]:
 
 
 def _split(counts: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The runs in pieces no longer than `LONGEST`."""
+    """Split the runs into pieces no longer than `LONGEST`."""
     pieces = -(-counts // LONGEST)
     split = np.full(pieces.sum(), LONGEST)
     split[np.cumsum(pieces) - 1] = counts - (pieces - 1) * LONGEST
@@ -53,7 +54,7 @@ def _split(counts: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _packed(codes: list[int], widths: list[int]) -> list[int]:
-    """The codes, each in so many bits, one after the other in bytes."""
+    """Pack the codes into bytes, one after the other, each in its width in bits."""
     shifts = np.arange(max(widths) - 1, -1, -1)
     taken = shifts < np.array(widths)[:, None]
     bits = (np.array(codes)[:, None] >> shifts & 1).astype(np.uint8)

@@ -33,13 +33,13 @@ class Segmenter(PythonModel):
         """Segment photographs.
 
         Args:
-            context: unused.
-            model_input: column `image`, the bytes of a JPEG or PNG file.
-            params: unused.
+            context: Not used.
+            model_input: The table with a column `image`, the bytes of a JPEG or PNG file.
+            params: Not used.
 
         Returns:
-            Columns `mask`, the bytes of a palette PNG (0 background, i = class i), and `classes`,
-            name of each class in the mask → its share of the area.
+            A table with columns `mask`, the bytes of a palette PNG (0 background, i = class i), and
+            `classes`, the share of the area of each class in the mask, by name.
         """
         results = [self.model.predict(_opened(image)) for image in model_input["image"]]
         return pd.DataFrame(

@@ -1,11 +1,11 @@
-"""How photographs are segmented, and where that is written down.
+"""The settings by which photographs are segmented, and where they are found.
 
-A training does not know how its network will be asked, so the weights of `train_seg` do not say it.
+A training does not know how its network will be used, so the weights of `train_seg` do not say it.
 `settings_for` looks, in this order, at
 
 1. a parameter file that the user names: its sections `infer_seg` and `crf`;
-2. the weights' metadata, which have it where `SegmentationModel.save` wrote the file;
-3. the run that the weights lie in: the protocol in its `evaluate/metrics.json`, by which the
+2. the weights' metadata, which hold the settings if `SegmentationModel.save` wrote the file;
+3. the run that the weights belong to: the protocol in its `evaluate/metrics.json`, by which the
    network's mIoU was measured;
 4. the training: the mean short side of its views, one scale, flips, no CRF.
 """
@@ -31,7 +31,7 @@ MAX_PIXELS = 1_000_000
 
 
 class Settings(Section):
-    """Sections `infer_seg` and `crf`, and what keeps large photographs within memory."""
+    """The sections `infer_seg` and `crf`, and a limit so that large photographs fit in memory."""
 
     infer_seg: InferSeg
     crf: Crf = Crf()
@@ -48,7 +48,7 @@ class Settings(Section):
 
 
 class Known(NamedTuple):
-    """Settings and colours for a network, and where the settings come from, for messages."""
+    """The settings and colours for a network, and the settings' origin, for messages."""
 
     settings: Settings
     palette: np.ndarray
@@ -58,16 +58,16 @@ class Known(NamedTuple):
 def settings_for(
     weights: Path, metadata: Mapping[str, Any], cfg: TrainSeg, params: Path | None = None
 ) -> Known:
-    """What is known of how to ask the network at `weights`.
+    """Find the settings and colours to use with the network at `weights`.
 
     Args:
-        weights: its file.
-        metadata: what the file says.
-        cfg: the training's section.
-        params: a parameter file that has precedence.
+        weights: The file of the network.
+        metadata: The metadata of the file.
+        cfg: The section `train_seg` of its training.
+        params: A parameter file that takes precedence.
 
     Raises:
-        ConfigError: what is found cannot be used.
+        ConfigError: The settings that were found cannot be used.
     """
     run = _run_of(weights)
     saved = metadata.get("inference")
@@ -86,7 +86,7 @@ def settings_for(
 
 
 def as_trained(cfg: TrainSeg) -> InferSeg:
-    """Settings where nothing but the training is known."""
+    """Return the settings to use if nothing but the training is known."""
     low, high = cfg.view.scale if cfg.view.mode == "crop" else (1, 1)
     size = round(cfg.view.size * (low + high) / 2)
     return InferSeg(size=size, scales=[1.0], flip=True, crf=False)
@@ -101,10 +101,10 @@ def changed(
     crf: bool | Crf | None = None,
     max_pixels: int | None = None,
 ) -> Settings:
-    """The settings with those that are given in the place of the old; `max_pixels` 0 is no limit.
+    """Return the settings with the given ones replaced; `max_pixels` 0 is no limit.
 
     Raises:
-        ConfigError: a value is not allowed.
+        ConfigError: A value is not allowed.
     """
     given = {
         "size": size,
@@ -124,10 +124,10 @@ def changed(
 
 
 def checked(kind: type[Kind], values: Mapping[str, Any], file: Path | None = None) -> Kind:
-    """A section with these values, which `file` may hold.
+    """Validate values as a section; errors name `file`, if the values come from one.
 
     Raises:
-        ConfigError: one of them is not allowed.
+        ConfigError: A value is not allowed.
     """
     try:
         return kind.model_validate(values)
@@ -139,19 +139,19 @@ def checked(kind: type[Kind], values: Mapping[str, Any], file: Path | None = Non
 
 
 def in_words(settings: Settings) -> str:
-    """The settings in a line."""
+    """Describe the settings in one line."""
     cfg = settings.infer_seg
     return f"short side {cfg.size}, {inference_in_words(cfg.model_dump())}"
 
 
 def _run_of(weights: Path) -> Path | None:
-    """`results/<experiment>` for weights in its `train_seg/<supervision>/`."""
+    """Return `results/<experiment>` for weights in its `train_seg/<supervision>/`, or None."""
     folder = weights.absolute().parent
     return folder.parents[1] if folder.parent.name == "train_seg" else None
 
 
 def _measured(run: Path | None) -> Settings | None:
-    """The settings under which the run was evaluated."""
+    """Return the settings under which the run was evaluated, or None if they are unknown."""
     file = run and run / "evaluate" / "metrics.json"
     protocol = _read(file).get("protocol", {})
     inference, crf = protocol.get("segmentation_inference"), protocol.get("crf", {})
@@ -162,7 +162,7 @@ def _measured(run: Path | None) -> Settings | None:
 
 
 def _palette_of(run: Path | None, classes: list[str]) -> np.ndarray:
-    """The colours of the run's masks, uint8 (256, 3); VOC's in its order where there is no run."""
+    """Return the colours of the run's masks, uint8 (256, 3); VOC's if no run has these classes."""
     index = _read(run and run / "index" / "dataset.json")
     if index.get("classes") == classes:
         return np.array(index["palette"], np.uint8)

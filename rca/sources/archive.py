@@ -1,4 +1,4 @@
-"""Source `archive`: an archive of a folder that is laid out as `index` reads it."""
+"""Source `archive`: an archive of a folder in the layout that stage `index` reads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def bring(cfg: ArchiveSource, out: Path) -> None:
-    """Unpack `cfg.archive` to `out`, in place of what was there, once its digest is proved.
+    """Verify the digest of `cfg.archive` and unpack it to `out`, replacing what was there.
 
     Raises:
-        DataError: the archive is missing, another one, damaged or unsafe; `out` is untouched.
+        DataError: The archive is missing, has another digest, or is damaged or unsafe; `out` is
+            untouched.
     """
     if not cfg.archive.exists():
         raise DataError(f"{cfg.archive}: no such file; fetch it, or correct download.archive")
@@ -33,6 +34,6 @@ def bring(cfg: ArchiveSource, out: Path) -> None:
     with new_folder(out) as partial:
         files = unpack(cfg.archive, partial)
         note = partial / "source.json"
-        if not note.exists():  # a packed folder of another source says more of itself
+        if not note.exists():  # an archived data set of another source has a fuller one
             write_json(note, {"source": cfg.source, "archives": {cfg.archive.name: cfg.sha256}})
     log.info("%s: SHA-256 matches, %d files unpacked to %s", cfg.archive, files, out)

@@ -1,4 +1,4 @@
-"""Names of classes that cannot be, and names that may be one class written in two ways."""
+"""Checks of classes: reserved names, two spellings of one name, and classes too rare to learn."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rca.checks.findings import Finding
 
-MOST = 254  # label maps hold 8 bits, of which 0 and 255 are taken
-ALIKE = 0.8  # of difflib's ratio: a letter more or less, or two in the other order
-RARE = 0.1  # a misspelling is rarer than what was meant
-# What people call the pixels or photographs of no class.
+MOST = 254  # label maps have 8 bits, and 0 and 255 are taken
+ALIKE = 0.8  # difflib's ratio: one letter added or dropped, or two swapped
+RARE = 0.1  # a misspelling is rarer than the correct name
+# Names that people give to pixels or photographs without a class.
 RESERVED = {
     "background", "bg", "ignore", "ignored", "n/a", "nan", "none", "null", "unlabeled",
     "unlabelled", "void",
@@ -22,11 +22,11 @@ RESERVED = {
 
 
 def name_findings(where: Path, counts: Mapping[str, int]) -> Iterator[Finding]:
-    """Reserved and look-alike names.
+    """Find reserved names, look-alike names, and more classes than a mask can hold.
 
     Args:
-        where: the table or folder, or `classes.txt`, that the names are from.
-        counts: class → its photographs.
+        where: The table, folder or `classes.txt` that the names come from.
+        counts: The number of photographs of each class.
     """
     for name in counts:
         if name.strip("_").casefold() in RESERVED:
@@ -53,11 +53,11 @@ def name_findings(where: Path, counts: Mapping[str, int]) -> Iterator[Finding]:
 def share_findings(
     where: Path, tagged: Iterable[tuple[str | None, Iterable[str]]]
 ) -> list[Finding]:
-    """Classes that can hardly be learnt.
+    """Find classes that can hardly be learnt.
 
     Args:
-        where: what the tags are from.
-        tagged: split and tags of each photograph.
+        where: The table or folder that the tags come from.
+        tagged: The split and the tags of each photograph.
     """
     photographs = [(split, set(tags)) for split, tags in tagged]
     counts = Counter(name for _, tags in photographs for name in tags)
@@ -85,7 +85,7 @@ def _alike(one: str, other: str) -> bool:
     first, second = sorted((one.casefold(), other.casefold()), key=len)
     if second == f"{first}s":
         return True
-    # Short names are near each other by nature: cat and car, cow and crow.
+    # Short names resemble each other by chance: cat and car, cow and crow.
     if len(first) < 5:
         return False
     matcher = SequenceMatcher(None, first, second, autojunk=False)

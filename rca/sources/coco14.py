@@ -1,9 +1,9 @@
 """Source `coco14`: COCO 2014 with 80 classes, its instances as masks.
 
-Training and validation set are the 82,783 and 40,504 images of 2014. Classes come from the
-annotations in the order of their ids; the spaces in their names become `_`, as tags are set apart
-by spaces. An image's tags are the classes of its annotations, crowds too. Images without any
-annotation are kept, without tags.
+The training and validation sets are the 82,783 and 40,504 images of 2014. Classes come from the
+annotations in the order of their ids; spaces in their names become `_`, because tags are separated
+by spaces. An image's tags are the classes of its annotations, crowd regions included. Images
+without annotations are kept, without tags.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ SPLITS = {"train": remote_files.COCO14_TRAIN, "val": remote_files.COCO14_VAL}
 
 
 def bring(cfg: Coco14Source, out: Path) -> None:
-    """Make `out` of COCO's photographs and annotations, in place of what was there.
+    """Build `out` from COCO's photographs and annotations, replacing what was there.
 
     Args:
-        cfg: section `download`.
-        out: folder of the data set.
+        cfg: The section `download`.
+        out: The folder of the data set.
 
     Raises:
-        DataError: a file is missing, another than expected, or cannot be read; `out` is untouched.
+        DataError: A file is missing, is not the expected one, or cannot be read; `out` is
+            untouched.
     """
     archives = out.parent / "archives"
     classes: tuple[str, ...] = ()
@@ -62,10 +63,10 @@ def bring(cfg: Coco14Source, out: Path) -> None:
 
 
 def read_instances(text: bytes, name: str) -> tuple[tuple[str, ...], list[Sheet]]:
-    """Class names in the order of their ids, and the images in the order of the file.
+    """Read the class names in the order of their ids, and the images in the order of the file.
 
     Raises:
-        DataError: `text` is not COCO's instance annotations.
+        DataError: The text is not COCO's instance annotations.
     """
     try:
         content = json.loads(text)
@@ -99,12 +100,12 @@ def read_instances(text: bytes, name: str) -> tuple[tuple[str, ...], list[Sheet]
 
 
 def tags_of(sheet: Sheet, classes: tuple[str, ...]) -> list[str]:
-    """The classes that the image is annotated with, crowds too, in the order of the classes."""
+    """Return the classes that the image is annotated with, crowds included, in class order."""
     return [classes[value - 1] for value in sorted({one.value for one in sheet.instances})]
 
 
 def _annotations(cfg: Coco14Source, split: str, archives: Path) -> bytes:
-    """The text of one annotation file: the user's, or that in COCO's archive."""
+    """Return the text of an annotation file: the user's, or the one in COCO's archive."""
     name = f"annotations/instances_{split}2014.json"
     if cfg.have and (cfg.have / name).is_file():
         return (cfg.have / name).read_bytes()
@@ -122,7 +123,7 @@ def _bring_photographs(
     archives: Path,
     out: Path,
 ) -> None:
-    """Link the user's photographs, or take them out of COCO's archive."""
+    """Link the user's photographs, or extract them from COCO's archive."""
     folder = out / "JPEGImages"
     folder.mkdir(exist_ok=True)
     missing = set(images)

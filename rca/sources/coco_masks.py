@@ -1,8 +1,8 @@
-"""COCO's instances as one mask an image, and what they mean; see docs/decisions.
+"""One mask per image from COCO's instances; see docs/decisions.
 
-Overlapping instances: the smaller lies on top, as what stands in front or is part of the other is
-mostly smaller. Crowd regions (`iscrowd`) are 255, below all instances: COCO outlines them loosely
-and its own evaluation ignores them.
+Where instances overlap, the smaller one is on top: what stands in front of another object, or is
+part of it, is mostly smaller. Crowd regions (`iscrowd`) are 255 and lie below all instances: COCO
+outlines them loosely, and its own evaluation ignores them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rca.config import IGNORE
 from rca.data.images import DataError, write_label_map
 from rca.data.palette import voc_palette
 
-CORNERS = 3  # of a polygon that holds a pixel; pycocotools takes two for a bounding box
+CORNERS = 3  # of a polygon that covers pixels; pycocotools reads two as a bounding box
 
 
 @dataclass(frozen=True)
 class Instance:
-    """An annotation: its class as mask value, area, whether it is a crowd, and COCO's outline."""
+    """An annotation: its id, mask value, area, whether it is a crowd, and COCO's outline."""
 
     number: int
     value: int
@@ -44,10 +44,10 @@ class Sheet:
 
 
 def rasterise(sheet: Sheet) -> np.ndarray:
-    """The mask of one image, uint8 (H, W): 0 background, 1 … C classes, 255 crowds.
+    """Draw the mask of an image, uint8 (H, W): 0 background, 1 … C classes, 255 crowds.
 
     Raises:
-        ValueError: an outline that pycocotools cannot read.
+        ValueError: An outline cannot be read by pycocotools.
     """
     mask = np.zeros((sheet.height, sheet.width), np.uint8)
     order = sorted(sheet.instances, key=lambda one: (not one.crowd, -one.area, one.number))
@@ -61,7 +61,7 @@ def write_mask(sheet: Sheet, folder: Path) -> None:
     """Write the mask of one image to `folder`.
 
     Raises:
-        DataError: an outline cannot be read.
+        DataError: An outline cannot be read.
     """
     try:
         mask = rasterise(sheet)
@@ -74,9 +74,9 @@ def write_mask(sheet: Sheet, folder: Path) -> None:
 
 
 def _region(instance: Instance, height: int, width: int) -> np.ndarray:
-    """Where the instance is, bool (H, W)."""
+    """Return where the instance is, bool (H, W)."""
     outline = instance.outline
-    if isinstance(outline, Mapping):  # run lengths, as text or as numbers
+    if isinstance(outline, Mapping):  # run lengths, as text or as a list of numbers
         runs = outline
         if isinstance(outline["counts"], list):
             runs = coco.frPyObjects(outline, height, width)

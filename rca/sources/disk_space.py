@@ -1,4 +1,4 @@
-"""How much room on the disk a run takes, estimated before it starts."""
+"""An estimate of the disk space that a run needs, made before it starts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from rca.data.user_files import list_folder
 from rca.sources.remote_files import COCO14, SBD, VOC12_TEST, VOC12_TRAINVAL
 
 GB = 10**9
-# Of the photographs' bytes: class maps, label maps and predictions, and DVC's copy of them. It is
-# 0.6 on the demo's photographs.
+# Class maps, label maps, predictions and DVC's copies of them, as a share of the photographs'
+# bytes. It is 0.6 on the demo's photographs.
 RESULTS = 1.0
-# Weights and checkpoints of two trainings, DVC's copies and the report, by the larger network.
+# Bytes of the weights and checkpoints of two trainings, DVC's copies and the report, by backbone;
+# the larger of the two backbones counts.
 TRAINING = {"mobilenet_v2": 0.3 * GB}
 LARGE_TRAINING = 3 * GB
 MARGIN = 1.1
-# Bytes of the photographs that take part: VOC's train_aug and val, its test, COCO's train and val.
+# Bytes of VOC's photographs: those of train_aug and val, and those of test.
 VOC_PHOTOGRAPHS, VOC_TEST_PHOTOGRAPHS = 1.3 * GB, 0.2 * GB
 
 
 def needed(params: Params) -> int:
-    """Bytes that the run will write beside what is there already."""
+    """Estimate the bytes that the run will write in addition to what is there already."""
     photographs, written = _data(params)
     names = {params.train_cam.backbone.name, params.train_seg.backbone.name}
     training = max(TRAINING.get(name, LARGE_TRAINING) for name in names)
@@ -39,7 +40,7 @@ def needed(params: Params) -> int:
 
 
 def _data(params: Params) -> tuple[float, float]:
-    """Bytes of the photographs, and bytes that stage `download` writes."""
+    """Return the bytes of the photographs, and the bytes that stage `download` writes."""
     source = params.download
     if source.source == "archive":
         size = source.archive.stat().st_size
@@ -47,7 +48,7 @@ def _data(params: Params) -> tuple[float, float]:
     if source.source == "folder":
         root = source.folder
         sizes = {path: (root / path).stat().st_size for path in list_folder(root).photographs}
-        # A JPEG is linked as a rule; any other becomes one.
+        # Most JPEGs are linked; other formats are converted to JPEG.
         copied = (sizes[p] for p in sizes if p.suffix.lower() not in (".jpg", ".jpeg"))
         return sum(sizes.values()), sum(copied)
     if source.source == "voc12_aug":
@@ -64,7 +65,7 @@ def _data(params: Params) -> tuple[float, float]:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files in a folder, 0 where there is none."""
+    """Return the bytes of all files in a folder, 0 if there is no such folder."""
     total = 0
     for place, _, files in os.walk(folder):
         for name in files:

@@ -1,8 +1,8 @@
-"""Fetching a file of the registry: mirrors in turn, resumed where a transfer broke, then proved.
+"""Downloads of registered files: from mirrors in turn, resumable, and verified by checksum.
 
-Bytes go to `<name>.part`, which survives a failure and is resumed by HTTP Range, by a later run
-too, and from another mirror. Only a file with the right SHA-256 gets its name. (pooch 1.9, the
-usual library for this, starts a broken transfer from its beginning.)
+Bytes go to `<name>.part`, which survives a failure and is resumed by HTTP Range, also by a later
+run and from another mirror. Only a file with the right SHA-256 gets its final name. (pooch 1.9,
+the usual library for this, restarts a broken transfer from the beginning.)
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ from rca.sources.remote_files import RemoteFile
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 4  # at one mirror in a row, none of which brought anything new
-BACKOFF = 1.0  # seconds before the second attempt; doubles from attempt to attempt
+ATTEMPTS = 4  # in a row at one mirror, none of which brought new bytes
+BACKOFF = 1.0  # seconds before the second attempt; doubles with each attempt
 LONGEST_WAIT = 60.0  # seconds, whatever a server asks for
-TIMEOUT = (10.0, 60.0)  # seconds to connect, and without a byte
-CHUNK = 1 << 16  # a broken connection takes the last one with it
+TIMEOUT = (10.0, 60.0)  # seconds to connect, and between bytes
+CHUNK = 1 << 16  # bytes; a broken connection loses the last chunk
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 
 
 class _Broken(Exception):
-    """The transfer stopped; what came so far is good. `wait`: seconds the server asks for."""
+    """A transfer that stopped early; the bytes received so far are good.
+
+    Attributes:
+        wait: The seconds that the server asks to wait.
+    """
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -40,15 +44,15 @@ class _Broken(Exception):
 
 
 class _Refused(Exception):
-    """This mirror does not have the file."""
+    """A mirror that does not have the file."""
 
 
 def fetch(file: RemoteFile, folder: Path, have: Path | None = None) -> Path:
-    """Where `file` lies, proved: in `have`, in `folder` from before, or now brought to `folder`.
+    """Return the path of `file`, verified: in `have`, in `folder`, or now fetched to `folder`.
 
     Raises:
-        DataError: `have` is no folder; a file of that name is there but is another; there is no
-            room; or no mirror gave the file.
+        DataError: `have` is not a folder; a file of that name is there but has another checksum;
+            the disk is too full; or no mirror gave the file.
     """
     if have is not None and not have.is_dir():
         raise DataError(f"{have}: no such folder; correct download.have, or set it to null")
@@ -61,7 +65,7 @@ def fetch(file: RemoteFile, folder: Path, have: Path | None = None) -> Path:
     _check_room(part, file)
     reasons = []
     with requests.Session() as session:
-        # A server that compresses on the way would make sizes and ranges meaningless.
+        # Compression in transit would make sizes and ranges meaningless.
         session.headers["Accept-Encoding"] = "identity"
         for url in file.mirrors:
             try:
@@ -109,13 +113,13 @@ def _nowhere(file: RemoteFile, folder: Path, reasons: list[str]) -> str:
 
 
 def _bring(session: requests.Session, url: str, file: RemoteFile, part: Path) -> None:
-    """Make `part` the whole and right file, from `url` and what `part` holds."""
+    """Complete `part` from `url` and verify it; restart once if it began with earlier bytes."""
     inherited = _size(part) > 0
     _complete(session, url, file, part)
     if sha256_of(part) == file.sha256:
         return
     part.unlink()
-    if inherited:  # the wrong bytes may be of another mirror
+    if inherited:  # the wrong bytes may have come from another mirror
         log.warning("%s: SHA-256 mismatch; downloading it again from the beginning", url)
         _complete(session, url, file, part)
         if sha256_of(part) == file.sha256:
@@ -125,7 +129,7 @@ def _bring(session: requests.Session, url: str, file: RemoteFile, part: Path) ->
 
 
 def _complete(session: requests.Session, url: str, file: RemoteFile, part: Path) -> None:
-    """Append to `part` until it has the file's size; attempts that bring nothing new run out."""
+    """Append to `part` until it has the file's size; give up after `ATTEMPTS` without progress."""
     most, attempts = _size(part), 0
     while _size(part) != file.size:
         try:
@@ -141,7 +145,7 @@ def _complete(session: requests.Session, url: str, file: RemoteFile, part: Path)
 
 
 def _transfer(session: requests.Session, url: str, file: RemoteFile, part: Path) -> None:
-    """One request for what `part` lacks."""
+    """Send one request for the bytes that `part` lacks."""
     start = _size(part)
     if start > file.size:
         part.unlink()
@@ -157,7 +161,7 @@ def _transfer(session: requests.Session, url: str, file: RemoteFile, part: Path)
 
 
 def _first_byte(answer: requests.Response, start: int, file: RemoteFile) -> int:
-    """Where in the file the answer's body starts: at `start`, or at 0 if ranges are ignored."""
+    """Return the offset of the answer's body: `start`, or 0 if the server ignores ranges."""
     if answer.status_code in TRY_AGAIN:
         after = answer.headers.get("Retry-After", "")
         raise _Broken(f"answered {answer.status_code}", float(after) if after.isdigit() else 0.0)
@@ -193,7 +197,7 @@ def _size(path: Path) -> int:
 
 
 def _root(error: BaseException) -> str:
-    """The innermost message; requests' own repeats the address three times."""
+    """Return the innermost message; that of requests repeats the address three times."""
     while error.__context__ is not None:
         error = error.__context__
     return str(error) or type(error).__name__

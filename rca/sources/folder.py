@@ -22,18 +22,18 @@ from rca.sources.survey import Entry, Survey, survey
 from rca.sources.texts import write_texts
 
 log = logging.getLogger(__name__)
-NAMED = 5  # files of a kind that the log names
+NAMED = 5  # files that the log names for each kind of finding
 
 
 def bring(cfg: FolderSource, out: Path) -> None:
-    """Make `out` of the photographs of `cfg.folder`, in place of what was there.
+    """Build `out` from the photographs in `cfg.folder`, replacing what was there.
 
     Args:
-        cfg: section `download`.
-        out: folder of the data set.
+        cfg: The section `download`.
+        out: The folder of the data set.
 
     Raises:
-        DataError: tags, photographs or masks cannot be used; `out` is untouched.
+        DataError: Tags, photographs or masks cannot be used; `out` is untouched.
     """
     tolerated = SKIPPED if cfg.on_bad_file == "skip" else set()
     findings, entries = lay_out(cfg, out, tolerated=tolerated)
@@ -46,15 +46,15 @@ def bring(cfg: FolderSource, out: Path) -> None:
 def lay_out(
     cfg: FolderSource, out: Path, *, tolerated: Collection[str]
 ) -> tuple[list[Finding], list[Entry]]:
-    """Make `out`; what is worth a look or was left out, and what is there.
+    """Build `out`; return the findings that did not stop it, and the photographs in it.
 
     Args:
-        cfg: as for `bring`.
-        out: as for `bring`.
-        tolerated: checks whose findings stop nothing: their photographs are left out.
+        cfg: The section `download`.
+        out: The folder of the data set.
+        tolerated: The checks whose findings stop nothing; their photographs are left out.
 
     Raises:
-        DataError: as for `bring`.
+        DataError: Tags, photographs or masks cannot be used; `out` is untouched.
     """
     root = cfg.folder
     surveyed = survey(root, cfg.val_share, cfg.val_seed)
@@ -76,7 +76,7 @@ def _refuse(root: Path, findings: Sequence[Finding], tolerated: Collection[str])
 
 
 def _bring_photographs(surveyed: Survey, root: Path, out: Path) -> list[Finding]:
-    """Put photographs and masks into `out`; what is wrong with them."""
+    """Put photographs and masks into `out`; return what is wrong with them."""
     for name in ("JPEGImages", "SegmentationClassAug"):
         (out / name).mkdir()
     photographs = [
@@ -88,7 +88,7 @@ def _bring_photographs(surveyed: Survey, root: Path, out: Path) -> list[Finding]
 
 
 def _kept(entries: Sequence[Entry], findings: Iterable[Finding]) -> list[Entry]:
-    """The entries without the photographs and masks that could not be read."""
+    """Return the entries without the photographs and masks that could not be read."""
     bad = {(finding.check, image) for finding in findings for image in finding.images}
     return [
         replace(entry, mask=None) if ("mask_unread", entry.image) in bad else entry
@@ -118,7 +118,7 @@ def _write_texts(cfg: FolderSource, surveyed: Survey, entries: Sequence[Entry], 
     }
     rows = [(entry.image, entry.split or "", entry.tags) for entry in entries]
     write_texts(out, surveyed.classes, lists, rows)
-    # Which file of the user became which image.
+    # A record of which of the user's files became which image.
     _write_csv(
         out / "files.csv", ("image", "file"), ((e.image, e.path.as_posix()) for e in entries)
     )
@@ -127,7 +127,7 @@ def _write_texts(cfg: FolderSource, surveyed: Survey, entries: Sequence[Entry], 
 
 
 def _write_skipped(path: Path, root: Path, findings: Sequence[Finding]) -> None:
-    """What was left out and why; no file where nothing was."""
+    """Write a table of what was left out and why; no table if nothing was."""
     skipped = [finding for finding in findings if finding.check in SKIPPED]
     if skipped:
         rows = ((_within(root, finding.file), finding.what) for finding in skipped)
@@ -135,7 +135,7 @@ def _write_skipped(path: Path, root: Path, findings: Sequence[Finding]) -> None:
 
 
 def _report(root: Path, findings: Sequence[Finding]) -> None:
-    """Log what was skipped and what is worth a look, a line for each kind."""
+    """Log what was skipped and what is worth a look, one line for each kind."""
     for name in CHECKS:
         found = [finding for finding in findings if finding.check == name]
         if not found:

@@ -1,8 +1,8 @@
-"""One photograph of a user's folder on its way into the layout: upright, RGB, JPEG.
+"""The import of one photograph of a user's folder into the layout: upright, RGB, JPEG.
 
-A JPEG that is so already is linked. Any other is decoded, turned as EXIF asks, converted to sRGB by
-its profile where it is in CMYK, laid on white where it is transparent, and saved as JPEG of quality
-95 without chroma subsampling.
+An upright RGB JPEG is linked. Any other file is decoded, rotated by its EXIF orientation, converted
+to sRGB by its colour profile if it is CMYK, composited onto white if it is transparent, and saved
+as a JPEG of quality 95 without chroma subsampling.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rca.data.upright import is_turned, upright
 from rca.runtime.files import link
 
 QUALITY = 95
-LONGEST_SIDE = 65500  # of a JPEG as libjpeg writes it
+LONGEST_SIDE = 65500  # pixels; libjpeg's limit
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A file of the user, its mask if it has one, and the name it gets."""
+    """A user's file, its mask if it has one, and its name in the data set."""
 
     file: Path
     mask: Path | None
@@ -31,9 +31,9 @@ class Photograph:
 
 
 def bring_photograph(photograph: Photograph, out: Path) -> Finding | None:
-    """Put photograph and mask into the folders of `out`; what is wrong if one cannot be read.
+    """Put a photograph and its mask into `out`; return a finding if one cannot be used.
 
-    A photograph whose mask cannot be used is there without it.
+    A photograph whose mask cannot be used is imported without it.
     """
     file = photograph.file
     try:
@@ -53,7 +53,7 @@ def bring_photograph(photograph: Photograph, out: Path) -> Finding | None:
 
 
 def _unsaved(image: Image.Image) -> str | None:
-    """Why it cannot become a JPEG."""
+    """Return why the image cannot be saved as JPEG, or None if it can."""
     if image.mode == "F":
         return "holds floating-point values, of which nothing says which are bright"
     if max(image.size) > LONGEST_SIDE:
@@ -62,9 +62,9 @@ def _unsaved(image: Image.Image) -> str | None:
 
 
 def _bring_mask(photograph: Photograph, image: Image.Image, folder: Path) -> Finding | None:
-    """Link the mask; one that was drawn on the photograph as it is stored is turned with it.
+    """Link the mask; rotate it if it was drawn on the photograph as stored, not as shown.
 
-    Its size says which of the two it was drawn on, unless turning leaves the size as it is.
+    The mask's size says which of the two it was drawn on, unless rotation keeps the size.
     """
     path = photograph.mask
     assert path is not None

@@ -1,9 +1,9 @@
-"""Files that data sets are made of, where they can be had, and what proves them.
+"""The registry of remote files that data sets are made of: mirrors, sizes and checksums.
 
-No digest here is ours. VOC's and COCO's, with the sizes, are those of TensorFlow Datasets
-(`url_checksums/voc.txt`, `coco.txt`); SBD's is that of torchvision's prototype datasets, its size
-what torchvision's download of the file with the MD5 82b4d87ceb2ed10f6038a1cba92111cb shows.
-Addresses come with their owners' names; as the digest decides, a mirror need not be trusted.
+No digest here is our own. Those of VOC and COCO, with the sizes, come from TensorFlow Datasets
+(`url_checksums/voc.txt`, `coco.txt`). SBD's comes from torchvision's prototype datasets, and its
+size from torchvision's download of the file with the MD5 82b4d87ceb2ed10f6038a1cba92111cb. The
+addresses come with their owners' names. Mirrors need not be trusted, because the digest decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file by name, size in bytes and SHA-256, and the addresses to try, in order."""
+    """A file: its name, size in bytes, SHA-256, and the addresses to try, in order."""
 
     name: str
     size: int
@@ -24,7 +24,7 @@ class RemoteFile:
 
 
 def _coco(path: str) -> tuple[str, ...]:
-    """COCO's bucket by its TLS address, for its own name has no certificate; and by that name."""
+    """Return two addresses of a file: Amazon's, which has a certificate, and COCO's own name."""
     return (
         f"https://s3.amazonaws.com/images.cocodataset.org/{path}",
         f"http://images.cocodataset.org/{path}",
@@ -36,7 +36,7 @@ VOC12_TRAINVAL = RemoteFile(
     size=1_999_639_040,
     sha256="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
     mirrors=(
-        # VOC's host, as torchvision has it since it moved; and by its older name.
+        # VOC's host at its current address, which torchvision uses, and at its older one.
         "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
         # Copies: BrainChip, PaddlePaddle, Dive into Deep Learning.
@@ -46,7 +46,7 @@ VOC12_TRAINVAL = RemoteFile(
     ),
 )
 
-# VOC's evaluation server gives this one to registered users only.
+# VOC's evaluation server gives this file to registered users only.
 VOC12_TEST = RemoteFile(
     name="VOC2012test.tar",
     size=1_850_626_560,
@@ -92,13 +92,13 @@ COCO14 = (COCO14_TRAIN, COCO14_VAL, COCO14_ANNOTATIONS)
 
 @dataclass(frozen=True)
 class NameList:
-    """A list of images as the field knows it: how many, and `list_digest` of their names."""
+    """An image list that the field uses: how many images, and `list_digest` of their names."""
 
     images: int
     sha256: str
 
 
-# Of the lists that weakly supervised work on VOC 2012 has shipped since PSA and IRN.
+# The lists that weakly supervised work on VOC 2012 has shipped since PSA and IRN.
 VOC12_LISTS = {
     "train": NameList(1_464, "aa623bd2c8ce4443a8aaae51c524c0eb165e8e44caf6aa9e3ad33d7b75a3ef20"),
     "train_aug": NameList(
@@ -110,5 +110,5 @@ VOC12_LISTS = {
 
 
 def list_digest(names: Iterable[str]) -> str:
-    """SHA-256 of the sorted names, a newline after each."""
+    """Return the SHA-256 of the sorted names, each followed by a newline."""
     return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()

@@ -1,8 +1,9 @@
-"""What a user's folder says of its photographs: tags, splits and masks.
+"""The survey of a user's folder: the tags, splits and masks of its photographs.
 
-A table is `tags.csv` with the columns image, tags and maybe split (see `tag_table`). Without one,
-the photographs of class c lie in `c/`, or in `train/c/` and `val/c/`; one that lies in the folders
-of several classes, the same bytes, has all their tags. Masks lie in `masks/`, in either case.
+A table is `tags.csv` with the columns image, tags and optionally split (see `tag_table`). Without
+a table, the photographs of class c lie in `c/`, or in `train/c/` and `val/c/`. A photograph that
+lies in the folders of several classes, byte for byte the same, has all their tags. In either case,
+masks lie in `masks/`.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from rca.sources.class_names import name_findings, share_findings
 from rca.sources.tag_table import clean
 from rca.sources.tagged import SHAPES, Entry, find_table, of_folders, of_table
 
-LONGEST = 200  # bytes of a name; file systems hold 255, and temporary names are longer
+LONGEST = 200  # bytes of a name; file systems allow 255, and temporary names are longer
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a folder holds, before a photograph is opened.
+    """The contents of a folder, before any photograph is opened.
 
     Attributes:
-        entries: photographs that can be used, in the order of their paths.
-        classes: in the order of their mask values.
-        given: whether the splits are the user's.
-        findings: what is wrong.
+        entries: The photographs that can be used, in the order of their paths.
+        classes: The classes, in the order of their mask values.
+        given: Whether the user gave the splits.
+        findings: What is wrong.
     """
 
     entries: list[Entry]
@@ -43,15 +44,15 @@ class Survey:
 
 
 def survey(root: Path, share: float, seed: int) -> Survey:
-    """Look through the folder `root`.
+    """Survey the folder `root`.
 
     Args:
-        root: the user's folder.
-        share: of the photographs for validation, where no split is given.
-        seed: of the choice of these.
+        root: The user's folder.
+        share: The share of the photographs that go to validation, if no split is given.
+        seed: The seed of the choice of these photographs.
 
     Raises:
-        DataError: there is no such folder, its table is faulty, or it holds no photograph.
+        DataError: There is no such folder, its table is faulty, or it holds no photograph.
     """
     if not root.is_dir():
         what = "is a file; unpack it, and name the folder" if root.is_file() else "no such folder"
@@ -80,10 +81,10 @@ def survey(root: Path, share: float, seed: int) -> Survey:
 
 
 def with_splits(entries: Sequence[Entry], share: float, seed: int) -> list[Entry]:
-    """The entries, each in `train` or `val`.
+    """Assign each entry to `train` or `val`.
 
-    Photographs of the same tags are shuffled by the seed, then every (1/share)-th goes to `val`, so
-    that both splits have the classes in the same shares.
+    Photographs with the same tags are shuffled by the seed, and then every (1/share)-th goes to
+    `val`, so that both splits have the classes in the same proportions.
     """
     order = sorted(
         range(len(entries)), key=lambda place: (entries[place].tags, _draw(entries[place], seed))
@@ -104,7 +105,7 @@ def _draw(entry: Entry, seed: int) -> str:
 
 
 def _sound(root: Path, entries: Sequence[Entry], findings: list[Finding]) -> list[Entry]:
-    """The entries that can be used, one for files of the same bytes; of others, a finding each."""
+    """Return the usable entries, with duplicate files merged; add a finding for each other one."""
     usable = []
     for entry in entries:
         path = root / entry.path
@@ -140,13 +141,13 @@ def _bytes(name: str) -> int | None:
 
 
 def _merged(root: Path, entries: Iterable[Entry]) -> list[Entry]:
-    """One entry for files of the same bytes in the same split, with the tags of all."""
+    """Merge the entries of identical files in the same split into one, with the tags of all."""
     groups: dict[tuple[str | None, str], list[Entry]] = defaultdict(list)
     digests: dict[Path, str] = {}
     for entry in entries:
         if entry.path not in digests:
             empty = not (root / entry.path).stat().st_size
-            # Two empty files are no copies of one photograph; each is named later.
+            # Empty files are not copies of one photograph; each gets its own finding later.
             digests[entry.path] = entry.image if empty else sha256_of(root / entry.path)
         groups[entry.split, digests[entry.path]].append(entry)
     return [
@@ -156,9 +157,9 @@ def _merged(root: Path, entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _with_masks(listing: Listing, entries: Sequence[Entry], findings: list[Finding]) -> list[Entry]:
-    """The entries with their masks: `masks/<path>.png`, or of the same name wherever it is unique.
+    """Match masks to entries: `masks/<path>.png`, or any mask of the same name if it is unique.
 
-    For photographs in `images/` that part may be left out.
+    For photographs in `images/`, that part of the path may be left out.
     """
     inner = {Path(*path.parts[1:]): path for path in listing.masks}
     pngs = [path for path in inner if path.suffix.lower() == ".png"]
@@ -184,10 +185,11 @@ def _with_masks(listing: Listing, entries: Sequence[Entry], findings: list[Findi
 def _classes(
     root: Path, where: Path, entries: Sequence[Entry], findings: list[Finding]
 ) -> tuple[str, ...]:
-    """The classes in the order of their mask values: those of `classes.txt`, or all tags sorted.
+    """Return the classes in mask-value order: those of `classes.txt`, or else all tags, sorted.
 
     Raises:
-        DataError: there are masks, but nothing says what their values mean; or no tag at all.
+        DataError: `classes.txt` is faulty; there are masks, but nothing says what their values
+            mean; or no photograph has a tag.
     """
     counts = Counter(tag for entry in entries for tag in entry.tags)
     files = [

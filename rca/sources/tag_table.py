@@ -1,8 +1,8 @@
 """A user's table of tags, as editors and spreadsheets save it.
 
-UTF-8 with or without a byte-order mark, UTF-16, or Windows-1252; cells set apart by `,`, `;`, tab
-or `|`, which a first line `sep=;` may say; columns image, tags and maybe split, in any order and
-capitals, others beside them.
+The encoding is UTF-8 with or without a byte-order mark, UTF-16, or Windows-1252. The delimiter is
+`,`, `;`, tab or `|`; a first line such as `sep=;` may declare it. The columns image, tags and
+optionally split come in any order and any case, with or without others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEADER = "its first line must name the columns: image,tags or image,tags,split"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a photograph as it is named there, its tags, its split if given."""
+    """A line of the table: the photograph as named there, its tags, and its split if given."""
 
     line: int
     image: str
@@ -36,17 +36,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows, and the encoding where it is not UTF-8."""
+    """The rows of a table, and its encoding if that is not UTF-8."""
 
     rows: list[Row]
     encoding: str | None
 
 
 def read_table(path: Path) -> Table:
-    """The rows of the table at `path`.
+    """Read the table at `path`.
 
     Raises:
-        DataError: it is no such table, or a line of it cannot be understood.
+        DataError: The file is not such a table, or a line of it cannot be understood.
     """
     text, encoding = _decoded(path)
     delimiter, lines = _delimited(text)
@@ -66,13 +66,13 @@ def read_table(path: Path) -> Table:
 
 
 def split_tags(cell: str, separator: str | None) -> tuple[str, ...]:
-    """The tags of a cell in their order, each once."""
+    """Split a cell into its tags, in their order, each once."""
     parts = re.split(rf"[{re.escape(separator)}\n]", cell) if separator else cell.split()
     return tuple(dict.fromkeys(tag for tag in map(clean, parts) if tag))
 
 
 def clean(name: str) -> str:
-    """A class name with `_` for white space, accents composed, and nothing that is not seen."""
+    """Clean a class name: `_` for white space, composed accents, no invisible characters."""
     seen = "".join(sign for sign in name if unicodedata.category(sign) != "Cf")
     return "_".join(unicodedata.normalize("NFC", seen).split())
 
@@ -102,7 +102,7 @@ def _decoded(path: Path) -> tuple[str, str | None]:
 
 
 def _delimited(text: str) -> tuple[str, str]:
-    """The delimiter and the text from the header on."""
+    """Return the delimiter, and the text from the header on."""
     first, _, rest = text.partition("\n")
     if match := re.fullmatch(r'"?sep=(.)"?[,;\s]*', first.strip(" "), re.IGNORECASE):
         return match[1], rest
@@ -113,12 +113,12 @@ def _delimited(text: str) -> tuple[str, str]:
         (mark, {name.strip().lower() for name in next(csv.reader([first], delimiter=mark), [])})
         for mark in DELIMITERS
     ]
-    # The one that tells most of the known columns apart; a comma where none does.
+    # The delimiter that separates the most known columns; a comma if none does.
     return max(names, key=lambda pair: len(pair[1].intersection(COLUMNS)))[0], text
 
 
 def _records(path: Path, text: str, delimiter: str, skipped: int) -> list[tuple[int, list[str]]]:
-    """The lines' numbers, of which `skipped` come before `text`, and their cells."""
+    """Return the line number and the cells of each row; `skipped` lines precede `text`."""
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
     try:
         rows = [(skipped + reader.line_num, row) for row in reader]
@@ -142,9 +142,9 @@ def _check_columns(path: Path, header: Sequence[str], columns: dict[str, int]) -
 def _row(
     path: Path, line: int, row: Sequence[str], header: Sequence[str], columns: dict[str, int]
 ) -> tuple[str, str, str | None]:
-    """Image, cell of tags and split of a line.
+    """Return the image, the cell of tags and the split of a line.
 
-    Cells beyond the header are tags whose commas were not quoted, where tags are the last column.
+    Cells beyond the header are tags whose commas were not quoted, if tags are the last column.
     """
     beyond = [cell.strip() for cell in row[len(header) :] if cell.strip()]
     if beyond and columns["tags"] != len(header) - 1:

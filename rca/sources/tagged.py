@@ -1,4 +1,4 @@
-"""The photographs of a user's folder with their tags, by a table or by sub-folders."""
+"""The photographs of a user's folder with their tags, from a table or from sub-folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A photograph: its path within the folder, its tags, its split and mask where given."""
+    """A photograph: its path within the folder, its tags, and its split and mask if given."""
 
     path: Path
     tags: tuple[str, ...]
@@ -30,15 +30,16 @@ class Entry:
 
     @property
     def image(self) -> str:
-        """Its name in the data set: the path without suffix, `/` and spaces as `_`."""
+        """The name in the data set: the path without suffix, with `_` for `/` and spaces."""
         return "_".join("_".join(self.path.with_suffix("").parts).split())
 
 
 def find_table(listing: Listing) -> Path | None:
-    """The table of tags.
+    """Find the table of tags; return None if the photographs' folders give the tags.
 
     Raises:
-        DataError: there is none, but something that was meant to be one.
+        DataError: There are two tables, or a file that was probably meant as one, or neither a
+            table nor sub-folders.
     """
     tables = [path for path in listing.others if path.name.lower() in ("tags.csv", "tags.tsv")]
     if len(tables) > 1:
@@ -66,10 +67,10 @@ def find_table(listing: Listing) -> Path | None:
 
 
 def of_table(listing: Listing, table: Path) -> tuple[list[Entry], list[Finding]]:
-    """The entries by the rows of the table, and rows and photographs that do not fit together.
+    """Read the entries from a table, with findings for rows and photographs that do not match.
 
     Raises:
-        DataError: the table is faulty.
+        DataError: The table is faulty.
     """
     path = listing.root / table
     read = read_table(path)
@@ -77,7 +78,7 @@ def of_table(listing: Listing, table: Path) -> tuple[list[Entry], list[Finding]]
     if read.encoding:
         what = f"was read as {read.encoding}; check names with accents, or save it as CSV UTF-8"
         findings.append(Finding("table", path, what))
-    # Formats that are not read are in the lookup too: their row is no row without a photograph.
+    # Unsupported formats are in the lookup too: their rows do have a photograph.
     files = [*listing.photographs, *listing.unread]
     lookup = Lookup([*files, *(path for path in listing.others if not path.suffix)])
     named = {row.line: lookup.by_path(row.image) for row in read.rows}
@@ -106,9 +107,10 @@ def of_table(listing: Listing, table: Path) -> tuple[list[Entry], list[Finding]]
 def _by_name(
     rows: Sequence[Row], named: Mapping[int, list[Path]], lookup: Lookup
 ) -> dict[int, list[Path]]:
-    """Line → photographs of the name alone, for rows whose path leads nowhere.
+    """Match rows whose path leads nowhere by name alone: line → photographs.
 
-    None that a row names by its path, and none that rows of two different paths would share.
+    Left out are photographs that a row names by path, and those that rows with different paths
+    would share.
     """
     taken = {file for found in named.values() for file in found}
     claims: dict[Path, set[str]] = defaultdict(set)
@@ -132,7 +134,7 @@ def _missing(path: Path, row: Row, files: Sequence[Path]) -> Finding:
 
 
 def of_folders(listing: Listing) -> tuple[list[Entry], list[Finding]]:
-    """The entries by the folders they lie in, and photographs that lie in none."""
+    """Read the entries from the folders they lie in, with findings for photographs in none."""
     tops = {path.parts[0].lower() for path in listing.photographs if len(path.parts) > 1}
     split = bool(tops) and tops <= set(SPLITS)
     entries, findings = [], []

@@ -1,4 +1,4 @@
-"""The text files of the layout that every source ends in."""
+"""The text files of the layout that every source produces."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Archives (tar, compressed or not, and zip), read safely.
+"""Safe reading of archives: tar, compressed or not, and zip.
 
-Unsafe is a member whose name would leave the folder it is unpacked to, or that is no plain file.
+A member is unsafe if its name would lead out of the target folder, or if it is not a regular file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from rca.data.images import DataError
 
-# What the readers of tar, gzip, bz2, xz and zip raise.
+# Raised by the readers of tar, gzip, bz2, xz and zip.
 DAMAGED = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -30,12 +30,14 @@ DAMAGED = (
 def contents(
     archive: Path, wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the `wanted` files of `archive`, in its order.
+    """Yield the name and content of the `wanted` files of `archive`, in its order.
 
-    One pass, so that a compressed tar is unpacked once; what is not wanted is not looked at.
+    One pass reads all, so that a compressed tar is decompressed once. Members that are not wanted
+    are not checked.
 
     Raises:
-        DataError: no archive, a truncated or damaged one, or an unsafe member among the wanted.
+        DataError: The file is not an archive, is truncated or damaged, or has an unsafe member
+            among the wanted ones.
     """
     with _one_error(archive):
         with archive.open("rb") as file:
@@ -44,13 +46,14 @@ def contents(
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Write every file of `archive` under `folder`; how many there were.
+    """Write every file of `archive` under `folder`; return how many there were.
 
-    Files get the rights and time of new ones: engines that compare times would take a data set of
-    1970 for stale.
+    Files get the permissions and modification time of new ones: engines that compare times would
+    consider a data set from 1970 stale.
 
     Raises:
-        DataError: as `contents`; `folder` then holds a part.
+        DataError: The archive cannot be read or is unsafe, as for `contents`; `folder` then holds
+            a part of it.
     """
     count = 0
     for name, content in contents(archive):
@@ -69,7 +72,7 @@ def _tar_contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tupl
                 continue
             _refuse_unsafe(archive, member.name, plain=member.isfile())
             file = tar.extractfile(member)
-            assert file is not None  # it is a plain file
+            assert file is not None  # it is a regular file
             with file:
                 yield name, file.read()
 
@@ -80,7 +83,7 @@ def _zip_contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tupl
             name = PurePosixPath(member.filename).as_posix()
             if member.is_dir() or not wanted(name):
                 continue
-            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the packer was no Unix
+            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 if not packed on Unix
             _refuse_unsafe(archive, member.filename, plain=kind in (0, stat.S_IFREG))
             yield name, zipped.read(member)
 
@@ -106,7 +109,7 @@ def _one_error(archive: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        # gzip and bz2 report damaged data as OSError without a number; a full disk has one.
+        # gzip and bz2 report damaged data as OSError without an errno; a full disk sets one.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(

@@ -1,7 +1,7 @@
 """Source `voc12_aug`: PASCAL VOC 2012 with the masks of the Semantic Boundaries Dataset (SBD).
 
-The augmented training set is all that VOC or SBD segment, without VOC's validation images. Where
-both have a mask, VOC's is taken: it is finer, and has a border of 255 that SBD's lack.
+The augmented training set consists of all images that VOC or SBD segment, except VOC's validation
+images. If both have a mask, VOC's is used: it is finer, and has a border of 255 that SBD's lack.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 
 def bring(cfg: Voc12AugSource, out: Path) -> None:
-    """Fetch the archives of VOC 2012 and SBD, and make `out` of them, in place of what was there.
+    """Fetch VOC 2012 and SBD, and build `out` from them, replacing what was there.
 
     Raises:
-        DataError: an archive cannot be had, or they are not what they should be; `out` is
+        DataError: An archive cannot be fetched, or the files are not as expected; `out` is
             untouched.
     """
     listed = _own_files(cfg)
@@ -72,7 +72,7 @@ def bring(cfg: Voc12AugSource, out: Path) -> None:
 
 
 def _own_files(cfg: Voc12AugSource) -> Tags:
-    """Check the files that the user brings, before gigabytes are fetched; the listed tags."""
+    """Check the user's own files before gigabytes are fetched; return the listed tags."""
     for key, path, wanted in (
         ("tags_sha256", cfg.tags_list, cfg.tags_sha256),
         ("saliency_sha256", cfg.saliency, cfg.saliency_sha256),
@@ -86,7 +86,7 @@ def _own_files(cfg: Voc12AugSource) -> Tags:
 
 
 def _check_lists(lists: Lists) -> None:
-    """Whoever compares numbers must have trained and measured on the same images."""
+    """Check the lists against the field's: only numbers on the same images are comparable."""
     for name, known in remote_files.VOC12_LISTS.items():
         if name not in lists:
             continue
@@ -99,7 +99,7 @@ def _check_lists(lists: Lists) -> None:
 
 
 def _check_files(out: Path, lists: Lists) -> None:
-    """What `index` would find missing, before `out` is put in place."""
+    """Check that no file that `index` needs is missing, before `out` is put in place."""
     wanted = [out / "JPEGImages" / f"{image}.jpg" for image in {*chain(*lists.values())}]
     masked = {*lists["train_aug"], *lists["val"]}
     wanted += [out / "SegmentationClassAug" / f"{image}.png" for image in masked]
@@ -111,7 +111,7 @@ def _check_files(out: Path, lists: Lists) -> None:
 
 
 def _rows(cfg: Voc12AugSource, listed: Tags, annotated: Tags, lists: Lists) -> list[TagRow]:
-    """Tags of every image; with a list, those of validation images may come from annotations."""
+    """Return every image's tags; with a list, those of `val` may still come from annotations."""
     if cfg.tags == "list":
         _refuse_gaps(lists["train_aug"], listed, f"{cfg.tags_list}: has no row for")
     known = {**annotated, **listed}

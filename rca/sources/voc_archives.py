@@ -1,4 +1,4 @@
-"""Reading the archives of VOC 2012 and SBD, and of one's own saliency maps, into the layout."""
+"""The import of VOC 2012, SBD and the user's saliency maps from archives into the layout."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Tags = dict[str, tuple[str, ...]]
 
 
 def voc_lists(archive: Path) -> Lists:
-    """The images that VOC segments: `train`, `val`, and `trainval`, which is both.
+    """Read the lists of images that VOC segments: `train`, `val`, and `trainval`, which is both.
 
     Raises:
-        DataError: the archive, VOC's, lacks a list.
+        DataError: VOC's archive lacks a list.
     """
     paths = {f"{VOC}/ImageSets/Segmentation/{name}.txt" for name in ("train", "trainval", "val")}
     lists = {
@@ -38,18 +38,18 @@ def voc_lists(archive: Path) -> Lists:
 
 
 def convert_sbd(archive: Path, out: Path, lists: Lists) -> list[str]:
-    """Write the masks that VOC does not have itself, as palette PNGs.
+    """Write SBD's masks of images that VOC itself does not segment, as palette PNGs.
 
     Args:
-        archive: SBD's.
-        out: folder of the layout.
-        lists: VOC's.
+        archive: SBD's archive.
+        out: The folder of the layout.
+        lists: VOC's lists.
 
     Returns:
-        The augmented training set: what VOC or SBD segment, without VOC's `val`, sorted.
+        The augmented training set: the images that VOC or SBD segment, without VOC's `val`, sorted.
 
     Raises:
-        DataError: a `.mat` does not hold what SBD's do.
+        DataError: A `.mat` file does not hold what SBD's do.
     """
     palette, segmented = voc_palette(), set(lists["trainval"])
     augmented = set(lists["train"])
@@ -71,19 +71,19 @@ def _is_sbd_truth(name: str, segmented: set[str]) -> bool:
     return name in SBD_LISTS or (
         path.parent == PurePosixPath(SBD, "cls")
         and path.suffix == ".mat"
-        and not path.name.startswith(".")  # what macOS's tar adds
+        and not path.name.startswith(".")  # added by tar on macOS
         and path.stem not in segmented
     )
 
 
 def unpack_voc(archive: Path, out: Path, lists: Lists, *, difficult: bool) -> Tags:
-    """Write photographs and VOC's own masks as they are.
+    """Write the photographs and VOC's own masks as they are.
 
     Returns:
         The tags of the images of `train_aug` and `val` that the archive annotates.
 
     Raises:
-        DataError: an annotation cannot be read.
+        DataError: An annotation cannot be read.
     """
     images = set(lists["train_aug"]) | set(lists["val"])
     folders = {
@@ -107,10 +107,10 @@ def unpack_voc(archive: Path, out: Path, lists: Lists, *, difficult: bool) -> Ta
 
 
 def unpack_test(archive: Path, out: Path) -> list[str]:
-    """Write the photographs of the segmentation task's test set; their names.
+    """Write the photographs of the segmentation task's test set; return their names.
 
     Raises:
-        DataError: the archive lacks the list.
+        DataError: The archive lacks the list.
     """
     path = f"{VOC}/ImageSets/Segmentation/test.txt"
     found = [content.decode().split() for _, content in contents(archive, path.__eq__)]
@@ -123,10 +123,10 @@ def unpack_test(archive: Path, out: Path) -> list[str]:
 
 
 def unpack_saliency(archive: Path, out: Path, images: list[str]) -> None:
-    """Write the maps `<image>.png`, wherever in the archive they lie.
+    """Write the maps `<image>.png`, wherever they lie in the archive.
 
     Raises:
-        DataError: an image has none.
+        DataError: An image has no map.
     """
     lacking = set(images)
     for name, content in contents(archive, lambda name: name.endswith(".png")):
@@ -153,7 +153,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _naming(archive: Path, member: str) -> Iterator[None]:
-    """Let an error about the content of a member say which it is."""
+    """Name the archive and the member in errors about the member's content."""
     try:
         yield
     except ValueError as error:

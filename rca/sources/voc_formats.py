@@ -1,4 +1,4 @@
-"""What the files of VOC and SBD hold: class names, tags of an annotation, mask of a `.mat`."""
+"""The formats of VOC and SBD: class names, tags of an annotation, the mask of a `.mat` file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
 )  # fmt: skip
-# What loadmat, and looking for a field that is not there, raise.
+# Raised by loadmat, and by access to a missing field.
 UNREADABLE = (
     MatReadError, NotImplementedError, OSError, zlib.error,
     KeyError, IndexError, TypeError, ValueError,
@@ -23,14 +23,14 @@ UNREADABLE = (
 
 
 def image_tags(annotation: bytes, *, difficult: bool) -> tuple[str, ...]:
-    """Classes of the objects of a VOC annotation (XML), in VOC's order.
+    """Return the classes of the objects in a VOC annotation (XML), in VOC's order.
 
     Args:
-        annotation: content of `Annotations/<image>.xml`.
-        difficult: count objects that are marked so, too.
+        annotation: The content of `Annotations/<image>.xml`.
+        difficult: Whether to count objects that are marked as difficult, too.
 
     Raises:
-        ValueError: no XML, or an object of an unknown class.
+        ValueError: The annotation is not XML, or has an object of an unknown class.
     """
     try:
         objects = ElementTree.fromstring(annotation).findall("object")
@@ -47,10 +47,10 @@ def image_tags(annotation: bytes, *, difficult: bool) -> tuple[str, ...]:
 
 
 def sbd_mask(mat: bytes) -> np.ndarray:
-    """The class mask of SBD's `cls/<image>.mat`, uint8 (H, W), 0 to 20.
+    """Read the class mask of SBD's `cls/<image>.mat`, uint8 (H, W), 0 to 20.
 
     Raises:
-        ValueError: no such file of MATLAB's version 5, or not that content.
+        ValueError: The content is not a MATLAB 5 file, or holds no such mask.
     """
     try:
         truth = loadmat(io.BytesIO(mat), variable_names=["GTcls"])["GTcls"]
