@@ -2,8 +2,8 @@
 
     python workflow/dependencies.py       write them into dvc.yaml (`make dependencies`)
 
-A test compares the file with the imports. What every stage stands on is left out; the head of
-dvc.yaml says why.
+A test compares the file with the imports. Modules that every stage builds on are left out; the head
+of dvc.yaml says why.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ GROUND = ("rca.config", "rca.runtime")
 
 
 def dependencies(stage: str, imports: grimp.ImportGraph) -> list[str]:
-    """Paths of what a stage's module imports, itself included, from the root and sorted.
+    """List the paths of what a stage's module imports, itself included, from the root and sorted.
 
-    Files beside those modules that are no Python, such as templates, are among them.
+    Files beside those modules that are not Python, such as templates, are included.
     """
     module = f"rca.stages.{stage}"
     modules = {
@@ -42,10 +42,10 @@ def dependencies(stage: str, imports: grimp.ImportGraph) -> list[str]:
 
 
 def with_dependencies(text: str, imports: grimp.ImportGraph) -> str:
-    """The text of dvc.yaml with every stage's modules as its imports have them.
+    """Return the text of dvc.yaml with the modules of every stage as its imports have them.
 
-    A stage's list takes the place of its first line of a file under rca/; a stage without such a
-    line has none.
+    A stage's list takes the place of its first line with a file under rca/. A stage without such a
+    line gets no list.
     """
     lines, stage, written = [], "", False
     for line in text.splitlines():
