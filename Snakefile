@@ -7,12 +7,12 @@
 #
 # dvc.yaml is the only description: each of its stages becomes a rule here, and each job is a
 # `dvc repro` of that one stage, by workflow/engine/run_stage.py. So DVC alone decides, by content,
-# what is stale, and keeps the books; Snakemake orders the stages, runs them side by side and reserves
-# what they need. The output of a rule is a mark, `.snakemake/stages/<stage>`, that stands while DVC
-# finds the stage fresh.
+# what is stale, and records what was run; Snakemake orders the stages, runs them in parallel and
+# reserves their resources. The output of a rule is a mark, `.snakemake/stages/<stage>`, a file that
+# exists as long as DVC finds the stage fresh.
 #
-# A stage with shards has a second rule, whose jobs do a share of its images each; the stage itself
-# then finds them done and puts them together.
+# A stage with shards has a second rule, whose jobs process a share of its images each; the stage
+# itself then merges their results.
 import os
 import shlex
 import signal
@@ -39,8 +39,8 @@ else:
     stages = read_plan()
 
 if "SLURM_JOB_ID" in os.environ:
-    # Slurm warns every process of a job before its time is up, and would so end it. What a process
-    # ignores its children ignore, until they choose to listen, as the trainings do.
+    # Slurm sends SIGUSR1 to every process of a job before its time is up, which would kill them.
+    # Children inherit the ignored signal, unless they set a handler of their own, as trainings do.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
@@ -49,7 +49,7 @@ def has_gpu(resources):
 
 
 def at_site(resources):
-    """Resources of a job, with the site's partition for GPUs."""
+    """Return the resources of a job, with the site's partition for GPUs."""
     if "gpu_partition" in config and has_gpu(resources):
         return {**resources, "slurm_partition": config["gpu_partition"]}
     return resources
@@ -67,7 +67,7 @@ rule all:
 
 
 def interpreter(stage):
-    """What runs Python in a job: this very one, or for a heavy stage that of the site's image."""
+    """Return what runs Python in a job: this Python, or the site's image for a heavy stage."""
     if stage["local"] or "container" not in config:
         return shlex.quote(sys.executable)
     gpu = ["--nv"] if has_gpu(stage["resources"]) else []

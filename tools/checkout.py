@@ -1,4 +1,4 @@
-"""A copy of this checkout in another folder, to run or to spoil."""
+"""A copy of this checkout in another folder, to run or to modify."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def copy_checkout(folder: Path, without: tuple[str, ...]) -> None:
-    """Copy what git knows or would add, edits included, and make a repository of it.
+    """Copy the files that Git tracks or would add, edits included, and make a repository of them.
 
     Args:
-        folder: gets the files.
-        without: beginnings of the names that are left out.
+        folder: The folder that gets the files.
+        without: The beginnings of the names that are left out.
     """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

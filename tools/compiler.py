@@ -1,7 +1,7 @@
-"""Say what is missing for compiling the dense CRF, and which packages bring it.
+"""The check for what compiling the dense CRF needs, and the packages that provide it.
 
-Run by `make` with the Python of .venv, before gigabytes are installed. Uses the standard library
-alone: nothing else is there yet.
+It is run by `make` with the Python of .venv, before gigabytes are installed. It uses the standard
+library alone: nothing else is installed yet.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ make: the dense CRF is compiled when it is installed, and there is no {missing}
 
 
 def missing(compiler: str, headers: Path) -> list[str]:
-    """Name what is not there, in words.
+    """Name what is missing, in words.
 
     Args:
-        compiler: Command that compiles C++, maybe with options.
-        headers: Folder that should hold Python.h.
+        compiler: The command that compiles C++, possibly with options.
+        headers: The folder that should hold Python.h.
     """
     found = []
     command = shlex.split(compiler)[0]
@@ -38,7 +38,7 @@ def missing(compiler: str, headers: Path) -> list[str]:
 
 
 def compiler(environment: Mapping[str, str]) -> str:
-    """Return the command that builds extensions: CXX, or else what Python was built with."""
+    """Return the command that builds extensions: CXX if set, else what Python was built with."""
     return environment.get("CXX") or sysconfig.get_config_var("CXX") or "g++"
 
 

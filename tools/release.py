@@ -1,7 +1,7 @@
-"""Tag the current commit as a release, once everything agrees: `make release`.
+"""The command that tags the current commit as a release, once everything agrees: `make release`.
 
-Checks the version in pyproject.toml, CHANGELOG.md, the lock and the tags against each other, builds
-the wheel into dist/, and tags the commit. It pushes nothing.
+It checks the version in pyproject.toml, CHANGELOG.md, the lock and the tags against each other,
+builds the wheel into dist/, and tags the commit. It pushes nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def version(pyproject: str) -> str:
 
 
 def faults(release: str, changelog: str, tags: Sequence[str], changed: str) -> list[str]:
-    """Say why `release` cannot be tagged, a line each; nothing if it can.
+    """List why `release` cannot be tagged, a line each; nothing if it can.
 
     Args:
-        release: Version that pyproject.toml states.
-        changelog: Text of CHANGELOG.md.
-        tags: Tags that exist.
-        changed: Files that differ from the commit, as `git status --porcelain` lists them.
+        release: The version that pyproject.toml states.
+        changelog: The text of CHANGELOG.md.
+        tags: The tags that exist.
+        changed: The files that differ from the commit, as `git status --porcelain` lists them.
     """
     heading = rf"^## \[{re.escape(release)}\] - \d{{4}}-\d\d-\d\d$"
     found = []

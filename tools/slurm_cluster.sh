@@ -12,7 +12,7 @@
 #
 # Settings, read by the first `up`: SLURM_CLUSTER (its folder), _NODES=2, _PORT=16817, and of each
 # node _CPUS=16, _MEMORY=64000 (MB), _GPUS=1, whatever the machine has: the pipeline's requests fit.
-# A job that may run anywhere runs on the last node. With slurmdbd and MariaDB, sacct answers, too.
+# A job that may run anywhere runs on the last node. With slurmdbd and MariaDB, sacct works too.
 set -euo pipefail
 
 folder=${SLURM_CLUSTER:-${TMPDIR:-/tmp}/rca-slurm-$(id -un)}
@@ -27,7 +27,7 @@ say() { echo "slurm_cluster: $*" >&2; }
 node_names() { seq -f n%g 1 "$nodes"; }
 has_accounting() { [ "$accounting" = 2 ]; }
 
-# A killed daemon stays as a zombie where process 1 does not bury it, as in many containers.
+# A killed daemon stays a zombie process where process 1 does not reap it, as in many containers.
 gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 # Process id of a daemon, if it runs.
 pid() { local p; p=$(cat "$folder/run/$1.pid" 2>/dev/null) && [ -n "$p" ] && ! gone "$p" && echo "$p"; }
@@ -50,7 +50,7 @@ kill_tree() {
   kill -9 "$1" 2>/dev/null || true
 }
 
-# slurmstepd processes of this cluster alone; of one job if given.
+# The slurmstepd processes of this cluster alone; of one job if given.
 steps() {
   local p
   for p in $(pgrep -x slurmstepd); do
@@ -147,8 +147,8 @@ EOF
     echo "NodeName=$name Name=gpu File=$folder/dev/gpu[0-$((gpus - 1))]" >>"$folder/gres.conf"
   done
   printf 'PartitionName=%s Nodes=ALL MaxTime=UNLIMITED Default=%s\n' cpu YES gpu NO >>"$folder/slurm.conf"
-  # Snakemake's Slurm plugin drops SLURM_CONF before it calls srun: these put it back. They also
-  # note how sbatch was called.
+  # Snakemake's Slurm plugin unsets SLURM_CONF before it calls srun: these wrappers set it again.
+  # They also log how sbatch was called.
   cat >"$folder/bin/.client" <<EOF
 #!/bin/sh
 [ "\${0##*/}" = sbatch ] && echo "sbatch \$*" >>$folder/log/sbatch.log
@@ -167,7 +167,7 @@ start_accounting() {
     --skip-test-db --auth-root-authentication-method=socket --auth-root-socket-user="$user" \
     >"$folder/log/db-install.log" 2>&1
   if ! pid mariadb >/dev/null; then
-    # No handle of ours may stay open in a daemon: a caller's pipe would never close.
+    # No file descriptor of ours may stay open in a daemon: a caller's pipe would never close.
     setsid mariadbd --no-defaults --user="$user" --datadir="$folder/db" --socket="$socket" \
       --pid-file="$folder/run/mariadb.pid" --skip-networking --innodb-buffer-pool-size=64M \
       >"$folder/log/mariadb.log" 2>&1 </dev/null &
@@ -196,8 +196,8 @@ up() {
   say "up: $(node_names | xargs), $gpus GPU each; . $folder/env.sh"
 }
 
-# kill -9 may come between the start of a job and the note of it. The job is then started twice, and
-# Slurm drains its node ("Duplicate jobid") until an administrator has looked.
+# kill -9 may hit between the start of a job and its record. The job is then started twice, and
+# Slurm drains its node ("Duplicate jobid") until an administrator resumes it.
 resume_duplicates() {
   local list
   for list in $(sinfo -h -R -o '%E|%N' | sed -n 's/^Duplicate jobid *|//p'); do
@@ -219,7 +219,7 @@ down() {
   for name in slurmctld slurmdbd mariadb munged; do stop "$name"; done
 }
 
-# Its jobs' processes die with it. By itself Slurm would notice after SlurmdTimeout, five minutes.
+# The node's job processes die with it. Slurm itself would notice after SlurmdTimeout, five minutes.
 kill_node() {
   local jobs job p
   jobs=$(squeue -h -w "$1" -o %A)

@@ -1,1 +1,1 @@
-"""What makes DVC, Snakemake and Slurm work together, and the checks of what comes out."""
+"""The code that makes DVC, Snakemake and Slurm work together, and the checks of the results."""

@@ -1,11 +1,11 @@
-"""Run a preset from a clean clone, and hold every artefact against the committed lock.
+"""Run a preset from a clean clone, and compare every artefact with the committed lock.
 
-python workflow/reproduce.py                  exit status 1 where something differs
+python workflow/reproduce.py                  exit status 1 if something differs
 python workflow/reproduce.py index train_cam  only these stages and what they need
-python workflow/reproduce.py --record         make what comes out the lock
+python workflow/reproduce.py --record         make the results the lock
 
-The lock is DVC's, with the machine it was made on. Another processor may round floats another way:
-there the commit that brought the lock is run as well, and what it gives is held against instead.
+The lock is DVC's, with the machine it was made on. Another processor may round floats differently.
+There, the commit that last changed the lock is run as well, and its results are compared instead.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from rca.tracking.machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "workflow" / "locks"
-UNREPEATABLE = {"check", "track"}  # no artefact, and the number of a run in MLflow
+UNREPEATABLE = {"check", "track"}  # no artefact, and the id of a run in MLflow
 
 Stages = dict[str, dict[str, Any]]  # as dvc.lock has them, in the order of the pipeline
 
 
 def run_clone(preset: str, targets: list[str], commit: str = "HEAD") -> Stages:
-    """The lock that `dvc repro` leaves in a clone of `commit`."""
+    """Run `dvc repro` in a clone of `commit`, and return the lock that it leaves."""
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         clone = Path(folder) / "clone"
         git = ["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)]
@@ -45,7 +45,7 @@ def run_clone(preset: str, targets: list[str], commit: str = "HEAD") -> Stages:
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(clone),  # commits before dvc.yaml said so ran what is installed
+            "PYTHONPATH": str(clone),  # older commits, whose dvc.yaml does not set it, need this
             "DVC_SITE_CACHE_DIR": str(Path(folder) / "site"),
         }
         repro = [sys.executable, "-m", "dvc", "repro", "--quiet", *targets]
@@ -55,7 +55,7 @@ def run_clone(preset: str, targets: list[str], commit: str = "HEAD") -> Stages:
 
 
 def machine() -> dict[str, str]:
-    """What, beside code and parameters, decides how floats are rounded."""
+    """Describe what decides how floats are rounded, besides code and parameters."""
     import torch
 
     return {
@@ -66,7 +66,7 @@ def machine() -> dict[str, str]:
 
 
 def differing(wanted: Stages, found: Stages) -> list[str]:
-    """The stages of `found` with an output that `wanted` does not have, or has with other bytes."""
+    """List the stages of `found` with outputs that `wanted` lacks, or has with other bytes."""
     return [
         name
         for name, entry in found.items()
@@ -75,12 +75,12 @@ def differing(wanted: Stages, found: Stages) -> list[str]:
 
 
 def digests(entry: dict[str, Any], kind: str) -> dict[str, str]:
-    """Path → MD5, of a stage's `deps` or `outs`."""
+    """Return path → MD5 of a stage's `deps` or `outs`."""
     return {item["path"]: item["md5"] for item in entry.get(kind, [])}
 
 
 def effects(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
-    """Which outputs differ and how, a line each."""
+    """Yield which outputs differ and how, a line each."""
     before = {item["path"]: item for item in wanted.get("outs", [])}
     for item in found["outs"]:
         old = before.get(item["path"])
@@ -96,7 +96,7 @@ def _in_words(item: dict[str, Any]) -> str:
 
 
 def causes(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
-    """What went into the stage that the lock has otherwise, a line each."""
+    """Yield what went into the stage and differs from the lock, a line each."""
     before, now = (
         {key.removeprefix("params.yaml."): value for key, value in flat(stage.get("params", {}))}
         for stage in (wanted, found)
@@ -111,7 +111,7 @@ def causes(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
 
 
 def explain(wanted: Stages, found: Stages) -> str:
-    """The first stage that differs, how, and what of its inputs does."""
+    """Describe the first stage that differs, how, and which of its inputs do."""
     first, *others = differing(wanted, found)
     old, new = wanted.get(first, {}), found[first]
     lines = [f"{first} is the first stage that differs:"]
@@ -129,7 +129,7 @@ def explain(wanted: Stages, found: Stages) -> str:
 
 
 def compare(lock: Path, preset: str, targets: list[str]) -> int:
-    """Run, compare, say what differs; the exit status."""
+    """Run the stages, print what differs, and return the exit status."""
     recorded = yaml.safe_load(lock.read_text(encoding="utf-8"))
     wanted, here = recorded["stages"], machine()
     found = run_clone(preset, targets)
@@ -149,14 +149,14 @@ def compare(lock: Path, preset: str, targets: list[str]) -> int:
 
 
 def last_change(file: Path) -> str:
-    """The commit that last changed `file`."""
+    """Find the commit that last changed `file`."""
     command = ["git", "log", "-1", "--format=%H", "--", file.name]
     run = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, check=True)
     return run.stdout.strip()
 
 
 def main() -> int:
-    """Compare, or record."""
+    """Compare or record, as the options say."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

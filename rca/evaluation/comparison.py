@@ -1,7 +1,7 @@
-"""Results side by side, and whether they may stand there.
+"""Results side by side, and whether they are comparable.
 
 Two numbers compare two methods only if all else was equal. Each difference in protocol is named;
-one that moves a number by itself makes the products it touches not comparable.
+one that moves a number by itself makes the products that it touches not comparable.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Difference:
     """A key of the protocol whose value is not the same in all runs.
 
     Attributes:
-        key: dotted.
-        values: of each run.
-        touches: the shared products whose numbers it moves by itself.
-        reason: why, or why not.
+        key: The key, dotted.
+        values: The value in each run.
+        touches: The shared products whose numbers the difference moves by itself.
+        reason: Why it moves them, or why it does not.
     """
 
     key: str
@@ -33,10 +33,10 @@ class Difference:
 
 
 def compare(runs: Sequence[Runs]) -> tuple[list[Product], list[Difference]]:
-    """The products that all runs have, and every difference in protocol.
+    """Find the products that all runs have, and every difference in protocol.
 
     Raises:
-        ConfigError: no product is in all of them.
+        ConfigError: No product is in all runs.
     """
     shared = [
         product
@@ -115,7 +115,7 @@ def _crf_of_networks(product: Product, runs: Sequence[Runs]) -> bool:
 
 
 METHOD = "part of the method"
-# Key or its beginning → why it matters, and to which products. The first that fits holds.
+# Key or its beginning → why it matters, and to which products. The first match applies.
 RULES: tuple[tuple[str, str, Touches], ...] = (
     ("classes", "the mean is over other classes", _all),
     ("mask_source", "other true masks", _all),

@@ -7,9 +7,9 @@ several images are merged by adding them.
 The evaluators of this field treat a predicted 255 in five incompatible ways, so here each measure
 takes a named policy:
 
-- `strict`: a miss, a false negative of the true class and a false positive of none;
+- `strict`: a miss, that is, a false negative of the true class and a false positive of no class;
 - `background`: the same as a predicted 0;
-- `excluded`: the pixel is left out; `coverage` says how many remain.
+- `excluded`: the pixel is left out, and `coverage` says how many remain.
 
 Measures are float64 (C + 1,) from 0 to 1, and nan where their denominator is 0.
 """
@@ -30,15 +30,15 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) ->
     """Count the pixels of each pair (true label, predicted label).
 
     Args:
-        truth: uint8 (H, W), 0 … C or 255.
-        prediction: uint8 (H, W), 0 … C or 255.
-        classes: C, without the background.
+        truth: The true labels, uint8 (H, W), 0 … C or 255.
+        prediction: The predicted labels, uint8 (H, W), 0 … C or 255.
+        classes: C, the number of classes without the background.
 
     Returns:
-        int64 (C + 1, C + 2).
+        The confusion matrix, int64 (C + 1, C + 2).
 
     Raises:
-        ValueError: the sizes differ, an array is not uint8, or a value is none of 0 … C and 255.
+        ValueError: The sizes differ, an array is not uint8, or a value is none of 0 … C and 255.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"prediction is {_size(prediction)}, truth is {_size(truth)}")
@@ -53,7 +53,7 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) ->
 
 
 def errors(matrix: np.ndarray, policy: Policy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True positives, false positives and false negatives of each class, int64 (C + 1,)."""
+    """Count each class's true positives, false positives and false negatives, int64 (C + 1,)."""
     counts, unpredicted = matrix[:, :-1], matrix[:, -1]
     missed = unpredicted if policy == "strict" else np.zeros_like(unpredicted)
     if policy == "background":
@@ -64,13 +64,13 @@ def errors(matrix: np.ndarray, policy: Policy) -> tuple[np.ndarray, np.ndarray, 
 
 
 def iou(matrix: np.ndarray, policy: Policy) -> np.ndarray:
-    """Intersection over union, TP / (TP + FP + FN)."""
+    """Compute intersection over union, TP / (TP + FP + FN)."""
     hits, false_positives, false_negatives = errors(matrix, policy)
     return ratio(hits, hits + false_positives + false_negatives)
 
 
 def mean_iou(matrix: np.ndarray, policy: Policy) -> float:
-    """Mean IoU over the classes, background included.
+    """Compute the mean IoU over the classes, background included.
 
     As in VOC's development kit (VOCevalseg.m), a class absent from the truth but predicted scores
     0 and counts. A class in neither truth nor prediction has no IoU (0 / 0) and is left out, where
@@ -80,13 +80,13 @@ def mean_iou(matrix: np.ndarray, policy: Policy) -> float:
 
 
 def mean_present(values: np.ndarray) -> float:
-    """Mean of the values that are not nan; nan if all are."""
+    """Compute the mean of the values that are not nan; nan if all are."""
     present = ~np.isnan(values)
     return float(values[present].mean()) if present.any() else float("nan")
 
 
 def over_activation(matrix: np.ndarray, policy: Policy) -> np.ndarray:
-    """What false positives take from the IoU, FP / (TP + FP + FN).
+    """Compute what false positives take from the IoU, FP / (TP + FP + FN).
 
     IoU, over- and under-activation of a class add up to 1. IRN (Ahn et al., CVPR 2019) calls the
     two FP and FN in its step/eval_sem_seg.py, SEAM FP_ALL and FN_ALL in its evaluation.py.
@@ -96,46 +96,49 @@ def over_activation(matrix: np.ndarray, policy: Policy) -> np.ndarray:
 
 
 def under_activation(matrix: np.ndarray, policy: Policy) -> np.ndarray:
-    """What false negatives take from the IoU, FN / (TP + FP + FN)."""
+    """Compute what false negatives take from the IoU, FN / (TP + FP + FN)."""
     hits, false_positives, false_negatives = errors(matrix, policy)
     return ratio(false_negatives, hits + false_positives + false_negatives)
 
 
 def precision(matrix: np.ndarray, policy: Policy) -> np.ndarray:
-    """Share of the predicted pixels that are right, TP / (TP + FP)."""
+    """Compute the share of the predicted pixels that are right, TP / (TP + FP)."""
     hits, false_positives, _ = errors(matrix, policy)
     return ratio(hits, hits + false_positives)
 
 
 def recall(matrix: np.ndarray, policy: Policy) -> np.ndarray:
-    """Share of the true pixels that are found, TP / (TP + FN)."""
+    """Compute the share of the true pixels that are found, TP / (TP + FN)."""
     hits, _, false_negatives = errors(matrix, policy)
     return ratio(hits, hits + false_negatives)
 
 
 def false_positive_ratio(matrix: np.ndarray, policy: Policy) -> np.ndarray:
-    """False positives per hit, FP / TP, without an upper bound; nan for a class without a hit.
+    """Compute false positives per hit, FP / TP, which has no upper bound; nan without a hit.
 
-    SEAM's measure of over-activation (Wang et al., CVPR 2020), whose m_FP is its mean over the
-    classes without the background.
+    This is SEAM's measure of over-activation (Wang et al., CVPR 2020), whose m_FP is its mean over
+    the classes without the background.
     """
     hits, false_positives, _ = errors(matrix, policy)
     return ratio(false_positives, hits)
 
 
 def false_negative_ratio(matrix: np.ndarray, policy: Policy) -> np.ndarray:
-    """False negatives per hit, FN / TP; SEAM's measure of under-activation, with the mean m_FN."""
+    """Compute false negatives per hit, FN / TP; nan without a hit.
+
+    This is SEAM's measure of under-activation, with the mean m_FN.
+    """
     hits, _, false_negatives = errors(matrix, policy)
     return ratio(false_negatives, hits)
 
 
 def coverage(matrix: np.ndarray) -> float:
-    """Share of the labelled pixels that were predicted as anything but 255; nan if none is."""
+    """Compute the share of labelled pixels predicted as anything but 255; nan without any."""
     return float(ratio(matrix[:, :-1].sum(), matrix.sum()))
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """`part / whole`, nan where `whole` is 0."""
+    """Compute `part / whole`, nan where `whole` is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
 
 

@@ -1,4 +1,4 @@
-"""Rank correlation, to say how well something foretells the order of scores."""
+"""Rank correlation: how well something predicts the order of scores."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation, from -1 to 1; ties share their mean rank.
+    """Compute Spearman's rank correlation, from -1 to 1; ties share their mean rank.
 
-    NaN for fewer than two values, or where all are equal.
+    It is nan for fewer than two values, or if all values of either side are equal.
 
     Args:
-        first: (N,).
-        second: (N,).
+        first: The values of one side, (N,).
+        second: The values of the other, (N,).
     """
     ranks = [_ranks(values) - (len(values) - 1) / 2 for values in (first, second)]
     spread = np.sqrt(np.prod([np.square(own).sum() for own in ranks]))
@@ -20,7 +20,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0, ties at the mean of theirs, float64 (N,)."""
+    """Rank values from 0, float64 (N,), with ties at their mean rank."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum() - 1
     return (last - (counts - 1) / 2)[group]

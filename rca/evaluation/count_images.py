@@ -1,4 +1,4 @@
-"""Counting the pixels of many label maps, in several processes; a part of stage `evaluate`."""
+"""Pixel counts of many label maps, made in several processes; a part of stage `evaluate`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rca.runtime.progress import progress
 
 log = logging.getLogger(__name__)
 
-CHUNK = 32  # images that a worker process counts before it answers
+CHUNK = 32  # images that a worker process counts before it returns
 SWEPT = "cam_seeds_train"
 
 
@@ -32,8 +32,8 @@ SWEPT = "cam_seeds_train"
 class Source:
     """Where the label maps of a product come from.
 
-    `maps` are label maps, `cams` are cut at the threshold, of `posteriors` the highest counts, and
-    `background` needs no file.
+    `maps` are label maps as they are. `cams` are cut at the threshold. Of `posteriors`, the highest
+    decides. `background` needs no file.
     """
 
     kind: Literal["maps", "cams", "posteriors", "background"]
@@ -42,11 +42,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Maps:
-    """Reads the label maps of products, by their names.
+    """A reader of the label maps of products, by the products' names.
 
     Attributes:
-        sources: product → where its label maps come from.
-        threshold: background score of the CAM seeds.
+        sources: Product → where its label maps come from.
+        threshold: The background score of the CAM seeds.
     """
 
     sources: Mapping[str, Source]
@@ -62,7 +62,7 @@ class Maps:
         }
 
     def labels(self, name: str, record: Record) -> tuple[Path, np.ndarray]:
-        """The label map of a product, and the file that it comes from."""
+        """Return the label map of a product for an image, and the file that it comes from."""
         source = self.sources[name]
         if source.kind == "background":
             return record.file, np.zeros((record.height, record.width), np.uint8)
@@ -77,7 +77,7 @@ class Maps:
         return self.stores[name].files[record.image], labels
 
     def cams(self, name: str, record: Record) -> tuple[np.ndarray, np.ndarray]:
-        """Classes of an image and their CAMs or posteriors at its size."""
+        """Return the classes of an image, and their CAMs or posteriors at the image's size."""
         classes, cams = self.stores[name].read(record.image)
         return classes, upsample_cams(cams, record.height, record.width)
 
@@ -96,7 +96,7 @@ Counted = tuple[dict[str, Counts], np.ndarray | None]
 
 
 def count_chunk(chunk: Chunk) -> Counted:
-    """The counts of each product over the chunk's images, and the histogram of all thresholds."""
+    """Count each product over the chunk's images, and the histogram of all thresholds."""
     classes = len(chunk.data.classes)
     counts = {name: Counts.none(classes) for name in chunk.maps.sources}
     histogram: np.ndarray | None = None
@@ -123,19 +123,19 @@ def count_images(
     threshold: float,
     processes: int,
 ) -> Counted:
-    """The counts of all products; the number of processes makes no difference to them.
+    """Count the pixels of all products, with the same result for any number of processes.
 
     Args:
-        data: the index.
-        masked: split → its images that have a mask.
-        sources: product → where its label maps come from.
-        rules: how to count.
-        threshold: background score of the CAM seeds.
-        processes: worker processes; 0 takes every core.
+        data: The index.
+        masked: Split → its images that have a mask.
+        sources: Product → where its label maps come from.
+        rules: The rules of counting.
+        threshold: The background score of the CAM seeds.
+        processes: The number of worker processes; 0 takes every core.
 
     Raises:
-        DataError: a label map is missing, of another size than its truth, or holds a wrong value.
-        WorkerError: a worker process was killed.
+        DataError: A label map is missing, of another size than its truth, or holds a wrong value.
+        WorkerError: A worker process was killed.
     """
     total = {product.name: Counts.none(rules.classes) for product in sources}
     histogram: np.ndarray | None = None
@@ -167,22 +167,22 @@ def count_images(
 
 
 def of_split(sources: Mapping[Product, Source], split: str) -> dict[str, Source]:
-    """Those of the products of a split, by their names."""
+    """Select the sources of a split's products, by the products' names."""
     return {product.name: source for product, source in sources.items() if product.split == split}
 
 
 def count_folder(index: Path, split: str, predictions: Path, processes: int) -> Counts:
-    """The counts of label maps from anywhere over the images of a split that have a mask.
+    """Count the label maps of any folder over the images of a split that have a mask.
 
     Args:
-        index: folder of the index.
+        index: The folder of the index.
         split: `train` or `val`.
-        predictions: folder of `<image>.png`, with the index's label values.
-        processes: worker processes; 0 takes every core.
+        predictions: The folder of `<image>.png`, with the index's label values.
+        processes: The number of worker processes; 0 takes every core.
 
     Raises:
-        DataError: no image has a mask, or a label map cannot be compared with it.
-        WorkerError: a worker process was killed.
+        DataError: No image has a mask, or a label map cannot be compared with it.
+        WorkerError: A worker process was killed.
     """
     data = read_index(index)
     masked = with_masks(data, split)
@@ -198,7 +198,7 @@ def count_folder(index: Path, split: str, predictions: Path, processes: int) -> 
 
 
 def with_masks(data: Index, split: str) -> list[Record]:
-    """The images of a split that have a mask."""
+    """Select the images of a split that have a mask."""
     records = data.split(split)
     masked = [record for record in records if record.mask]
     if not masked:

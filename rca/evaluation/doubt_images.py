@@ -1,8 +1,9 @@
-"""How doubtful the mask of each image is, without any truth; a part of stage `evaluate`.
+"""How doubtful the mask of each image is, without any ground truth; a part of stage `evaluate`.
 
-The mask is the last that the pipeline makes of an image: the pseudo-label after the CRF, made with
-the tags, for training, and that of the segmentation network for validation. The readout's
-posteriors are the witness, or without them the CAM seeds; the agreement with both is noted.
+The mask is the last one that the pipeline makes of an image. For training images it is the
+pseudo-label after the CRF, made with the tags; for validation images it is the mask of the
+segmentation network. The witness is the readout's posteriors or, without them, the CAM seeds; the
+agreement with both is recorded.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from rca.labels.scores import posterior_scores
 from rca.runtime.pool import available_cores, ordered_map
 from rca.runtime.progress import progress
 
-LAST = {"train": "crf", "val": "network"}  # what makes the mask that is doubted
-WITNESSES = ("cam_seeds", "readout")  # the later, the more is known: the last there is counts
-COLUMNS = ("split", "image", "doubt", *WITNESSES)  # agreements are by witness
+LAST = {"train": "crf", "val": "network"}  # split → the product whose masks are rated
+WITNESSES = ("cam_seeds", "readout")  # from the least to the best informed: the last one counts
+COLUMNS = ("split", "image", "doubt", *WITNESSES)  # an agreement for each witness
 
 
 class Doubted(NamedTuple):
@@ -36,11 +37,11 @@ class Doubted(NamedTuple):
 
     @property
     def doubt(self) -> float:
-        """What the best witness does not bear out."""
+        """The disagreement of the mask with the best witness, from 0 to 1."""
         return 1 - [self.agreements[name] for name in WITNESSES if name in self.agreements][-1]
 
     def row(self) -> tuple[str, ...]:
-        """The row of `COLUMNS`."""
+        """Return the row of `COLUMNS`."""
         agreements = (self.agreements.get(name) for name in WITNESSES)
         shown = ("" if value is None else f"{value:.4f}" for value in agreements)
         return self.split, self.image, f"{self.doubt:.4f}", *shown
@@ -48,7 +49,7 @@ class Doubted(NamedTuple):
 
 @dataclass(frozen=True)
 class Portion:
-    """Some images of one split, with all that a worker process needs to doubt them."""
+    """Some images of one split, with all that a worker process needs to rate their doubt."""
 
     split: str
     records: Sequence[Record]
@@ -56,7 +57,7 @@ class Portion:
 
 
 def doubt_portion(portion: Portion) -> list[Doubted]:
-    """The agreements of each image."""
+    """Compute the agreements of each image."""
     maps, split = portion.maps, portion.split
     found = []
     for record in portion.records:
@@ -84,17 +85,17 @@ def _witness(maps: Maps, product: str, record: Record) -> Witness:
 def doubt_images(
     data: MasklessIndex, sources: Mapping[str, Source], threshold: float, processes: int
 ) -> list[Doubted]:
-    """Every image of both splits, in the index's order; the number of processes changes nothing.
+    """Rate every image of both splits, in the index's order, the same for any number of processes.
 
     Args:
-        data: the index; truth has no part in this.
-        sources: product → where its maps come from.
-        threshold: background score of the CAM seeds.
-        processes: worker processes; 0 takes every core.
+        data: The index; the ground truth has no part in this.
+        sources: Product → where its maps come from.
+        threshold: The background score of the CAM seeds.
+        processes: The number of worker processes; 0 takes every core.
 
     Raises:
-        DataError: a label map is missing or of another size than its photograph.
-        WorkerError: a worker process was killed.
+        DataError: A label map is missing or of another size than its photograph.
+        WorkerError: A worker process was killed.
     """
     portions = list(_portions(data, sources, threshold))
     named = ((f"{portion.records[0].image} and those after it", portion) for portion in portions)
@@ -118,11 +119,11 @@ def _portions(
 def foretold(
     doubted: Sequence[Doubted], ious: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, Any]]:
-    """Split → how the doubts rank with the true IoU, where there is any: Spearman's correlation.
+    """Compute split → the rank correlation (Spearman's) of doubt and true IoU, where there is any.
 
     Args:
-        doubted: of both splits.
-        ious: product → image → IoU; NaN where nothing can be scored.
+        doubted: The images of both splits.
+        ious: Product → image → IoU; nan where nothing can be scored.
     """
     found = {}
     for split, last in LAST.items():

@@ -1,9 +1,9 @@
 """The evaluators in use, as named protocols: what each would say of the same masks.
 
-They differ in two things: what becomes of a pixel predicted 255, and which classes the mean is
+They differ in two things: how a pixel predicted 255 is treated, and which classes the mean is
 over. On masks without 255 and with every class present they all agree. Each was read from its
-source; nothing here is copied. All see the pixels that count, those whose truth is not 255; only
-the development kit would stop at a predicted 255 elsewhere, too.
+source; nothing here is copied. All see only the pixels that count, whose truth is not 255; the
+development kit alone would stop at a predicted 255 on other pixels too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ class Evaluator:
     """A published way to compute mIoU.
 
     Attributes:
-        name: key in `metrics.json`.
-        where: repositories and files that do it.
-        uncertain: what becomes of a pixel predicted 255.
-        mean: which classes the mean is over.
-        score: confusion matrix, int64 (C + 1, C + 2) → mIoU from 0 to 1, nan where it gives nan.
-            Raises ValueError where the evaluator stops with an error.
+        name: The key in `metrics.json`.
+        where: The repositories and files that do it.
+        uncertain: The treatment of a pixel predicted 255.
+        mean: The classes that the mean is over.
+        score: A function from a confusion matrix, int64 (C + 1, C + 2), to the mIoU from 0 to 1,
+            nan where the evaluator gives nan. It raises ValueError where the evaluator stops with
+            an error.
     """
 
     name: str
@@ -71,7 +72,7 @@ def _clip_es(matrix: np.ndarray) -> float:
 
 
 def _overflowing_histogram(matrix: np.ndarray) -> np.ndarray:
-    """The histogram over n · truth + prediction, where 255 lands in another row and column."""
+    """Build the histogram over n · truth + prediction: 255 lands in another row and column."""
     classes = len(matrix)
     histogram = matrix[:, :-1].copy()
     for label in np.flatnonzero(matrix[:, -1]):
@@ -141,7 +142,7 @@ EVALUATORS = (
 
 
 def verdicts(matrix: np.ndarray) -> dict[str, Mapping[str, Any]]:
-    """Evaluator → `miou` in percent, or None and, as `why`, what stops it."""
+    """Compute evaluator → `miou` in percent, or None and, as `why`, what stops it."""
     return {evaluator.name: _verdict(evaluator, matrix) for evaluator in EVALUATORS}
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a product while its images go by: integers, so that any order gives the same."""
+"""The counts kept for a product, image by image: integers, so the order makes no difference."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rca.evaluation.confusion import Policy, confusion_matrix, errors, ratio
 
 @dataclass(frozen=True)
 class Rules:
-    """How pixels are counted.
+    """The rules of counting pixels.
 
     Attributes:
-        classes: C, without the background.
-        policy: for predicted 255.
-        boundary: width of the boundary as a share of the image's diagonal.
+        classes: C, the number of classes without the background.
+        policy: The treatment of a predicted 255.
+        boundary: The width of the boundary as a share of the image's diagonal.
     """
 
     classes: int
@@ -27,12 +27,13 @@ class Rules:
 
 @dataclass
 class Counts:
-    """Pixel counts of some images; those of others are merged by adding them.
+    """Pixel counts of some images, which are merged with those of others by adding them.
 
     Attributes:
-        matrix: int64 (C + 1, C + 2), the confusion matrix.
-        boundary: int64 (C + 1, 3), from `boundary_counts`.
-        images: name → int64 (3, C + 1), its true positives, false positives, false negatives.
+        matrix: The confusion matrix, int64 (C + 1, C + 2).
+        boundary: The counts from `boundary_counts`, int64 (C + 1, 3).
+        images: Name → the image's true positives, false positives and false negatives, int64
+            (3, C + 1).
     """
 
     matrix: np.ndarray
@@ -41,7 +42,7 @@ class Counts:
 
     @classmethod
     def none(cls, classes: int) -> Counts:
-        """Before the first image."""
+        """Create the counts before the first image."""
         return cls(
             np.zeros((classes + 1, classes + 2), np.int64), np.zeros((classes + 1, 3), np.int64)
         )
@@ -50,13 +51,13 @@ class Counts:
         """Count one image.
 
         Args:
-            image: its name.
-            truth: uint8 (H, W), 0 … C or 255.
-            prediction: likewise.
-            rules: how to count.
+            image: The name of the image.
+            truth: The true labels, uint8 (H, W), 0 … C or 255.
+            prediction: The predicted labels, in the same form.
+            rules: The rules of counting.
 
         Raises:
-            ValueError: the two do not fit, or hold other values.
+            ValueError: The two differ in size, or hold other values.
         """
         matrix = confusion_matrix(truth, prediction, rules.classes)
         self.matrix += matrix
@@ -72,12 +73,12 @@ class Counts:
         self.images |= other.images
 
     def errors(self) -> np.ndarray:
-        """True positives, false positives and false negatives of each image, (N, 3, C + 1)."""
+        """Stack each image's true positives, false positives, false negatives, (N, 3, C + 1)."""
         empty = np.zeros((0, 3, len(self.matrix)), np.int64)
         return np.stack(list(self.images.values())) if self.images else empty
 
     def image_ious(self) -> dict[str, np.ndarray]:
-        """IoU of each class in each image, (C + 1,); nan where it is in neither map."""
+        """Compute the IoU of each class in each image, (C + 1,); nan where it is in neither map."""
         return {
             image: ratio(counts[0], counts.sum(axis=0)) for image, counts in self.images.items()
         }

@@ -1,4 +1,4 @@
-"""What is scored against the true masks."""
+"""The products: what is scored against the true masks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Product:
     """Something that is scored against the true masks.
 
     Attributes:
-        name: key in `metrics.json`.
-        title: the same for people.
+        name: The key in `metrics.json`.
+        title: The name for display.
         split: `train` or `val`.
-        uses_tags: whether the image's own tags limit the classes that can be predicted.
-        previous: the product it improves on, if any.
+        uses_tags: Whether the image's own tags limit the classes that can be predicted.
+        previous: The product that this one improves on, if any.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Product:
 
 
 def _round(number: int) -> tuple[Product, Product]:
-    """What a round of self-training gives: label maps, and a network trained on them."""
+    """Describe a round of self-training: its label maps, and a network trained on them."""
     before = {"train": "crf_train", "val": "network_val"}
     if number > 1:
         before = {split: f"{ROUNDS[number - 2]}_{split}" for split in before}
@@ -54,7 +54,7 @@ PRODUCTS = (
     *(network for _, network in _ROUNDS),
     Product("fully_supervised_val", "Same network, true masks", "val", False),
 )
-# What a network was trained on, of `train_seg.supervisions` → its masks of the validation images.
+# The supervision of a network, of `train_seg.supervisions` → its masks of the validation images.
 NETWORKS = {
     "pseudo": "network_val",
     **{name: network.name for name, (_, network) in zip(ROUNDS, _ROUNDS, strict=True)},
@@ -64,7 +64,7 @@ _PREVIOUS = {product.name: product.previous for product in PRODUCTS}
 
 
 def improved_on(product: Product, scored: Container[str]) -> str | None:
-    """The nearest product before `product` that is among the `scored`, if any."""
+    """Find the nearest product before `product` that is among the `scored`, if any."""
     name = product.previous
     while name is not None and name not in scored:
         name = _PREVIOUS[name]

@@ -1,7 +1,7 @@
-"""What a number means: the protocol it was measured by.
+"""What a number means: the protocol by which it was measured.
 
-Numbers of this field differ by tens of points with the treatment of uncertain pixels, the choice
-of thresholds and the signals used. So none is written without its protocol.
+Numbers in this field differ by tens of points with the treatment of uncertain pixels, the choice
+of thresholds and the signals used. So no number is written without its protocol.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ def protocol(
     images: Mapping[str, Iterable[str]],
     products: Iterable[Product],
 ) -> dict[str, Any]:
-    """The protocol as `metrics.json` holds it.
+    """Build the protocol as `metrics.json` holds it.
 
     Args:
-        params: the configuration that made the products.
-        classes: C names, without the background.
-        mask_source: where the true masks come from.
-        source: what the data set says of itself: `name`, `source`, whose `tags`, digests of files.
-        images: split → the names of the images that are scored.
-        products: what was scored.
+        params: The configuration that made the products.
+        classes: The names of the C classes, without the background.
+        mask_source: Where the true masks come from.
+        source: What the data set states about itself: `name`, `source`, whose `tags`, digests of
+            files.
+        images: Split → the names of the images that are scored.
+        products: The products that were scored.
     """
     lists = {"train": params.index.train_list, "val": params.index.val_list}
     cfg, rules = params.evaluate, params.pseudo_labels
@@ -72,7 +73,7 @@ def protocol(
 
 
 def in_words(protocol: Mapping[str, Any]) -> str:
-    """The protocol as a paragraph."""
+    """Describe the protocol in a paragraph."""
     classes = protocol["classes"]
     return (
         f"mIoU is the mean over {len(classes)} classes ({', '.join(classes)}) of intersection "
@@ -85,7 +86,7 @@ def in_words(protocol: Mapping[str, Any]) -> str:
 
 
 def made_in_words(protocol: Mapping[str, Any]) -> str:
-    """How masks were made that nothing was held against, as a paragraph."""
+    """Describe in a paragraph how masks were made that were compared with no truth."""
     classes = protocol["classes"]
     return (
         f"{len(classes)} classes: {', '.join(classes)}. CAM seeds take a background score of "
@@ -94,7 +95,7 @@ def made_in_words(protocol: Mapping[str, Any]) -> str:
 
 
 def _settings(protocol: Mapping[str, Any]) -> str:
-    """The rest of a sentence on the threshold of CAM seeds, and how all else was made."""
+    """Finish a sentence on the threshold of CAM seeds, and describe all other settings."""
     return (
         f"{protocol['threshold']:g}, {protocol['threshold_chosen_by']}, chosen on "
         f"{protocol['threshold_chosen_on']}. {readout_in_words(protocol.get('readout', {}))}"
@@ -105,7 +106,7 @@ def _settings(protocol: Mapping[str, Any]) -> str:
 
 
 def readout_in_words(readout: Mapping[str, Any]) -> str:
-    """How maps were read from prototypes, as a sentence; nothing where they were not."""
+    """Describe in a sentence how maps were read from prototypes; empty if they were not."""
     if readout.get("method") != "prototypes":
         return ""
     return (
@@ -117,7 +118,7 @@ def readout_in_words(readout: Mapping[str, Any]) -> str:
 
 
 def inference_in_words(inference: Mapping[str, Any]) -> str:
-    """Scales, flips and CRF of the segmentation network."""
+    """Describe the scales, flips and CRF of the segmentation network."""
     scales = ", ".join(f"{scale:g}" for scale in inference["scales"])
     return (
         f"{'scales' if len(inference['scales']) > 1 else 'scale'} {scales}, "
@@ -127,7 +128,7 @@ def inference_in_words(inference: Mapping[str, Any]) -> str:
 
 
 def _image_set(name: str, images: Iterable[str]) -> dict[str, Any]:
-    """Name of the list, number of images, and digits that tell one set of images from another."""
+    """Return the list's name, the number of images, and a digest of the set of images."""
     names = sorted(images)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
     return {"list": name, "images": len(names), "digest": digest}
@@ -147,7 +148,7 @@ def _crf(params: Params) -> dict[str, Any]:
 
 
 def _pretrained(params: Params) -> dict[str, str]:
-    """Network → what its backbone started from, and what that was trained on."""
+    """Compute network → what its backbone started from, and what that was trained on."""
     started = {}
     for stage in ("train_cam", "train_seg"):
         weights = getattr(params, stage).backbone.weights
@@ -158,7 +159,7 @@ def _pretrained(params: Params) -> dict[str, str]:
 
 
 def _signals(params: Params) -> list[str]:
-    """All that the pipeline learnt from."""
+    """List every signal that the pipeline learnt from."""
     signals = ["image tags"]
     if any(start != "none" for start in _pretrained(params).values()):
         signals.append(f"backbone pretrained on {params.evaluate.pretrained_on}")

@@ -1,4 +1,4 @@
-"""Finished runs, and what their protocols do not share."""
+"""Finished runs, and where their protocols differ."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Metrics = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs of one method with different seeds; often one.
+    """Runs of one method with different seeds; often only one.
 
     Attributes:
-        name: for people.
-        metrics: content of each run's `metrics.json`.
+        name: The name for display.
+        metrics: The content of each run's `metrics.json`.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Runs:
         return dict(flat(self.metrics[0]["protocol"]))
 
     def cell(self, name: str) -> str:
-        """The mIoU with its interval over images, or mean ± standard deviation over seeds."""
+        """Format the mIoU, with its interval over images or its standard deviation over seeds."""
         values = [run["miou"].get(name) for run in self.metrics]
         if None in values:
             return "none"
@@ -46,10 +46,10 @@ class Runs:
 
 
 def same_method(name: str, metrics: Sequence[Metrics]) -> Runs:
-    """Runs that differ in their seed alone.
+    """Combine runs that differ in their seed alone.
 
     Raises:
-        ConfigError: two have the same seed, or their protocols or products differ.
+        ConfigError: Two runs have the same seed, or their protocols or products differ.
     """
     first = metrics[0]
     seeds = [run.get("seed") for run in metrics]
@@ -66,7 +66,7 @@ def same_method(name: str, metrics: Sequence[Metrics]) -> Runs:
 
 
 def differing(protocols: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Dotted keys with the values of all protocols, where these differ."""
+    """Yield dotted keys with the values of all protocols, where these differ."""
     known = [dict(flat(protocol)) for protocol in protocols]
     for key in dict.fromkeys(key for keys in known for key in keys):
         values = tuple(keys.get(key, UNSTATED) for keys in known)

@@ -1,4 +1,4 @@
-"""From counts to the tables of stage `evaluate`; percentages with four decimals, None for nan."""
+"""The tables of stage `evaluate`, from counts; percentages with four decimals, None for nan."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Scores:
     """The measures of one product.
 
     Attributes:
-        counts: of its images.
-        policy: for predicted 255.
-        resamples: of the bootstrap.
-        seed: of its draws.
+        counts: The counts of its images.
+        policy: The treatment of a predicted 255.
+        resamples: The number of resamples of the bootstrap.
+        seed: The seed of the bootstrap's draws.
     """
 
     counts: Counts
@@ -64,7 +64,7 @@ class Scores:
         }
 
     def row(self, names: Sequence[str]) -> dict[str, Any]:
-        """What `metrics.json` holds of the product, but for split and number of images."""
+        """Build what `metrics.json` holds of the product, except its split and number of images."""
         matrix, classes = self.counts.matrix, self.by_class
         return {
             "miou": percent(mean_present(classes["iou"])),
@@ -74,7 +74,7 @@ class Scores:
                 f"mean_{measure}": percent(mean_present(classes[measure]))
                 for measure in ("precision", "recall", "boundary_iou")
             },
-            # The literature takes these without the background.
+            # The literature computes these without the background.
             **{
                 f"mean_{measure}": percent(mean_present(classes[measure][1:]))
                 for measure in ("over_activation", "under_activation")
@@ -93,7 +93,7 @@ class Scores:
 
 
 def metrics(results: Mapping[Product, Scores], names: Sequence[str]) -> dict[str, Any]:
-    """`miou` and `products` of `metrics.json`; `names` are the classes with the background."""
+    """Build `miou` and `products` of `metrics.json`; `names` are the classes and background."""
     known = {product.name: scores for product, scores in results.items()}
     products = {
         product.name: {
@@ -112,7 +112,7 @@ def metrics(results: Mapping[Product, Scores], names: Sequence[str]) -> dict[str
 
 
 def _gain_interval(scores: Scores, before: Scores | None) -> list[float | None] | None:
-    """Interval of the gain over another product of the same images, drawn together."""
+    """Compute the interval of the gain over another product, both on the same resampled images."""
     if before is None:
         return None
     return percents(interval(scores.resampled[:, -1] - before.resampled[:, -1]))
@@ -121,7 +121,7 @@ def _gain_interval(scores: Scores, before: Scores | None) -> list[float | None] 
 def per_class(
     results: Mapping[Product, Scores], names: Sequence[str]
 ) -> list[tuple[str | float | None, ...]]:
-    """Rows of `PER_CLASS`."""
+    """Build the rows of `PER_CLASS`."""
     return [
         (product.name, name, *(percent(scores.by_class[key][label]) for key in CLASS_MEASURES))
         for product, scores in results.items()
@@ -130,7 +130,7 @@ def per_class(
 
 
 def per_image(results: Mapping[Product, Scores]) -> list[tuple[str | float | None, ...]]:
-    """Rows of `PER_IMAGE`, with the mean over the classes in the image, then each class's own."""
+    """Build the rows of `PER_IMAGE`: the mean over the classes in the image, then each class's."""
     return [
         (product.name, image, percent(mean_present(ious)), *percents(ious))
         for product, scores in results.items()
@@ -139,15 +139,15 @@ def per_image(results: Mapping[Product, Scores]) -> list[tuple[str | float | Non
 
 
 def by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
-    """Class → percentage."""
+    """Map each class to its percentage."""
     return dict(zip(names, map(percent, values), strict=True))
 
 
 def percents(shares: Iterable[float]) -> list[float | None]:
-    """Several shares as percentages."""
+    """Convert several shares to percentages."""
     return [percent(share) for share in shares]
 
 
 def percent(share: float) -> float | None:
-    """A share from 0 to 1 as a percentage with four decimals; None for nan."""
+    """Convert a share from 0 to 1 to a percentage with four decimals; None for nan."""
     return None if math.isnan(share) else round(100 * float(share), 4)

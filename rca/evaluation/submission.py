@@ -2,8 +2,9 @@
 
     results/VOC2012/Segmentation/<competition>_test_cls/<image>.png
 
-One palette PNG an image of the list, of its size, with values 0 to 20; no 255. `comp5` is for what
-learnt from the data set alone, `comp6` for what learnt from anything else as well.
+It holds one palette PNG for each image of the list, of the image's size, with values 0 to 20; no
+255. `comp5` is for methods that learnt from the data set alone, `comp6` for those that learnt from
+anything else as well.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ SHOWN = 10  # faults in a message
 def pack_submission(
     out: Path, *, images: Sequence[str], photographs: Path, predictions: Path, competition: str
 ) -> None:
-    """Check the predictions and write the archive, whole or not at all; same masks, same bytes.
+    """Check the predictions and write the archive atomically; same masks, same bytes.
 
     Args:
-        out: the archive, `.tar.gz` or `.tgz`.
-        images: names of the test images.
-        photographs: folder of `<image>.jpg`.
-        predictions: folder of `<image>.png`, with VOC's own label values.
+        out: The archive, `.tar.gz` or `.tgz`.
+        images: The names of the test images.
+        photographs: The folder of `<image>.jpg`.
+        predictions: The folder of `<image>.png`, with VOC's own label values.
         competition: `comp5` or `comp6`.
 
     Raises:
-        DataError: a mask is missing or the server would refuse it; the first faults are listed.
+        DataError: A mask is missing or the server would refuse it; the first faults are listed.
     """
     if not out.name.endswith((".tar.gz", ".tgz")):
         raise DataError(f"{out}: the server takes a .tar.gz or .tgz; name it so")
@@ -66,7 +67,7 @@ def pack_submission(
 
 
 def _faults(image: str, photographs: Path, predictions: Path) -> Iterator[str]:
-    """What the server would refuse of one image's mask."""
+    """Yield each reason why the server would refuse an image's mask."""
     path = predictions / f"{image}.png"
     if not path.is_file():
         yield f"{path}: missing"
@@ -87,7 +88,7 @@ def _faults(image: str, photographs: Path, predictions: Path) -> Iterator[str]:
 
 
 def _voc_colours(path: Path, values: np.ndarray) -> bool:
-    """Whether a mask's values have the colours that VOC gives them; grey ones say nothing."""
+    """Check whether a mask's values have VOC's colours; a mask without a palette passes."""
     with Image.open(path) as image:
         palette = image.getpalette()
     if palette is None:
@@ -98,7 +99,7 @@ def _voc_colours(path: Path, values: np.ndarray) -> bool:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height of a photograph, of which no more than the header is read."""
+    """Return the width and height of a photograph, reading only its header."""
     try:
         with Image.open(path) as image:
             return image.size

@@ -12,19 +12,19 @@ import numpy as np
 from rca.config import IGNORE
 from rca.evaluation.confusion import mean_iou, over_activation, under_activation
 
-THRESHOLDS = (np.arange(201) / 200).astype(np.float32)  # every threshold of two decimals is in it
+THRESHOLDS = (np.arange(201) / 200).astype(np.float32)  # includes every threshold of two decimals
 COLUMNS = ("threshold", "miou", "over_activation", "under_activation")
 
 
 def winner(classes: np.ndarray, cams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The best class of each pixel, before the background has its say.
+    """Find the best class of each pixel, before the background is considered.
 
     Args:
-        classes: int (N,), the 0-based classes of the CAMs.
-        cams: float32 (N, H, W).
+        classes: The 0-based classes of the CAMs, int (N,).
+        cams: The CAMs, float32 (N, H, W).
 
     Returns:
-        Labels 1 … C, uint8 (H, W), and their scores, float32 (H, W); both 0 where N is 0.
+        Labels 1 … C, uint8 (H, W), and their scores, float32 (H, W); both 0 if N is 0.
     """
     if not len(classes):
         return np.zeros(cams.shape[1:], np.uint8), np.zeros(cams.shape[1:], np.float32)
@@ -32,7 +32,7 @@ def winner(classes: np.ndarray, cams: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def seeds(classes: np.ndarray, cams: np.ndarray, threshold: float) -> np.ndarray:
-    """Label map of the CAMs, uint8 (H, W): the winner where it scores above `threshold`, or 0."""
+    """Label each pixel, uint8 (H, W), by the winner if it scores above `threshold`, else 0."""
     labels, scores = winner(classes, cams)
     return np.where(scores > threshold, labels, np.uint8(0))
 
@@ -43,13 +43,13 @@ def histogram(
     """Count the pixels of each (true label, winner, number of thresholds below the score).
 
     Args:
-        truth: uint8 (H, W), 0 … C or 255.
-        labels: uint8 (H, W), from `winner`.
-        scores: float32 (H, W), from `winner`.
-        classes: C.
+        truth: The true labels, uint8 (H, W), 0 … C or 255.
+        labels: The labels from `winner`, uint8 (H, W).
+        scores: The scores from `winner`, float32 (H, W).
+        classes: C, the number of classes without the background.
 
     Returns:
-        int64 (C + 1, C + 1, thresholds + 1); the histograms of several images add up.
+        The histogram, int64 (C + 1, C + 1, thresholds + 1); those of several images add up.
     """
     known = truth != IGNORE
     levels = np.searchsorted(THRESHOLDS, scores[known], side="left")
@@ -59,7 +59,7 @@ def histogram(
 
 
 def confusion_matrices(counts: np.ndarray) -> np.ndarray:
-    """The confusion matrix at each threshold, int64 (thresholds, C + 1, C + 2)."""
+    """Compute the confusion matrix at each threshold, int64 (thresholds, C + 1, C + 2)."""
     below = counts.cumsum(axis=-1)[..., :-1]
     above = counts.sum(axis=-1, keepdims=True) - below
     matrices = np.pad(np.moveaxis(above, -1, 0), ((0, 0), (0, 0), (0, 1)))
@@ -68,7 +68,7 @@ def confusion_matrices(counts: np.ndarray) -> np.ndarray:
 
 
 def sweep_table(counts: np.ndarray) -> list[tuple[float, float, float, float]]:
-    """Rows of `COLUMNS`: a threshold, its mIoU, and mean over- and under-activation, from 0 to 1.
+    """Build the rows of `COLUMNS`: a threshold, its mIoU, mean over- and under-activation, 0 to 1.
 
     Over- and under-activation are means over the classes without the background.
     """

@@ -9,7 +9,7 @@ A region is one class in one image. Q counts all C·K prototypes in a row, class
 
     cams           class maps: ReLU and scale to [0, 1]; image scores by average pooling
     regions        Eqs. 1-2    pseudo-regions of the coarse CAM, masked average pooling
-    memory         Eq. 3       the memory of region embeddings, and who may enter it
+    memory         Eq. 3       the memory of region embeddings, and which regions may enter it
     mixup          Eq. 5       region mixup: a region blended with one of another class
     contrast       Eqs. 4, 6   RSC: InfoNCE of mixed regions against the memory
     prototypes                 K-means of each class's memory
@@ -17,9 +17,9 @@ A region is one class in one image. Q counts all C·K prototypes in a row, class
     accumulation               OAA: online accumulation of attention, and its drop layer
     placement                  maps carried from a view to its image and back, for OAA
     objective                  the total loss, and what is memorised after it
-    numerics                   float32 inside, whatever autocast does outside; unit length
+    numerics                   float32 inside, even under autocast; unit length
 
-Random draws take a `torch.Generator`; drawn on its device, they are the same for any device of the
-data. `docs/explanation/method.md` lists every equation with its function, its test and what the
-released code does instead.
+Random draws take a `torch.Generator` and are made on its device, so they are the same whatever the
+device of the data. `docs/explanation/method.md` lists every equation with its function, its test
+and what the released code does instead.
 """

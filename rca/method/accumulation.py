@@ -1,7 +1,8 @@
 """OAA, online attention accumulation (Jiang et al., ICCV 2019): the maps of all epochs, combined.
 
-As training goes on a network looks at different parts of an object; the pixelwise maximum over the
-epochs covers more of it than any one. Released RCA takes its pseudo-labels from these maps.
+During training, a network looks at different parts of an object. The pixelwise maximum over the
+epochs covers more of the object than any single epoch. Released RCA takes its pseudo-labels from
+these maps.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from rca.method.cams import normalise_cams
 class AttentionStore(nn.Module):
     """The accumulated maps of every image, of its tagged classes only, float16.
 
-    Differs from the released code, which names a file by the running number of the image in its
-    shard of the batch: shuffled or on several GPUs, maps there go to other images. Here they are
-    keyed by image; order, repeats and sharding of the images do not matter, and the stores of
-    several processes combine by the maximum of `maps`.
+    Differs from the released code: that names each file by the running number of the image in its
+    shard of the batch, so with shuffling or on several GPUs, maps go to the wrong images. Here maps
+    are keyed by image. The order, repetition and sharding of the images do not matter, and the
+    stores of several processes are combined by the maximum of `maps`.
 
-    Its state holds the names: loaded into a store of other images it is refused.
+    The state includes the image names, so a store of other images refuses to load it.
 
     Attributes:
-        maps: (N, H, W), one per pair of an image and its tagged class, from 0 to 1.
-        seen: bool (N,), which have been written.
+        maps: The maps, (N, H, W), from 0 to 1; one per pair of an image and its tagged class.
+        seen: Which maps have been written, bool (N,).
     """
 
     maps: Tensor
@@ -35,15 +36,15 @@ class AttentionStore(nn.Module):
     place: Tensor
 
     def __init__(self, images: Sequence[str], tags: Tensor, size: tuple[int, int]) -> None:
-        """An empty store.
+        """Create an empty store.
 
         Args:
-            images: names, I of them.
-            tags: (I, C).
+            images: The names of the images, I of them.
+            tags: The image tags, (I, C).
             size: H and W of the maps, a grid over the whole image.
 
         Raises:
-            ValueError: a name occurs twice, or the tags are of another number of images.
+            ValueError: A name occurs twice, or the tags are of another number of images.
         """
         super().__init__()
         self.index = {image: number for number, image in enumerate(images)}
@@ -72,18 +73,18 @@ class AttentionStore(nn.Module):
         """Take the maximum with the scaled maps of classes that score at least `gate`.
 
         Args:
-            images: names, B of them.
-            cams: final CAMs, (B, C, H, W), raw; of cut or mirrored views, carried to the image by
-                `placement.to_image`.
-            tags: (B, C); maps of absent classes are left out.
-            logits: (B, C), image scores.
-            gate: probability (released code: 0.1).
-            missing_too: also take maps below the gate where there is none so far, as the released
-                code does in its last epoch.
+            images: The names of the images, B of them.
+            cams: The raw final CAMs, (B, C, H, W). Those of cropped or mirrored views must be
+                carried to the image by `placement.to_image` first.
+            tags: The image tags, (B, C). The maps of absent classes are left out.
+            logits: The image scores, (B, C).
+            gate: The lowest probability of a class whose map is taken (released code: 0.1).
+            missing_too: Whether to take maps below the gate as well, where there is none so far.
+                The released code does so in its last epoch.
 
         Raises:
-            KeyError: an image is not of this store.
-            ValueError: the maps have another size.
+            KeyError: An image is not in this store.
+            ValueError: The maps have another size.
         """
         if cams.shape[-2:] != self.maps.shape[-2:]:
             raise ValueError(
@@ -102,24 +103,24 @@ class AttentionStore(nn.Module):
         self.seen[rows] = True
 
     def get(self, images: Sequence[str]) -> Tensor:
-        """Accumulated maps, (B, C, H, W) float32; zero for absent classes and where none is yet.
+        """Return the maps, (B, C, H, W) float32; zero for absent classes and where none is yet.
 
         Raises:
-            KeyError: an image is not of this store.
+            KeyError: An image is not in this store.
         """
         place = self._places(images)
         maps = self.maps[place.clamp_min(0)].float()
         return maps.masked_fill((place < 0)[..., None, None], 0)
 
     def get_extra_state(self) -> Tensor:
-        """The images' names, as bytes in a tensor, for the state."""
+        """Return the images' names, as bytes in a tensor, for the state."""
         return torch.tensor(list("\n".join(self.index).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Check that a state is of the same images.
 
         Raises:
-            ValueError: it is not.
+            ValueError: The state is of other images.
         """
         if not torch.equal(state.cpu(), self.get_extra_state()):
             raise ValueError("the saved attention is of other images: accumulate it again")
@@ -139,18 +140,21 @@ def attention_drop(
     threshold: float,
     probability: float,
 ) -> Tensor:
-    """OAA++'s drop layer: with `probability`, erase what an image has been recognised by so far.
+    """Erase what an image was recognised by so far, with `probability`: OAA++'s drop layer.
 
     Args:
-        images: (B, channels, height, width), normalised; erased pixels become 0, the mean colour.
-        attention: accumulated maps, (B, C, H, W), as `AttentionStore.get` returns them; of cut or
-            mirrored views, carried to the view by `placement.to_view`.
-        generators: of the coin tossed for an image, one each: it must not depend on the batch.
-        threshold: erased where any class is above.
-        probability: of erasing at all.
+        images: The normalised images, (B, channels, height, width). Erased pixels become 0, the
+            mean colour.
+        attention: The accumulated maps, (B, C, H, W), as `AttentionStore.get` returns them. For
+            cropped or mirrored views, they must first be carried to the view by
+            `placement.to_view`.
+        generators: The generator of each image's coin toss, one per image: the toss must not depend
+            on the batch.
+        threshold: The level above which the map of any class has a pixel erased.
+        probability: The probability that anything is erased from an image.
 
     Returns:
-        As `images`.
+        The images after erasing, with the same shape.
     """
     seen = (attention.amax(dim=1, keepdim=True) > threshold).to(images)
     seen = F.interpolate(seen, images.shape[-2:], mode="nearest")

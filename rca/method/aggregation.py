@@ -21,23 +21,25 @@ def prototype_affinity(
     temperature: float,
     null: bool = False,
 ) -> Tensor:
-    """S of Eq. 7: softmax(F Qᵀ) over all valid prototypes of all classes, at each pixel.
+    """Compute S of Eq. 7: softmax(F Qᵀ) over all valid prototypes of all classes, at each pixel.
 
     Args:
-        features: F, (B, D, H, W).
-        prototypes: Q, (C, K, D); no gradient reaches them.
-        valid: bool (C, K).
-        scale: `one` as the paper, nearly one-hot at D = 512; `rsqrt_dim`, 1/√D as in attention;
-            `cosine`, both normalised and divided by `temperature`.
-        temperature: of `cosine`.
-        null: one more prototype at the origin, so that a pixel like none of them (the background
-            has no prototypes) takes nothing. Paper: no.
+        features: F, the features, (B, D, H, W).
+        prototypes: Q, the prototypes, (C, K, D). No gradient reaches them.
+        valid: Which prototypes are valid, bool (C, K).
+        scale: The scale of the logits. `one` is the paper's, nearly one-hot at D = 512.
+            `rsqrt_dim` is 1/√D, as in attention. `cosine` normalises both sides and divides by
+            `temperature`.
+        temperature: The temperature of the scale `cosine`.
+        null: Whether to add a prototype at the origin, so that a pixel like none of the others (the
+            background has no prototypes) takes nothing. Paper: no.
 
     Returns:
-        (B, C·K, H, W), the sum over prototypes 1; below 1 with `null`; 0 with no valid prototype.
+        S, (B, C·K, H, W). Its sum over prototypes is 1, and below 1 with `null`. It is 0 if no
+        prototype is valid.
 
     Raises:
-        ValueError: the scale is unknown, or channels do not fit.
+        ValueError: The scale is unknown, or the channels do not fit.
     """
     flat = _flat(features, prototypes)
     if scale == "cosine":
@@ -50,7 +52,7 @@ def prototype_affinity(
     logits = logits.masked_fill(invalid, torch.finfo(logits.dtype).min)
     if null:
         logits = torch.cat([logits, torch.zeros_like(logits[:, :1])], dim=1)
-    # All are equal, not zero, where no prototype is valid.
+    # Without a valid prototype, the softmax would be uniform, not zero.
     return logits.softmax(dim=1)[:, : len(flat)].masked_fill(invalid, 0)
 
 
@@ -62,21 +64,21 @@ def aggregate(
     temperature: float,
     null: bool = False,
 ) -> Tensor:
-    """F̂ = [F ; F'] with F' = S Q (Eqs. 8-9); F' is 0 as long as no prototype is valid.
+    """Compute F̂ = [F ; F'] with F' = S Q (Eqs. 8-9); F' is 0 as long as no prototype is valid.
 
-    Differs from the released code: no learned projections and a softmax, as the paper says; for the
-    other see `ParametricAggregation`.
+    Differs from the released code: no learned projections and a softmax, as the paper says. For
+    the released form see `ParametricAggregation`.
 
     Args:
-        features: F, (B, D, H, W).
-        prototypes: Q, (C, K, D).
-        valid: bool (C, K).
-        scale: as in `prototype_affinity`.
-        temperature: of the scale `cosine`.
-        null: as in `prototype_affinity`.
+        features: F, the features, (B, D, H, W).
+        prototypes: Q, the prototypes, (C, K, D).
+        valid: Which prototypes are valid, bool (C, K).
+        scale: The scale of the logits, as in `prototype_affinity`.
+        temperature: The temperature of the scale `cosine`.
+        null: Whether to add a prototype at the origin, as in `prototype_affinity`.
 
     Returns:
-        (B, 2D, H, W).
+        F̂, (B, 2D, H, W).
     """
     affinity = prototype_affinity(
         features, prototypes, valid, scale=scale, temperature=temperature, null=null
@@ -88,12 +90,12 @@ def aggregate(
 class ParametricAggregation(nn.Module):
     """RSA as the released code has it: learned projections, and an affinity without softmax.
 
-    F' = A((q(F) k(Q)ᵀ · C / K) v(Q)). The factor is 20 / 10 = 2 there, from a division by K and a
-    product with C in a row. Invalid prototypes take no part here; there they are noise at first.
+    F' = A((q(F) k(Q)ᵀ · C / K) v(Q)). The released code divides by K and then multiplies by C, a
+    factor of 20 / 10 = 2. Invalid prototypes take no part here; there they start as noise.
     """
 
     def __init__(self, channels: int) -> None:
-        """Four 1×1 projections of D = `channels`."""
+        """Create the four 1×1 projections of D = `channels`."""
         super().__init__()
         self.query = nn.Conv2d(channels, channels, 1)
         self.key = nn.Linear(channels, channels)
@@ -101,7 +103,7 @@ class ParametricAggregation(nn.Module):
         self.output = nn.Conv2d(channels, channels, 1)
 
     def forward(self, features: Tensor, prototypes: Tensor, valid: Tensor) -> Tensor:
-        """[F ; F'], (B, 2D, H, W), as `aggregate`."""
+        """Compute [F ; F'], (B, 2D, H, W), as `aggregate` does."""
         classes, k, _ = prototypes.shape
         flat = _flat(features, prototypes)
         logits = torch.einsum("bdhw,qd->bqhw", self.query(features), self.key(flat))

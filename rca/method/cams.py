@@ -10,27 +10,28 @@ from rca.method.numerics import full_precision
 
 @full_precision
 def image_scores(cams: Tensor) -> Tensor:
-    """Class logits of each image: the mean of its raw maps (GAP), before any ReLU.
+    """Compute the class logits of each image: the mean of its raw maps (GAP), before any ReLU.
 
     Args:
-        cams: (B, C, H, W), raw.
+        cams: The raw maps, (B, C, H, W).
 
     Returns:
-        (B, C).
+        The logits, (B, C).
     """
     return cams.mean(dim=(-2, -1))
 
 
 @full_precision
 def normalise_cams(cams: Tensor, tags: Tensor | None = None) -> Tensor:
-    """Negative evidence cut off, each map divided by its maximum; zero where there is none.
+    """Set negative values to 0 and divide each map by its maximum; maps without a positive are 0.
 
     Args:
-        cams: (B, C, H, W), raw.
-        tags: (B, C); the maps of absent classes become zero. None keeps all classes.
+        cams: The raw maps, (B, C, H, W).
+        tags: The image tags, (B, C). The maps of absent classes become zero. None keeps all
+            classes.
 
     Returns:
-        (B, C, H, W) from 0 to 1.
+        The maps, (B, C, H, W), from 0 to 1.
     """
     positive = cams.relu()
     peak = positive.amax(dim=(-2, -1), keepdim=True)

@@ -29,7 +29,7 @@ def info_nce(
     form: Form,
     exclude: Tensor | None = None,
 ) -> Tensor:
-    """InfoNCE of each query, L_nce of Eq. 4: the mean over its positives i in M_l.
+    """Compute L_nce of Eq. 4, the InfoNCE of each query: the mean over its positives i in M_l.
 
         -log exp(a_i) / (exp(a_i) + Σ_{j ∉ M_l} exp(a_j)),   a = f · m / t,
 
@@ -39,20 +39,22 @@ def info_nce(
     Differs from the released code: unfilled slots never count.
 
     Args:
-        queries: f, (R, D), l2-normalised.
-        labels: l, (R,).
-        memory: (C, M, D); normalised on reading, without gradient; not to be written before the
-            loss has gone backward.
-        filled: bool (C, M).
-        temperature: t.
-        exclude: (R,), a second class whose rows are no negatives of the query.
-        form: `supcon` has all positives in the denominator, not only the i-th (Khosla et al.,
-            NeurIPS 2020). `clamped` does not let the denominator fall below 1e-4 of the query's
-            largest term (released code): where one positive dominates, it no longer counts how
-            small the negatives are, and the other positives are pulled at as if it did not.
+        queries: f, the l2-normalised regions, (R, D).
+        labels: l, the class of each region, (R,).
+        memory: The memory, (C, M, D), normalised on reading, without gradient. It must not be
+            written before the loss has gone backward.
+        filled: Which slots are filled, bool (C, M).
+        temperature: t, the temperature.
+        form: `paper` is the above. `supcon` has all positives in the denominator, not only the i-th
+            (Khosla et al., NeurIPS 2020). `clamped` does not let the denominator fall below 1e-4 of
+            the query's largest term (released code). Where one positive dominates, this floor
+            replaces the denominators of the other positives: how small the negatives are no longer
+            counts, and these positives are pulled at full strength.
+        exclude: A second class for each query, (R,), whose rows are not negatives of it. None for
+            no second class.
 
     Returns:
-        (R,).
+        The losses, (R,).
     """
     similar = _similarities(queries, memory, temperature)
     return _info_nce(similar, labels, filled, exclude, form)
@@ -76,36 +78,35 @@ def region_contrast(
     sum_images: bool = False,
     project: Project | None = None,
 ) -> Tensor:
-    """L_rsc, the mean over regions of L_rmnce (Eq. 6), with f̂, l' and ω from `mix_regions`.
+    """Compute L_rsc, the mean over regions of L_rmnce (Eq. 6), with f̂, l', ω from `mix_regions`.
 
         L_rmnce = ω L_nce(f̂, l) + (1 - ω) L_nce(f̂, l')
 
     Args:
-        embeddings: f, (R, D), not normalised.
-        labels: l, (R,).
-        memory: (C, M, D); may be written before the loss goes backward.
-        filled: bool (C, M).
-        temperature: t.
-        beta: β.
-        generator: of ω and of the partners.
-        partner: as in `mix_regions`.
-        normalise_first: as in `mix_regions`.
-        exclude_partner: count the rows of neither class as negatives. Paper: each term leaves out
-            its own class only, so the share of l' in f̂ pulls to M_l' in one term and is pushed away
-            from it in the other.
-        form: as in `info_nce`.
-        images: (R,), the image of each region; None where neither `partner` nor `sum_images` needs
-            it.
-        sum_images: take the mean over the regions of an image and sum over the images (released
-            code: the loss grows with the batch).
-        project: a head that f̂ and the memory's directions go through before they are compared;
-            the memory's side has no gradient. Paper: none.
+        embeddings: f, the embeddings of the regions, (R, D), not normalised.
+        labels: l, the class of each region, (R,).
+        memory: The memory, (C, M, D). It may be written before the loss goes backward.
+        filled: Which slots are filled, bool (C, M).
+        temperature: t, the temperature.
+        beta: β, the parameter of the distribution of ω.
+        generator: The generator of ω and of the partners.
+        partner: The rule for partners, as in `mix_regions`.
+        form: The form of the loss, as in `info_nce`.
+        normalise_first: Whether to normalise before mixing, as in `mix_regions`.
+        exclude_partner: Whether the rows of both classes are left out of the negatives. Paper: each
+            term leaves out its own class only, so the share of l' in f̂ is pulled towards M_l' in
+            one term and pushed away from it in the other.
+        images: The image of each region, (R,). None if neither `partner` nor `sum_images` needs it.
+        sum_images: Whether to take the mean over the regions of an image and sum over the images
+            (released code: the loss grows with the batch).
+        project: A head that f̂ and the memory's directions go through before they are compared. The
+            memory's side has no gradient. Paper: none.
 
     Returns:
-        A scalar; 0 without regions, the graph attached.
+        A scalar with the graph attached; 0 without regions.
 
     Raises:
-        ValueError: `sum_images` without images.
+        ValueError: `sum_images` is set without images.
     """
     if sum_images and images is None:
         raise ValueError("sum_images: pass the image of each region")
@@ -136,10 +137,11 @@ def region_contrast(
 
 
 def _differentiated(loss_of: Callable[[Tensor], Tensor], queries: Tensor) -> Tensor:
-    """The loss of the queries, its gradient for them taken at once.
+    """Compute the loss of the queries, and its gradient with respect to them at once.
 
-    Waiting for the backward pass, it would hold the similarities to all of the memory, and either
-    a copy of the memory or the memory itself, which the step is going to write.
+    If the gradient waited for the backward pass, the loss would hold the similarities to the
+    entire memory, and either a copy of the memory or the memory itself, which the step is about to
+    write.
     """
     with torch.enable_grad():
         leaf = queries.detach().requires_grad_()
@@ -149,7 +151,7 @@ def _differentiated(loss_of: Callable[[Tensor], Tensor], queries: Tensor) -> Ten
 
 
 def _similarities(queries: Tensor, memory: Tensor, temperature: float) -> Tensor:
-    """Cosines over t, (R, C, M); no normalised copy of the memory is made."""
+    """Compute cosines over t, (R, C, M), without a normalised copy of the memory."""
     memory = memory.detach()
     products = torch.einsum("rd,cmd->rcm", queries, memory)
     return products / (usable_length(memory)[..., 0] * temperature)

@@ -9,26 +9,28 @@ from torch import Tensor, nn
 
 Update = Literal["fifo", "ema", "slot_ema", "image_ema"]
 
-NOBODY = -1  # owner of a slot that is empty, or whose image was not told
+NOBODY = -1  # owner of a slot that is empty, or whose image is unknown
 
 
 class MemoryBank(nn.Module):
     """M slots for each of C classes, written in a ring; all classes in one tensor.
 
     Updates:
-        image_ema: an entry is class l in image I (paper): m ← momentum · m + (1 - momentum) · f if
-            the image has one, else the region is copied over the oldest entry of its class.
-        fifo: a region overwrites the oldest of its class.
-        ema: a region is blended into the oldest: momentum · slot + (1 - momentum) · region;
-            the first to come to a slot is copied.
-        slot_ema: as `ema`, but the slots start as noise, N(0, 1), and count as filled (released
-            code). After n rounds a slot is still momentum^n noise, most of it in a whole training.
+        image_ema: An entry stands for class l in image I (paper). If the image has one,
+            m ← momentum · m + (1 - momentum) · f; otherwise the region is copied over the oldest
+            entry of its class.
+        fifo: A region overwrites the oldest of its class.
+        ema: A region is blended into the oldest: momentum · slot + (1 - momentum) · region. The
+            first region of a slot is copied.
+        slot_ema: As `ema`, but the slots start as noise, N(0, 1), and count as filled (released
+            code). After n rounds a slot is still momentum^n noise, often most of it even after a
+            whole training.
 
     Attributes:
-        rows: (C, M, D), embeddings as they came; `contrast` normalises them on reading.
-        pointer: (C,), the next slot to write.
-        count: (C,), filled slots; they are the first ones.
-        owner: (C, M), the image of each entry with `image_ema`, else `NOBODY`.
+        rows: The embeddings as they came, (C, M, D); `contrast` normalises them on reading.
+        pointer: The next slot to write, (C,).
+        count: The number of filled slots, (C,); they are the first ones.
+        owner: The image of each entry, (C, M), with `image_ema`; otherwise `NOBODY`.
     """
 
     rows: Tensor
@@ -45,10 +47,10 @@ class MemoryBank(nn.Module):
         momentum: float,
         generator: torch.Generator | None = None,
     ) -> None:
-        """An empty memory; with `slot_ema`, noise from `generator`.
+        """Create an empty memory; with `slot_ema`, fill it with noise from `generator`.
 
         Raises:
-            ValueError: the update is unknown, or `slot_ema` has no generator.
+            ValueError: The update is unknown, or `slot_ema` has no generator.
         """
         super().__init__()
         if update not in ("fifo", "ema", "slot_ema", "image_ema"):
@@ -75,19 +77,19 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, embeddings: Tensor, labels: Tensor, images: Tensor | None = None) -> None:
-        """Write regions in their order; of more than M of a class, a FIFO keeps the last M.
+        """Write regions in order; of more than M regions of a class, a FIFO keeps the last M.
 
-        With `image_ema` the images that have an entry are blended into it first, whatever their
-        place in the order, and then the new ones are copied.
+        With `image_ema`, regions whose image has an entry are blended into it first, whatever their
+        place in the order. Then the new ones are copied.
 
         Args:
-            embeddings: (R, D).
-            labels: (R,), class of each.
-            images: (R,), number of each region's image, from 0 on; a class comes once an image.
-                Only `image_ema` needs it.
+            embeddings: The embeddings of the regions, (R, D).
+            labels: The class of each region, (R,).
+            images: The number of each region's image, (R,), from 0 on; a class occurs once per
+                image. Only `image_ema` needs it.
 
         Raises:
-            ValueError: the shapes do not fit, or `image_ema` is not told the images.
+            ValueError: The shapes do not fit, or `image_ema` is called without images.
         """
         channels = self.rows.shape[2]
         if embeddings.shape != (*labels.shape, channels):
@@ -115,8 +117,8 @@ class MemoryBank(nn.Module):
         momentum: float,
         images: Tensor | None = None,
     ) -> None:
-        """Write regions into the ring of their class; of the slot's entry, `momentum` stays."""
-        # M regions at a time cannot come to a slot twice: almost always a single round.
+        """Write regions into the ring of their class; `momentum` is the old entry's share."""
+        # M regions at a time cannot hit a slot twice. There is almost always one part only.
         slots = self.rows.shape[1]
         owners = torch.full_like(labels, NOBODY) if images is None else images
         parts = (tensor.split(slots) for tensor in (embeddings, labels, owners))
@@ -138,16 +140,16 @@ class MemoryBank(nn.Module):
 
 
 def admitted(tags: Tensor, logits: Tensor, gate: float, nonempty: Tensor | None = None) -> Tensor:
-    """Which regions may enter the memory: tagged, and the class scored above `gate`.
+    """Select the regions that may enter the memory: tagged, and the class scored above `gate`.
 
     Args:
-        tags: (B, C).
-        logits: (B, C), image scores of the final CAM.
-        gate: probability that the sigmoid of the score must exceed (released code: 0.7).
-        nonempty: (B, C), regions that have a pixel; None where all have.
+        tags: The image tags, (B, C).
+        logits: The image scores of the final CAM, (B, C).
+        gate: The probability that the sigmoid of the score must exceed (released code: 0.7).
+        nonempty: Which regions have a pixel, (B, C). None if all have.
 
     Returns:
-        Bool (B, C).
+        Which regions may enter, bool (B, C).
     """
     entering = tags.bool() & (logits.sigmoid() > gate)
     return entering if nonempty is None else entering & nonempty

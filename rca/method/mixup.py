@@ -24,19 +24,19 @@ def mix_regions(
     normalise_first: bool = False,
     images: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Region mixup, Eq. 5: f̂ = ω f_l + (1 - ω) f_l' with ω ~ Beta(β, β), then f̂ / ‖f̂‖.
+    """Mix regions by Eq. 5: f̂ = ω f_l + (1 - ω) f_l' with ω ~ Beta(β, β), then f̂ / ‖f̂‖.
 
     A region without a partner stands for itself: ω = 1 and l' = l.
 
     Args:
-        embeddings: f, (R, D), not normalised.
-        labels: l, (R,).
-        beta: β.
-        generator: of ω and of the partners.
-        partner: as in `sample_partners`.
-        normalise_first: normalise both before they are mixed, so that ω is their share whatever
-            their lengths. Paper: only after.
-        images: as in `sample_partners`.
+        embeddings: f, the embeddings of the regions, (R, D), not normalised.
+        labels: l, the class of each region, (R,).
+        beta: β, the parameter of the distribution of ω.
+        generator: The generator of ω and of the partners.
+        partner: The rule for partners, as in `sample_partners`.
+        normalise_first: Whether to normalise both regions before mixing as well, so that ω is their
+            share whatever their lengths. Paper: only after.
+        images: The image of each region, as in `sample_partners`.
 
     Returns:
         f̂ (R, D), l' (R,) and ω (R,).
@@ -57,22 +57,22 @@ def sample_partners(
     partner: Partner,
     images: Tensor | None = None,
 ) -> Tensor:
-    """For each region the index of another to mix with, uniform among those allowed.
+    """Draw for each region the index of another to mix with, uniformly among those allowed.
 
     Args:
-        labels: (R,).
-        generator: of the draw.
+        labels: The class of each region, (R,).
+        generator: The generator of the draw.
         partner: `other_class` draws among the regions of other classes (paper: l' ≠ l).
-            `other_image` draws among those that are of another image as well (a reading of the
+            `other_image` draws among those that are also of another image (a reading of the
             paper's text). `any` draws among all, the region itself included (released code, which
             draws an image first).
-        images: (R,), the image of each region; `other_image` needs it.
+        images: The image of each region, (R,); `other_image` needs it.
 
     Returns:
-        (R,), -1 where no region is allowed.
+        The indices, (R,); -1 where no region is allowed.
 
     Raises:
-        ValueError: the partner rule is unknown, or `other_image` is not told the images.
+        ValueError: The partner rule is unknown, or `other_image` is called without images.
     """
     if partner not in ("other_class", "other_image", "any"):
         raise ValueError(f"mixup partner {partner!r}: use 'other_class', 'other_image' or 'any'")
@@ -92,7 +92,7 @@ def sample_partners(
 
 
 def sample_beta(beta: float, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draws from Beta(β, β), float64, on the generator's device.
+    """Draw from Beta(β, β), float64, on the generator's device.
 
     `torch.distributions` takes no generator. This is exact for every β > 0 (Devroye, Random variate
     generation in one line of code, 1996): with U, V uniform, c = cos 2πV and w = U^(1/β),

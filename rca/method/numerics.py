@@ -1,4 +1,4 @@
-"""What the sections share about numbers: full precision under autocast, and unit length."""
+"""Numerics that the sections share: full precision under autocast, and unit length."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Result = TypeVar("Result")
 
 
 def full_precision(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Run `function` outside autocast, its half-precision tensors widened to float32.
+    """Run `function` outside autocast, with its half-precision tensors widened to float32.
 
     Similarities are divided by 0.07 and exponentiated, features multiply prototypes over hundreds
-    of channels, regions average thousands of pixels: bfloat16 resolves none of it.
+    of channels, regions average thousands of pixels: bfloat16 is too coarse for all of this.
     """
 
     @functools.wraps(function)
@@ -31,7 +31,7 @@ def full_precision(function: Callable[Arguments, Result]) -> Callable[Arguments,
 
 
 def unit(vectors: Tensor, shortest: float = 1e-6) -> Tensor:
-    """Vectors (…, D) at length 1; those shorter than `shortest` have no direction and stay.
+    """Scale vectors (…, D) to length 1; those of at most `shortest` lack a direction and stay.
 
     `F.normalize` would send gradients of 1e12 through a region whose features are all zero.
     """
@@ -39,7 +39,7 @@ def unit(vectors: Tensor, shortest: float = 1e-6) -> Tensor:
 
 
 def usable_length(vectors: Tensor, shortest: float = 1e-6) -> Tensor:
-    """What `unit` divides by, (…, 1): the length, or 1 where it is at most `shortest`."""
+    """Compute the divisor of `unit`, (…, 1): the length, or 1 where it is at most `shortest`."""
     length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return length.where(length > shortest, torch.ones_like(length))
 

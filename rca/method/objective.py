@@ -29,7 +29,7 @@ Gather = Callable[[Tensor], Tensor]
 
 
 def alone(rows: Tensor) -> Tensor:
-    """The `Gather` of a single process."""
+    """Return the rows as they are: the `Gather` of a single process."""
     return rows
 
 
@@ -38,27 +38,31 @@ class ObjectiveSettings:
     """Weights and switches, as the configuration has them.
 
     Attributes:
-        auxiliary_weight: weight of the coarse CAM's classification loss.
-        contrast: whether RSC is on.
-        contrast_weight: weight of L_rsc.
-        contrast_start_epoch: first epoch with L_rsc, 0-based.
+        auxiliary_weight: The weight of the coarse CAM's classification loss.
+        contrast: Whether RSC is on.
+        contrast_weight: The weight of L_rsc.
+        contrast_start_epoch: The first epoch with L_rsc, 0-based.
         temperature: t of Eq. 4.
         beta: β of Eq. 5.
-        gate: probability above which a region enters the memory.
-        region_rule: as in `class_regions`.
-        region_fraction: level of the region rule `max_fraction`.
-        confident_share: as `share` in `confident_pixels`, of queries and of the memory.
-        query_gate: probability above which a tagged class's region is contrasted; 0: any.
-        background: whether regions of the background enter the memory, as class C.
-        background_level: as `level` in `background_region`.
-        background_queries: whether they are contrasted too.
-        memory_pooling: as in `pool_regions`, for the memory; queries are always independent.
-        partner: as in `sample_partners`.
-        normalise_first: as in `mix_regions`.
-        exclude_partner: as in `region_contrast`.
-        form: as in `info_nce`.
-        sum_images: sum the images' means instead of taking the mean over all regions, as with
-            `images` in `region_contrast`.
+        gate: The probability above which a region enters the memory.
+        region_rule: The rule for regions, as in `class_regions`.
+        region_fraction: The level of the region rule `max_fraction`.
+        confident_share: The share of pixels kept, as `share` in `confident_pixels`, for queries and
+            for the memory.
+        query_gate: The probability above which a tagged class's region is contrasted. At 0, every
+            tagged class's region is.
+        background: Whether regions of the background enter the memory, as class C.
+        background_level: The level of the background's region, as `level` in `background_region`.
+        background_queries: Whether regions of the background are contrasted too.
+        memory_pooling: The pooling for the memory, as in `pool_regions`. For queries it is always
+            `independent`.
+        partner: The rule for partners, as in `sample_partners`.
+        normalise_first: Whether to normalise before mixing, as in `mix_regions`.
+        exclude_partner: Whether to leave both classes out of the negatives, as in
+            `region_contrast`.
+        form: The form of the loss, as in `info_nce`.
+        sum_images: Whether to sum the images' means instead of taking the mean over all regions, as
+            in `region_contrast`.
     """
 
     auxiliary_weight: float
@@ -87,9 +91,9 @@ class Regions(NamedTuple):
     """Regions of some images.
 
     Attributes:
-        embeddings: f, (R, D).
-        labels: l, (R,); C is the background.
-        images: (R,), the number of each region's image among those given.
+        embeddings: f, the embeddings, (R, D).
+        labels: l, the class of each region, (R,); C is the background.
+        images: The number of each region's image among those given, (R,).
     """
 
     embeddings: Tensor
@@ -99,7 +103,7 @@ class Regions(NamedTuple):
 
 @full_precision
 def multilabel_loss(logits: Tensor, tags: Tensor) -> Tensor:
-    """L_ml: mean binary cross-entropy of the sigmoid of `logits` against `tags`, both (B, C)."""
+    """Compute L_ml, the mean binary cross-entropy of sigmoid(`logits`) and `tags`, both (B, C)."""
     return F.multilabel_soft_margin_loss(logits, tags.to(logits.dtype))
 
 
@@ -115,22 +119,22 @@ def rca_losses(
     gather: Gather = alone,
     project: Project | None = None,
 ) -> dict[str, Tensor]:
-    """The total loss and its parts.
+    """Compute the total loss and its parts.
 
-    Of several processes each has a piece of the batch. Contrast is of the regions of all, the same
-    in each; the other losses are means over the images here.
+    With several processes, each has a piece of the batch. The contrast uses the regions of all
+    processes and is the same in each; the other losses are means over this process's images.
 
     Args:
-        features: the space of the queries, (B, D, H, W): F, or what a head makes of it.
-        coarse: C, (B, C, H, W), raw.
-        final: O, (B, C, H, W), raw.
-        tags: y, (B, C).
-        memory: of regions of earlier steps.
-        settings: weights and switches.
-        epoch: 0-based.
-        generator: of the mixup.
-        gather: of several processes, whose generators must agree.
-        project: as in `region_contrast`.
+        features: The features of the queries, (B, D, H, W): F, or the output of a head on it.
+        coarse: C, the raw coarse CAMs, (B, C, H, W).
+        final: O, the raw final CAMs, (B, C, H, W).
+        tags: y, the image tags, (B, C).
+        memory: The memory, with regions of earlier steps.
+        settings: The weights and switches.
+        epoch: The number of the epoch, 0-based.
+        generator: The generator of the mixup.
+        gather: A function that gathers rows from all processes, whose generators must agree.
+        project: The head in front of the comparison, as in `region_contrast`.
 
     Returns:
         `loss`, with the graph; `final`, `coarse` and `contrast`, its unweighted parts, detached.
@@ -164,17 +168,19 @@ def memorise(
     """Put the regions of a step into the memory, after its loss.
 
     Args:
-        features: the space of the memory, (B, D, H, W): F.
-        coarse: C, (B, C, H, W), raw.
-        final: O, (B, C, H, W), raw.
-        tags: y, (B, C).
-        memory: that is written to.
-        settings: gate, region rule and pooling.
-        gather: of several processes, which then all write the regions of all.
-        names: (B,), number of each image in the data set, by which `image_ema` keeps its entries.
+        features: F, the features of the memory, (B, D, H, W).
+        coarse: C, the raw coarse CAMs, (B, C, H, W).
+        final: O, the raw final CAMs, (B, C, H, W).
+        tags: y, the image tags, (B, C).
+        memory: The memory that is written to.
+        settings: The gate, the region rule and the pooling.
+        gather: A function that gathers rows from all processes, so that each writes the regions of
+            all.
+        names: The number of each image in the data set, (B,), by which `image_ema` keeps its
+            entries.
 
     Returns:
-        What entered, of all processes; its images are those of `names`, if given.
+        The regions that entered, of all processes. Their images are those of `names`, if given.
     """
     regions = entering_regions(features, coarse, final, tags, settings)
     if names is not None:
@@ -188,7 +194,7 @@ def memorise(
 def entering_regions(
     features: Tensor, coarse: Tensor, final: Tensor, tags: Tensor, settings: ObjectiveSettings
 ) -> Regions:
-    """What `memorise` writes of these images, image by image, the background last of each."""
+    """Pool the regions that `memorise` writes, image by image, the background last in each."""
     entering = admitted(tags, image_scores(final), settings.gate)  # (B, C)
     pooling, background = settings.memory_pooling, settings.background
     return _regions(features, coarse, tags, entering, settings, pooling, background)
@@ -197,7 +203,7 @@ def entering_regions(
 def query_regions(
     features: Tensor, coarse: Tensor, final: Tensor, tags: Tensor, settings: ObjectiveSettings
 ) -> Regions:
-    """The regions that are contrasted with the memory, with gradients for `features` alone."""
+    """Pool the regions to contrast with the memory, with gradients for `features` alone."""
     asking = tags.bool()
     if settings.query_gate > 0:
         asking = admitted(tags, image_scores(final), settings.query_gate)
@@ -214,7 +220,7 @@ def _regions(
     pooling: Pooling,
     background: bool,
 ) -> Regions:
-    """The pooled regions of the chosen classes, (B, C), and on request of the background."""
+    """Pool the regions of the chosen classes, (B, C), and on request of the background."""
     masks = class_regions(coarse, tags, settings.region_rule, settings.region_fraction)
     kept = confident_pixels(masks, coarse, settings.confident_share) & chosen[..., None, None]
     pooled = pool_regions(features, kept, pooling)  # (B, C, D)
@@ -255,7 +261,7 @@ def _contrast(
 
 
 def _numbered(images: Tensor, batch: int, gather: Gather) -> Tensor:
-    """The image of each region, (R,), counted through the pieces of all processes."""
+    """Compute the number of each region's image, (R,), counted over the pieces of all processes."""
     regions = gather(images.new_tensor([len(images)]))  # (processes,)
     sizes = gather(images.new_tensor([batch]))
     return gather(images) + (sizes.cumsum(0) - sizes).repeat_interleave(regions)

@@ -1,6 +1,6 @@
 """Prototypes Q: the K-means centroids of each class's memory, all classes at once.
 
-`spherical_kmeans` is the same for directions: points of length 1, compared by their cosine.
+`spherical_kmeans` is the counterpart for directions: points of length 1, compared by cosine.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ def fit_prototypes(
     restarts: int = 4,
     iterations: int = 100,
 ) -> tuple[Tensor, Tensor]:
-    """K centroids of each class that has at least K filled slots; others keep what they had.
+    """Fit K centroids to each class that has at least K filled slots; other classes keep theirs.
 
-    Lloyd's algorithm from greedy k-means++ seeds (as in scikit-learn), or from `previous` where all
-    of a class's are valid. Equal distances go to the lower index. A centroid that loses all its
-    points moves to the point that is farthest from its own, several to the next farthest.
+    Lloyd's algorithm starts from greedy k-means++ seeds (as in scikit-learn), or from `previous`
+    where all of a class's prototypes are valid. Equal distances go to the lower index. A centroid
+    that loses all its points moves to the point that is farthest from its own centroid; if there
+    are several, they take the next farthest.
 
     Differs from the released code: seeded, and never fitted to slots that hold no region.
 
     Args:
-        memory: (C, M, D).
-        filled: bool (C, M).
-        k: K.
-        generator: of the seeds.
-        previous: (C, K, D), prototypes so far.
-        previous_valid: bool (C, K), which of them are prototypes; None: all.
-        restarts: seeds tried; of their results the one with the least inertia is taken.
-        iterations: rounds at most; it ends as soon as no point changes its centroid.
+        memory: The memory, (C, M, D).
+        filled: Which slots are filled, bool (C, M).
+        k: K, the number of prototypes per class.
+        generator: The generator of the seeds.
+        previous: The prototypes so far, (C, K, D).
+        previous_valid: Which of these are valid, bool (C, K). None means all.
+        restarts: The number of seedings tried; the result with the least inertia is kept.
+        iterations: The largest number of rounds. Fitting ends as soon as no point changes its
+            centroid.
 
     Returns:
-        Prototypes (C, K, D) and which are valid, bool (C, K).
+        The prototypes, (C, K, D), and which are valid, bool (C, K).
 
     Raises:
         ValueError: `previous` does not fit the memory and K.
@@ -80,23 +82,24 @@ def spherical_kmeans(
     restarts: int = 4,
     iterations: int = 50,
 ) -> Tensor:
-    """Mean directions of K clusters, by cosine similarity.
+    """Compute the mean directions of K clusters, by cosine similarity.
 
-    Lloyd's algorithm from several greedy k-means++ seeds and from `start`; of the results the one
-    with the highest mean similarity of the points to their nearest direction is taken, so the
-    result is never worse than `start`. This is hard EM for a mixture of von Mises-Fisher
-    distributions of one concentration (Banerjee et al., JMLR 2005).
+    Lloyd's algorithm runs from several greedy k-means++ seeds and from `start`. The result with the
+    highest mean similarity of the points to their nearest direction is kept, so it is never worse
+    than `start`. This is hard EM for a mixture of von Mises-Fisher distributions of one
+    concentration (Banerjee et al., JMLR 2005).
 
     Args:
-        points: (N, D), each of length 1.
-        k: number of clusters K; with fewer points, as many as there are.
-        generator: source of the seeds.
-        start: (K', D), directions to begin one more run at; ignored unless K' is K.
-        restarts: number of runs from fresh seeds.
-        iterations: rounds of a run at most; it ends as soon as no point changes its cluster.
+        points: The points, (N, D), each of length 1.
+        k: K, the number of clusters. With fewer points, there are as many clusters as points.
+        generator: The generator of the seeds.
+        start: The directions at which one more run starts, (K', D). Ignored unless K' is K.
+        restarts: The number of runs from fresh seeds.
+        iterations: The largest number of rounds in a run. It ends as soon as no point changes its
+            cluster.
 
     Returns:
-        (min(K, N), D), each of length 1.
+        The directions, (min(K, N), D), each of length 1.
     """
     k = min(k, len(points))
     every = points.new_ones(1, len(points), dtype=torch.bool)
@@ -108,7 +111,11 @@ def spherical_kmeans(
 
 
 def _spherical_lloyd(points: Tensor, directions: Tensor, iterations: int) -> tuple[Tensor, float]:
-    """Directions (K, D) once no point changes its own, and the mean similarity to the nearest."""
+    """Run Lloyd's algorithm until no point changes its direction, for `iterations` at most.
+
+    Returns:
+        The directions, (K, D), and the mean similarity of the points to the nearest.
+    """
     cells = None
     for _ in range(iterations):
         similarity, nearest = (points @ directions.T).max(dim=1)
@@ -118,7 +125,7 @@ def _spherical_lloyd(points: Tensor, directions: Tensor, iterations: int) -> tup
         member = torch.nn.functional.one_hot(cells, len(directions)).to(points.dtype)
         directions = unit(member.T @ points)
         empty = (member.sum(dim=0) == 0).nonzero()[:, 0]
-        if len(empty):  # each takes one of the points that are least like their own
+        if len(empty):  # each takes one of the points least similar to their own direction
             directions[empty] = points[similarity.argsort(stable=True)[: len(empty)]]
     return directions, float((points @ directions.T).amax(dim=1).mean())
 
@@ -128,21 +135,22 @@ def _spherical_lloyd(points: Tensor, directions: Tensor, iterations: int) -> tup
 def random_prototypes(
     memory: Tensor, filled: Tensor, k: int, generator: torch.Generator, source: Source
 ) -> tuple[Tensor, Tensor]:
-    """Prototypes that know nothing of clusters: the control that tells whether clusters matter.
+    """Draw prototypes without clustering: the control that tells whether clusters matter.
 
     Args:
-        memory: (C, M, D).
-        filled: bool (C, M).
-        k: K.
-        generator: of the draw.
-        source: `noise`: normal, as strong as the filled rows (1 with none); all valid. `rows`:
-            K different filled rows of the class; classes with fewer have none.
+        memory: The memory, (C, M, D).
+        filled: Which slots are filled, bool (C, M).
+        k: K, the number of prototypes per class.
+        generator: The generator of the draw.
+        source: `noise` is normal, with the root mean square of the filled rows (1 with none); all
+            prototypes are valid. `rows` is K different filled rows of the class; classes with fewer
+            have none.
 
     Returns:
-        Prototypes (C, K, D) and which are valid, bool (C, K).
+        The prototypes, (C, K, D), and which are valid, bool (C, K).
 
     Raises:
-        ValueError: the source is unknown.
+        ValueError: The source is unknown.
     """
     classes, slots, channels = memory.shape
     device = generator.device
@@ -170,8 +178,8 @@ def _best_of(
     generator: torch.Generator,
     iterations: int,
 ) -> Tensor:
-    """Centroids (C, K, D) of the filled points; `warm` classes begin at `start`."""
-    # Distances are differences of squares: around the mean they lose no digits.
+    """Compute centroids (C, K, D) of the filled points; `warm` classes start at `start`."""
+    # Distances are differences of squares. Centring at the mean keeps them from losing digits.
     mean = _mean(points, filled)  # (C, 1, D)
     points = (points - mean).masked_fill(~filled[..., None], 0)
     best, least = start, points.new_full(warm.shape, torch.inf)
@@ -187,7 +195,11 @@ def _best_of(
 def _lloyd(
     points: Tensor, filled: Tensor, centroids: Tensor, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """Centroids (C, K, D) once no point changes its own, and their inertia, (C,)."""
+    """Run Lloyd's algorithm until no point changes its centroid, for `iterations` at most.
+
+    Returns:
+        The centroids, (C, K, D), and their inertia, (C,).
+    """
     cells = None
     for _ in range(iterations):
         nearest = _squared_distances(points, centroids).argmin(dim=2)  # (C, M)
@@ -200,9 +212,10 @@ def _lloyd(
 
 
 def _move(points: Tensor, filled: Tensor, cells: Tensor, k: int) -> Tensor:
-    """The means of the cells, (C, K, D); an empty cell takes the point farthest from its mean.
+    """Compute the means of the cells, (C, K, D), and move empty cells to the farthest points.
 
-    From the new mean: a point alone in its cell lies on it, and could not fill another.
+    Farthest from the new mean of their own cell: a point that is alone in its cell lies on that
+    mean, and so cannot be taken to fill another.
     """
     member = (cells[..., None] == torch.arange(k, device=cells.device)) & filled[..., None]
     size = member.sum(dim=1)  # (C, K)
@@ -217,9 +230,10 @@ def _move(points: Tensor, filled: Tensor, cells: Tensor, k: int) -> Tensor:
 
 
 def _greedy_seeds(points: Tensor, filled: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Greedy k-means++: of a few draws by squared distance, the one that lowers the inertia most.
+    """Draw seeds by greedy k-means++: of a few draws, keep the one that lowers inertia most.
 
-    Arthur & Vassilvitskii (2007) name the trials in passing; scikit-learn takes as many.
+    The draws are weighted by squared distance. Arthur & Vassilvitskii (2007) mention the trials in
+    passing; scikit-learn takes as many.
     """
     classes = torch.arange(len(points), device=points.device)
     weight = filled.double()
@@ -239,7 +253,7 @@ def _greedy_seeds(points: Tensor, filled: Tensor, k: int, generator: torch.Gener
 
 
 def _draw(weight: Tensor, draws: int, generator: torch.Generator) -> Tensor:
-    """Indices (C, draws), with replacement, in proportion to `weight`, (C, M)."""
+    """Draw indices (C, draws), with replacement, in proportion to `weight`, (C, M)."""
     cumulative = weight.cumsum(dim=1)
     uniform = torch.rand(
         len(weight), draws, generator=generator, device=generator.device, dtype=torch.float64
@@ -249,7 +263,7 @@ def _draw(weight: Tensor, draws: int, generator: torch.Generator) -> Tensor:
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(C, N, D) to (C, K, D): (C, N, K)."""
+    """Compute the squared distances from (C, N, D) to (C, K, D), as (C, N, K)."""
     squares = a.square().sum(dim=2)[..., None] + b.square().sum(dim=2)[:, None]
     return (squares - 2 * a @ b.mT).clamp_min(0)
 
@@ -260,5 +274,5 @@ def _mean(points: Tensor, filled: Tensor) -> Tensor:
 
 
 def _take(points: Tensor, index: Tensor) -> Tensor:
-    """Points (C, N, D) at `index`, (C, T): (C, T, D)."""
+    """Take the points (C, N, D) at `index`, (C, T), as (C, T, D)."""
     return points.gather(1, index[..., None].expand(-1, -1, points.shape[2]))

@@ -1,16 +1,16 @@
-"""Maps read from prototypes, the background's among them: beyond the paper.
+"""Maps read from prototypes, including the background's: beyond the paper.
 
 RSA's affinity S (Eq. 7, scale `cosine`), summed over the prototypes of a class, says how well the
 class explains a pixel. The paper has prototypes of classes alone, so some class must explain every
 pixel. With prototypes of the background too, S becomes the posterior of a mixture of von
 Mises-Fisher distributions on the unit sphere, and a mask can be read from it without a threshold.
 
-The prototypes come from image tags and class activation maps (CAMs) in rounds: regions, first of
-the CAMs and then of the posterior, give mean directions, and these the next posterior. That is hard
-EM on the pixels that are sure.
+The prototypes are fitted to image tags and class activation maps (CAMs) in rounds. Regions, taken
+from the CAMs at first and from the posterior later, give mean directions, and these give the next
+posterior. This is hard EM on the confident pixels.
 
-Shapes: N pixels of I images, D channels, C classes, L = C + 1 labels with the background first, K
-prototypes a label at most.
+Shapes: N pixels of I images, D channels, C classes, L = C + 1 labels with the background first, at
+most K prototypes per label.
 """
 
 from __future__ import annotations
@@ -25,24 +25,26 @@ from rca.method.numerics import full_precision, unit
 from rca.method.prototypes import spherical_kmeans
 
 UNSURE = -1  # label of a pixel that belongs to no region
-TOGETHER = 2**21  # similarities of pixels with prototypes that are computed at a time
+TOGETHER = 2**21  # similarities of pixels and prototypes that are computed at a time
 
 
 @dataclass(frozen=True)
 class ReadoutSettings:
-    """How prototypes are fitted and read.
+    """Settings for fitting and reading prototypes.
 
     Attributes:
-        prototypes: K of each class in the last round; before it, 1.
+        prototypes: K of each class in the last round; before it, K is 1.
         background_prototypes: K of the background.
         temperature: t, the inverse concentration of the mixture.
-        background_weight: w_0, prior odds of the background against one class.
-        rounds: fits of the prototypes.
-        cam_foreground: level of the CAM above which the first round takes a pixel for its class.
-        cam_background: level below which it takes a pixel for background.
-        level: posterior above which a later round takes a pixel.
-        restarts: runs of each k-means.
-        sample: pixels of a label that a k-means takes at most.
+        background_weight: w_0, the prior odds of the background against one class.
+        rounds: The number of times that the prototypes are fitted.
+        cam_foreground: The level of the CAM above which the first round takes a pixel for its
+            class.
+        cam_background: The level of the CAM below which the first round takes a pixel for
+            background.
+        level: The posterior above which a later round takes a pixel.
+        restarts: The number of runs of each k-means.
+        sample: The largest number of a label's pixels that a k-means takes.
     """
 
     prototypes: int
@@ -62,12 +64,12 @@ class Pixels:
     """Sampled pixels of I images.
 
     Attributes:
-        directions: x, (N, D), of length 1; half precision will do.
-        cams: CAMs, (N, C), from 0 to 1; 0 for absent classes.
-        image: number of each pixel's image, int64 (N,).
-        tags: bool (I, C).
-        foreground: prior probability of being foreground, (N,), strictly between 0 and 1; None
-            where nothing is known.
+        directions: x, the directions, (N, D), of length 1. Half precision suffices.
+        cams: The CAMs, (N, C), from 0 to 1; 0 for absent classes.
+        image: The number of each pixel's image, int64 (N,).
+        tags: The image tags, bool (I, C).
+        foreground: The prior probability of being foreground, (N,), strictly between 0 and 1. None
+            if nothing is known.
     """
 
     directions: Tensor
@@ -79,18 +81,18 @@ class Pixels:
 
 @full_precision
 def pixel_directions(features: Tensor, means: Tensor, widths: Sequence[int]) -> Tensor:
-    """x, what is compared with prototypes: centred features of several blocks as one direction.
+    """Compute x, to compare with prototypes: centred features of several blocks as one direction.
 
-    Each block is centred and brought to length 1, so that all have the same say; so is their
-    concatenation. Without centring, features after a ReLU all point the same way.
+    Each block is centred and scaled to length 1, so that all have equal weight; the concatenation
+    is scaled to length 1 too. Without centring, features after a ReLU all point the same way.
 
     Args:
-        features: of all blocks in a row, (..., D).
-        means: mean feature over the data set, (D,).
-        widths: channels of each block; their sum is D.
+        features: The features of all blocks in a row, (..., D).
+        means: The mean feature over the data set, (D,).
+        widths: The number of channels of each block; their sum is D.
 
     Returns:
-        (..., D), of length 1.
+        The directions, (..., D), of length 1.
     """
     blocks = (features.float() - means).split(list(widths), dim=-1)
     return unit(torch.cat([unit(block) for block in blocks], dim=-1))
@@ -106,24 +108,26 @@ def label_posterior(
     background_weight: float,
     foreground: Tensor | None = None,
 ) -> Tensor:
-    """p(l | x), the posterior of the background and of each tagged class at every pixel.
+    """Compute p(l | x), the posterior of the background and of each tagged class at every pixel.
 
     p(l | x) ∝ w_l · mean_k exp(x · q_lk / t). The numerator with w_l = K_l is Eq. 7's S with the
     scale `cosine`, summed over a label's prototypes. The mean makes it independent of how many
     prototypes a label has.
 
     Args:
-        directions: x, (..., D), of length 1.
-        prototypes: Q, (L, K, D), of length 1, those of the background first.
-        valid: bool (L, K); a label without any has posterior 0.
-        tags: (..., C), classes that the image may hold; the background always takes part.
+        directions: x, the directions, (..., D), of length 1.
+        prototypes: Q, the prototypes, (L, K, D), of length 1, those of the background first.
+        valid: Which prototypes are valid, bool (L, K). A label without any has posterior 0.
+        tags: The classes that the image may hold, (..., C). The background always takes part.
         temperature: t, the inverse concentration of the mixture (RSA's and RSC's: 0.07).
-        background_weight: w_0, prior odds of the background against one class; w_l = 1 for classes.
-        foreground: s, (...), a pixel's own prior probability of being foreground, strictly between
-            0 and 1, such as a saliency map's: w_l is multiplied by s, w_0 by 1 - s.
+        background_weight: w_0, the prior odds of the background against one class; w_l = 1 for
+            classes.
+        foreground: s, a pixel's own prior probability of being foreground, (...), strictly between
+            0 and 1, such as a saliency map's. w_l is multiplied by s, and w_0 by 1 - s.
 
     Returns:
-        (..., L), the sum over labels 1. Where no label takes part all is background.
+        The posterior, (..., L), whose sum over labels is 1. Where no label takes part, all is
+        background.
     """
     labels, count, _ = prototypes.shape
     similarity = directions @ prototypes.flatten(0, 1).T / temperature  # (..., L·K)
@@ -146,30 +150,30 @@ def label_posterior(
 def cam_regions(
     cams: Tensor, tags: Tensor, image: Tensor, foreground: float, background: float
 ) -> Tensor:
-    """Regions to begin with: a label for each pixel whose CAMs leave no doubt.
+    """Label each pixel whose CAMs leave no doubt, for the regions of the first round.
 
-    A pixel is of the class with the highest CAM if that is above `foreground`, and background if
-    no CAM is above `background`. A class that no pixel is sure to belong to gets the highest pixel
-    of each of its images instead, and a background without any the lowest of each image. Of equals
-    it is the first, and none that another label got this way: even where CAMs are zero no label
-    begins empty, if images have as many pixels.
+    A pixel belongs to the class with the highest CAM if that is above `foreground`, and to the
+    background if all CAMs are below `background`. A class without a confident pixel gets the
+    highest pixel of each of its images instead; a background without one gets the lowest pixel of
+    each image. Among equal pixels the first is taken, but never one that another label got in this
+    way. So no label starts empty even where CAMs are zero, if the images have enough pixels.
 
     Args:
-        cams: CAMs of the pixels, (N, C), from 0 to 1; 0 for absent classes.
-        tags: bool (I, C).
-        image: number of each pixel's image, int64 (N,).
-        foreground: level of the classes.
-        background: level of the background.
+        cams: The CAMs of the pixels, (N, C), from 0 to 1; 0 for absent classes.
+        tags: The image tags, bool (I, C).
+        image: The number of each pixel's image, int64 (N,).
+        foreground: The level of the classes.
+        background: The level of the background.
 
     Returns:
-        Labels, int64 (N,): 0 background, 1 … C classes, `UNSURE`.
+        The labels, int64 (N,): 0 background, 1 … C classes, `UNSURE`.
     """
     highest, best = cams.max(dim=1)
     regions = torch.full_like(image, UNSURE)
     regions[highest < background] = 0
     sure = highest > foreground
     regions[sure] = best[sure] + 1
-    given = torch.zeros_like(sure)  # to labels without a sure pixel
+    given = torch.zeros_like(sure)  # to labels without a confident pixel
     for label in [*range(1, cams.shape[1] + 1), 0]:
         if not (regions == label).any():
             values = cams[:, label - 1] if label else -highest
@@ -183,7 +187,7 @@ def cam_regions(
 
 
 def _peaks(values: Tensor, image: Tensor, images: int) -> Tensor:
-    """The first pixel of each image with the highest of `values`, (N,): bool (N,)."""
+    """Mark the first pixel of each image with the highest of `values`, (N,), as bool (N,)."""
     lowest = values.new_full((images,), -torch.inf)
     highest = lowest.scatter_reduce(0, image, values, "amax")
     order = torch.arange(len(values), device=image.device)
@@ -194,14 +198,14 @@ def _peaks(values: Tensor, image: Tensor, images: int) -> Tensor:
 
 @torch.no_grad()
 def posterior_regions(posterior: Tensor, level: float) -> Tensor:
-    """Regions of the next round: a label for each pixel that the posterior is sure of.
+    """Label each pixel with a confident posterior, for the regions of the next round.
 
     Args:
-        posterior: (N, L).
-        level: a pixel belongs to a label whose posterior is above this.
+        posterior: The posterior, (N, L).
+        level: The level above which the posterior of a label makes a pixel belong to it.
 
     Returns:
-        Labels, int64 (N,), `UNSURE` elsewhere.
+        The labels, int64 (N,), `UNSURE` elsewhere.
     """
     highest, label = posterior.max(dim=1)
     return label.masked_fill(highest <= level, UNSURE)
@@ -217,22 +221,22 @@ def fit_label_prototypes(
     sample: int,
     restarts: int,
 ) -> tuple[Tensor, Tensor]:
-    """Mean directions of each label's region, by spherical k-means.
+    """Compute mean directions of each label's region, by spherical k-means.
 
-    A label without a single pixel keeps the prototypes of the round before. The result is never
-    worse on the pixels drawn than the prototypes of the round before, if these were K or one.
+    A label without a single pixel keeps the prototypes of the round before. On the pixels drawn,
+    the result is never worse than the prototypes of the round before, if these were K or one.
 
     Args:
-        directions: x, (N, D), of length 1; half precision will do.
-        regions: label of each pixel, int64 (N,), from 0 to L - 1, or `UNSURE`.
-        counts: K of each label, L of them; fewer where a region has fewer pixels.
-        generator: source of the sample and of the seeds.
-        previous: prototypes and validity of the round before.
-        sample: pixels of a label at most, drawn at random.
-        restarts: of the k-means.
+        directions: x, the directions, (N, D), of length 1. Half precision suffices.
+        regions: The label of each pixel, int64 (N,), from 0 to L - 1, or `UNSURE`.
+        counts: K of each label, L of them. A region with fewer pixels gets fewer prototypes.
+        generator: The generator of the sample and of the seeds.
+        previous: The prototypes and their validity from the round before, or None.
+        sample: The largest number of a label's pixels that is taken, drawn at random.
+        restarts: The number of runs of each k-means.
 
     Returns:
-        Prototypes, float32 (L, K, D) with K the largest count, and validity, bool (L, K).
+        The prototypes, float32 (L, K, D) with K the largest count, and their validity, bool (L, K).
     """
     shape = (len(counts), max(counts), directions.shape[1])
     prototypes = torch.zeros(shape, device=directions.device)
@@ -258,13 +262,13 @@ def fit_label_prototypes(
 def read_regions(
     pixels: Pixels, prototypes: Tensor, valid: Tensor, settings: ReadoutSettings
 ) -> Tensor:
-    """The regions that the posterior is sure of, int64 (N,); some pixels at a time.
+    """Label the pixels with a confident posterior, int64 (N,), computing some pixels at a time.
 
     Args:
-        pixels: N of them.
-        prototypes: Q, (L, K, D).
-        valid: bool (L, K).
-        settings: how to read.
+        pixels: The pixels, N of them.
+        prototypes: Q, the prototypes, (L, K, D).
+        valid: Which prototypes are valid, bool (L, K).
+        settings: The settings for reading.
     """
     regions = []
     for part in _parts(len(pixels.image), TOGETHER // valid.numel()):
@@ -284,14 +288,15 @@ def read_regions(
 def first_regions(
     pixels: Pixels, settings: ReadoutSettings, start: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
-    """The regions that the first round fits to, int64 (N,): of prototypes if given, else of CAMs.
+    """Label the pixels for the first round, int64 (N,), by prototypes if given, else by the CAMs.
 
-    A label that these prototypes find nowhere has the CAMs' region, where nothing else claims it.
+    A label that these prototypes find nowhere gets its region of the CAMs, except where another
+    label claims it.
 
     Args:
-        pixels: of the training images.
-        settings: levels, and how to read the prototypes.
-        start: prototypes Q, (L, K, D), of length 1, and validity, bool (L, K).
+        pixels: The pixels of the training images.
+        settings: The levels, and the settings for reading the prototypes.
+        start: The prototypes Q, (L, K, D), of length 1, and their validity, bool (L, K).
     """
     of_cams = cam_regions(
         pixels.cams, pixels.tags, pixels.image, settings.cam_foreground, settings.cam_background
@@ -311,19 +316,19 @@ def fit_readout(
 ) -> tuple[Tensor, Tensor]:
     """Fit the prototypes of the background and of all classes, in rounds.
 
-    The CAMs' regions are impure: they reach into the background. One mean direction a class
-    averages that away, where several would give the impurity a prototype of its own. So a class
+    The CAMs' regions are impure: they reach into the background. A single mean direction per class
+    averages that away, whereas several would give the impurity a prototype of its own. So a class
     has one until the last round, whose regions are clean enough for K.
 
     Args:
-        pixels: of the training images.
-        settings: how to fit.
-        generator: source of all random choices.
-        start: as in `first_regions`.
+        pixels: The pixels of the training images.
+        settings: The settings for fitting.
+        generator: The generator of all random choices.
+        start: The prototypes to start from, as in `first_regions`.
 
     Returns:
-        Prototypes, float32 (L, K, D), and validity, bool (L, K); a class that no image is tagged
-        with has none.
+        The prototypes, float32 (L, K, D), and their validity, bool (L, K). A class that no image is
+        tagged with has none.
     """
     classes = pixels.tags.shape[1]
     regions = first_regions(pixels, settings, start)
@@ -350,13 +355,13 @@ def fit_readout(
 def nearest_pixels(
     pixels: Pixels, prototypes: Tensor, valid: Tensor, count: int
 ) -> dict[tuple[int, int], list[tuple[int, float]]]:
-    """The pixels most like each prototype, one of each image, to look at what it stands for.
+    """Find the pixels most similar to each prototype, one per image, to show what it stands for.
 
     Args:
-        pixels: N of them.
-        prototypes: Q, (L, K, D).
-        valid: bool (L, K).
-        count: images for each prototype; of a class only those tagged with it.
+        pixels: The pixels, N of them.
+        prototypes: Q, the prototypes, (L, K, D).
+        valid: Which prototypes are valid, bool (L, K).
+        count: The number of images for each prototype. For a class, only images tagged with it.
 
     Returns:
         (label, number of the prototype) → numbers of pixels and cosine similarities, the most

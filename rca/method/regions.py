@@ -16,28 +16,28 @@ Pooling = Literal["independent", "sequential"]
 
 @full_precision
 def class_regions(coarse: Tensor, tags: Tensor, rule: RegionRule, fraction: float) -> Tensor:
-    """P_l of Eq. 1: the pixels of each tagged class, from the coarse CAM; no gradient.
+    """Compute P_l of Eq. 1: the pixels of each tagged class, from the coarse CAM; no gradient.
 
     Rules:
-        softmax_mean: softmax over the classes, then strictly above the map's mean (released code;
+        softmax_mean: Softmax over the classes, then strictly above the map's mean (released code;
             the paper says "binarised"). With a single class the softmax is constant.
-        sigmoid_mean: the same with a sigmoid, which no other class competes with.
-        max_fraction: the CAM scaled to [0, 1], above `fraction`.
+        sigmoid_mean: The same with a sigmoid, for which classes do not compete.
+        max_fraction: The CAM scaled to [0, 1], above `fraction`.
 
     A map that is constant, or that the rule leaves empty, gives its highest pixel, the first of
     several. Differs from the released code: there an empty region is divided by its zero area.
 
     Args:
-        coarse: C, (B, C, H, W), raw.
-        tags: (B, C).
-        rule: one of the above.
-        fraction: level of `max_fraction`.
+        coarse: C, the raw coarse CAMs, (B, C, H, W).
+        tags: The image tags, (B, C).
+        rule: One of the above.
+        fraction: The level of `max_fraction`.
 
     Returns:
-        Masks, bool (B, C, H, W), empty for absent classes only.
+        The masks, bool (B, C, H, W), empty for absent classes only.
 
     Raises:
-        ValueError: the rule is unknown, or the tags do not fit the maps.
+        ValueError: The rule is unknown, or the tags do not fit the maps.
     """
     if tags.shape != coarse.shape[:2]:
         raise ValueError(f"tags are {tuple(tags.shape)}, the maps {tuple(coarse.shape)}: need B, C")
@@ -50,15 +50,16 @@ def class_regions(coarse: Tensor, tags: Tensor, rule: RegionRule, fraction: floa
 
 @full_precision
 def confident_pixels(masks: Tensor, coarse: Tensor, share: float) -> Tensor:
-    """The most confident pixels of each region: beyond the paper; no gradient.
+    """Keep the most confident pixels of each region: beyond the paper; no gradient.
 
     Args:
-        masks: P, bool (B, C, H, W).
-        coarse: C, (B, C, H, W), raw; higher is more confident.
-        share: of each region's pixels that stay, rounded up, above 0; of equal ones the first.
+        masks: P, the regions, bool (B, C, H, W).
+        coarse: C, the raw coarse CAMs, (B, C, H, W); higher is more confident.
+        share: The share of each region's pixels that stay, above 0. Their number is rounded up; of
+            equal pixels, the first stay.
 
     Returns:
-        Masks, bool (B, C, H, W); empty where P is.
+        The masks, bool (B, C, H, W); empty where P is.
     """
     if share >= 1:
         return masks
@@ -72,19 +73,19 @@ def confident_pixels(masks: Tensor, coarse: Tensor, share: float) -> Tensor:
 
 @full_precision
 def background_region(coarse: Tensor, tags: Tensor, masks: Tensor, level: float) -> Tensor:
-    """The pixels that no tagged class claims: beyond the paper; no gradient.
+    """Find the pixels that no tagged class claims: beyond the paper; no gradient.
 
     They are in no region of a tagged class, and each tagged class's CAM, scaled to [0, 1], is below
-    `level` there. All pixels of an image without tags are.
+    `level` there. In an image without tags, they are all pixels.
 
     Args:
-        coarse: C, (B, C, H, W), raw.
-        tags: (B, C).
-        masks: P of the tagged classes, bool (B, C, H, W).
-        level: between 0 and 1; at 1 only the regions count.
+        coarse: C, the raw coarse CAMs, (B, C, H, W).
+        tags: The image tags, (B, C).
+        masks: P, the regions of the tagged classes, bool (B, C, H, W).
+        level: The level that a CAM must stay below, from 0 to 1. At 1 only the regions count.
 
     Returns:
-        Bool (B, 1, H, W); empty where classes claim all.
+        The mask, bool (B, 1, H, W); empty where classes claim all.
     """
     present = tags.bool()[..., None, None]
     scaled = normalise_cams(coarse.detach())
@@ -94,20 +95,20 @@ def background_region(coarse: Tensor, tags: Tensor, masks: Tensor, level: float)
 
 @full_precision
 def pool_regions(features: Tensor, masks: Tensor, pooling: Pooling) -> Tensor:
-    """f_l of Eq. 2, the mean feature of each region: Σ P_l F / Σ P_l; zero where P_l is empty.
+    """Compute f_l of Eq. 2, the mean feature of a region: Σ P_l F / Σ P_l; zero if P_l is empty.
 
     Args:
-        features: F, (B, D, H, W).
-        masks: P, bool (B, C, H, W).
+        features: F, the features, (B, D, H, W).
+        masks: P, the regions, bool (B, C, H, W).
         pooling: `independent` is Eq. 2. `sequential` is what the released code puts in its memory:
             features stay masked by the classes before, so a region sums over the intersection of
             all masks so far, and still divides by its own area.
 
     Returns:
-        (B, C, D).
+        f, the mean features, (B, C, D).
 
     Raises:
-        ValueError: the pooling is unknown.
+        ValueError: The pooling is unknown.
     """
     if pooling not in ("independent", "sequential"):
         raise ValueError(f"pooling {pooling!r}: use 'independent' or 'sequential'")

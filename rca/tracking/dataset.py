@@ -1,4 +1,4 @@
-"""The data set of a run, as MLflow lists it: what its scores hang on."""
+"""The data set of a run, as MLflow lists it: what its scores were measured on."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class Split:
     """A split of the data set.
 
     Attributes:
-        name: of the split, `train` or `val`.
-        data: name of the data set.
-        digest: of the split's rows in the index; the same for the same images, sizes and tags.
-        folder: where the data set lies.
-        profile: what else is known, such as the number of images.
+        name: The name of the split, `train` or `val`.
+        data: The name of the data set.
+        digest: The digest of the split's rows in the index; the same for the same images, sizes and
+            tags.
+        folder: The folder of the data set.
+        profile: What else is known, such as the number of images.
     """
 
     name: str
@@ -33,11 +34,11 @@ class Split:
 
     @property
     def title(self) -> str:
-        """Its name in MLflow: two splits of a data set are two data sets there."""
+        """The split's name in MLflow, where two splits of a data set are two data sets."""
         return f"{self.data}/{self.name}"
 
     def as_input(self) -> DatasetInput:
-        """The split as an input of a run."""
+        """Convert the split to an input of a run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(

@@ -1,4 +1,4 @@
-"""A finished run's `metrics.json`, by the name that DVC or MLflow knows the run by."""
+"""The `metrics.json` of a finished run, found by the run's name in DVC or MLflow."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ METRICS = "metrics.json"
 
 
 def find_metrics(name: str, *, uri: str, home: Path) -> dict[str, Any] | None:
-    """The metrics of the DVC experiment `name`, or of the MLflow run of this name or id.
+    """Find the metrics of the DVC experiment `name`, or of the MLflow run of this name or id.
 
     Args:
-        name: of the run; for DVC any revision of git will do.
-        uri: of the MLflow store.
-        home: the user's checkout, where the relative path of an SQLite store begins.
+        name: The name of the run; for DVC, any Git revision.
+        uri: The URI of the MLflow store.
+        home: The user's checkout, from which a relative path of an SQLite store is resolved.
 
     Returns:
-        None if neither knows the name.
+        The metrics, or None if neither knows the name.
 
     Raises:
-        ConfigError: several MLflow runs have the name, or the run was not evaluated.
+        ConfigError: Several MLflow runs have the name, or the run was not evaluated.
     """
     found = _of_dvc(name, home)
     return found if found is not None else _of_mlflow(name, located(uri, home))
@@ -59,7 +59,7 @@ def _of_dvc(name: str, home: Path) -> dict[str, Any] | None:
 
 def _of_mlflow(name: str, uri: str) -> dict[str, Any] | None:
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
-        return None  # to look into it would make it
+        return None  # connecting would create it
     client = connect(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:

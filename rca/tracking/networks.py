@@ -1,4 +1,4 @@
-"""Trained networks in MLflow: each a model that can be served, and belongs to its run."""
+"""Trained networks in MLflow: each is a model that can be served, and belongs to its run."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Network:
     """A trained segmentation network of a run.
 
     Attributes:
-        name: of the model in MLflow.
-        product: what its masks are called in `metrics.json`.
-        weights: its file, which `rca.load` reads wherever it lies.
-        settings: how it segments photographs, by dotted key.
-        crf: whether it refines masks by the CRF, whose library must then be installed.
+        name: The name of the model in MLflow.
+        product: The name of its masks in `metrics.json`.
+        weights: The file of weights, which `rca.load` reads from any folder.
+        settings: The settings by which it segments photographs, by dotted key.
+        crf: Whether it refines masks by the CRF, whose library must then be installed.
     """
 
     name: str
@@ -60,10 +60,10 @@ class Network:
 
 
 def log_network(client: MlflowClient, run: Run, network: Network) -> str:
-    """Put a network into MLflow, as a model of the run, unless it is there.
+    """Log a network to MLflow, as a model of the run, unless it is there.
 
     Returns:
-        Number of the model.
+        The id of the model.
     """
     from mlflow.models import Model
 
@@ -96,7 +96,7 @@ def log_network(client: MlflowClient, run: Run, network: Network) -> str:
 def find_network(
     client: MlflowClient, run: Run, name: str, digest: str | None = None
 ) -> LoggedModel | None:
-    """The run's model of that name, whole; with `digest`, the one of these weights."""
+    """Find the run's finished model of that name; with `digest`, the one with these weights."""
     for model in _models(client, run, name):
         if model.status == "READY" and digest in (None, model.tags.get(DIGEST)):
             return model
@@ -104,7 +104,7 @@ def find_network(
 
 
 def _models(client: MlflowClient, run: Run, name: str) -> list[LoggedModel]:
-    """The run's models of that name, the newest first."""
+    """List the run's models of that name, the newest first."""
     return client.search_logged_models(
         [run.info.experiment_id],
         filter_string=f"source_run_id = '{run.info.run_id}' AND name = '{name}'",
@@ -113,7 +113,7 @@ def _models(client: MlflowClient, run: Run, name: str) -> list[LoggedModel]:
 
 
 def _remove_unfinished(client: MlflowClient, run: Run, name: str) -> None:
-    """Remove what a killed process left."""
+    """Remove the partial models that a killed process left."""
     for model in _models(client, run, name):
         if model.status != "READY":
             client.delete_logged_model(model.model_id)
@@ -158,7 +158,7 @@ def _signature() -> ModelSignature:
 
 
 def _example() -> pd.DataFrame:
-    """A grey picture: no photograph of the data set should travel with a model unasked."""
+    """Build an example from a grey picture: a model must not carry photographs of the data set."""
     import pandas as pd
 
     file = io.BytesIO()

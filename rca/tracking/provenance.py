@@ -1,4 +1,4 @@
-"""Where a run comes from: code, data, environment, machines, and DVC's experiment."""
+"""The provenance of a run: code, data, environment, machines, and DVC's experiment."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from rca.tracking.record import TRAININGS
 LOCK = Path("dvc.lock")
 PACKAGES = Path("uv.lock")
 SCORES = "evaluate/metrics.json"
-# A run writes the one itself, and holds the other: neither makes its code unknown.
+# A run writes the first and records the second, so changes to them leave its code known.
 NO_CODE = (":!dvc.lock", ":!params.yaml")
 
 
 def provenance(results: Path, data: Path, home: Path) -> dict[str, str]:
-    """Tags of the run in `results`; what nobody knows is left out.
+    """Collect the tags of the run in `results`; unknown facts are left out.
 
-    `git.*` and `uv.lock` are of the checkout that tracks the run. `<training>.*` is the machine
-    that trained, from its note; `track.*` the one that tracks.
+    `git.*` and `uv.lock` describe the checkout that tracks the run. `<training>.*` describes the
+    machine that trained, from its note; `track.*` describes the one that tracks.
 
     Args:
-        results: folder of the experiment.
-        data: folder of the data set, as `dvc.lock` names it.
-        home: where machines are noted.
+        results: The folder of the experiment.
+        data: The folder of the data set, as `dvc.lock` names it.
+        home: The folder where machines are noted.
     """
     tags = {f"track.{fact}": value for fact, value in machine.describe(gpus=False).items()}
     for training in TRAININGS:
@@ -47,9 +47,10 @@ def provenance(results: Path, data: Path, home: Path) -> dict[str, str]:
 
 
 def data_digest(results: Path, data: Path) -> str | None:
-    """DVC's digest of the folder `data`, images and masks, that the run was scored on.
+    """Return DVC's digest of the folder `data`, images and masks, that the run was scored on.
 
-    None if `dvc.lock` has no entry, or that of another run: one whose scores are other bytes.
+    Return None if `dvc.lock` has no entry, or the entry of another run, whose scores differ in
+    their bytes.
     """
     scores = results / SCORES
     if not (LOCK.is_file() and scores.is_file()):
@@ -61,11 +62,11 @@ def data_digest(results: Path, data: Path) -> str | None:
             return None
         return _digests(entry, "deps").get(data.as_posix())
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
-        return None  # no entry, or a lock that DVC would not read either
+        return None  # no entry, or a lock that DVC could not read either
 
 
 def experiment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Name and baseline of the DVC experiment that this stage is part of, if it is part of one."""
+    """Return name and baseline of the DVC experiment that this stage is part of, if any."""
     names = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
     return {tag: environment[name] for tag, name in names.items() if environment.get(name)}
 

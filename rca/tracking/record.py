@@ -1,4 +1,4 @@
-"""What a run shows for itself, gathered from the files that the stages wrote."""
+"""The record of a run, gathered from the files that the stages wrote."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Record:
     """A finished run.
 
     Attributes:
-        params: values of the configuration by dotted key. Without section `track`: under what
-            name and where the run is kept is no part of it.
-        params_file: the whole configuration as YAML.
-        metrics: mIoU of each product and IoU of each class, in percent.
-        curves: losses by name, as (epoch, value).
-        files: those worth keeping with the run.
-        span: when the pipeline began and ended, as far as its stages ran here.
-        splits: the data set's.
-        networks: the trained segmentation networks.
+        params: The values of the configuration by dotted key, without section `track`: under what
+            name and where the run is kept is not part of it.
+        params_file: The whole configuration as YAML.
+        metrics: The mIoU of each product and the IoU of each class, in percent.
+        curves: The losses by name, as (epoch, value).
+        files: The files worth keeping with the run.
+        span: When the pipeline began and ended, as far as its stages ran here.
+        splits: The splits of the data set.
+        networks: The trained segmentation networks.
     """
 
     params: Mapping[str, str]
@@ -56,7 +56,7 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Sixteen hex digits: the same for the same parameters and the same numbers."""
+        """Sixteen hex digits, the same for the same parameters and the same numbers."""
         content = json.dumps([self.params, self.metrics, self.curves], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -65,7 +65,7 @@ def read_record(results: Path, params: Params) -> Record:
     """Gather the run in `results`, which `params` made.
 
     Raises:
-        ConfigError: the run has not been evaluated, or its numbers are damaged.
+        ConfigError: The run has not been evaluated, or its numbers are damaged.
     """
     path = results / "evaluate/metrics.json"
     with _whole(path, "evaluate"):
@@ -113,7 +113,7 @@ def _curves(path: Path, training: str) -> Iterator[tuple[str, Curve]]:
 
 @contextmanager
 def _whole(path: Path, stage: str) -> Iterator[None]:
-    """Within it the numbers of a stage are read; one line where that cannot be."""
+    """Turn errors in reading the numbers of a stage into a message of one line."""
     verb = f"rca {stage.replace('_', '-')}"
     try:
         yield

@@ -1,4 +1,4 @@
-"""Models in MLflow's registry: a name, versions of it, and an alias for the one in use."""
+"""Models in MLflow's registry: a name, its versions, and an alias for the version in use."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Registered(NamedTuple):
 def register(
     results: Path, *, name: str, alias: str, network: str = "segmentation", home: Path = Path()
 ) -> Registered:
-    """Give the network of a tracked run a version of `name`, and let `alias` point to it.
+    """Register the network of a tracked run as a version of `name`, and point `alias` to it.
 
-    The same network registered again keeps its version. Tags of the version are how it segments
-    photographs, its mIoU with the data it was measured on, and the experiment.
+    The same network registered again keeps its version. Tags of the version are the settings by
+    which it segments photographs, its mIoU with the data it was measured on, and the experiment.
 
     Args:
-        results: folder of the experiment, tracked.
-        name: of the registered model; made if it does not exist.
-        alias: what points to this version from now on.
-        network: its name in MLflow.
-        home: where the relative path of an SQLite store begins.
+        results: The folder of the experiment, tracked.
+        name: The name of the registered model, which is created if it does not exist.
+        alias: The alias that points to this version from now on.
+        network: The name of the network in MLflow.
+        home: The folder from which a relative path of an SQLite store is resolved.
 
     Raises:
-        ConfigError: the run was not tracked, is not in the store or has no such network, or MLflow
+        ConfigError: The run was not tracked, is not in the store or has no such network, or MLflow
             does not allow the name.
     """
     note = _note(results)
@@ -72,7 +72,7 @@ def _note(results: Path) -> dict[str, str]:
 
 
 def _version(client: MlflowClient, name: str, model: LoggedModel) -> str | None:
-    """The version of `name` that is this model, if there is one."""
+    """Find the version of `name` that is this model, if there is one."""
     for version in client.search_model_versions(f"name = '{name}'"):
         if version.source == _source(model):
             return str(version.version)

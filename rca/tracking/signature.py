@@ -1,7 +1,7 @@
-"""A report with the name of its run: commit, date and machines.
+"""A copy of a report that names its run: commit, date and machines.
 
-The report is the same bytes wherever and whenever it is made. What a run adds to that is put into
-a copy by stage `track`, which no result depends on.
+The report is the same bytes wherever and whenever it is made. What a run adds to that goes into a
+copy, made by stage `track`, which no result depends on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rca.tracking.provenance import SCORES
 
-# Stands in the report's list of terms until these take its place.
+# A placeholder in the report's list of terms.
 PLACE = (
     "<div><dt>Commit, date and machine</dt><dd>in a copy of this page, "
     "<code>track/report.html</code>, by stage <code>track</code>: here they would change the "
@@ -27,7 +27,7 @@ TRAININGS = {
 
 
 def signed(page: str, rows: Sequence[tuple[str, str]]) -> str:
-    """`page`, a report, with these terms in its list; as it is if it has no place for them."""
+    """Add terms to the list in `page`, a report; a page without a place for them stays as it is."""
     terms = "".join(
         f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in rows
     )
@@ -35,11 +35,11 @@ def signed(page: str, rows: Sequence[tuple[str, str]]) -> str:
 
 
 def of_the_run(results: Path, tags: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Terms and what there is to say: commit, date, data, machines.
+    """List terms and their texts: commit, date, data, machines.
 
     Args:
-        results: folder of the experiment; the date is that of its scores.
-        tags: from `rca.tracking.provenance`.
+        results: The folder of the experiment. The date is that of its scores.
+        tags: The tags from `rca.tracking.provenance`.
     """
     rows = []
     if commit := tags.get("git.commit"):

@@ -1,4 +1,4 @@
-"""A run in MLflow: there once, however often it is put there."""
+"""Runs in an MLflow store, where saving a run again updates it."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ Item = TypeVar("Item")
 EXPERIMENT = "rca"
 KEY = "rca.key"
 LONGEST_PARAM = 500  # characters; MLflow's limit on older servers
-BATCH = 100  # params a request, MLflow's limit
+BATCH = 100  # params per request, MLflow's limit
 SQLITE = "sqlite:///"
 LIBRARIES = {"mlflow", "sqlalchemy", "alembic", "sqlite3"}
-PATIENCE = 5  # seconds that a server has to answer
-# Without it, the page of the experiment is the one for language models.
+PATIENCE = 5  # seconds until a request to a server times out
+# Without this tag, MLflow shows the experiment on its page for language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class AwayError(ConnectionError):
-    """The tracking server does not answer, or not as one."""
+    """The tracking server does not answer, or does not answer as an MLflow server."""
 
 
 class Place(NamedTuple):
-    """Where a run is in MLflow: numbers of the experiment and of the run."""
+    """The place of a run in MLflow: the ids of the experiment and of the run."""
 
     experiment: str
     run: str
@@ -55,21 +55,21 @@ def save(
     made: Mapping[str, str] = {},
     latest: Mapping[str, str] = {},
 ) -> Place:
-    """Put `record` into the MLflow store at `uri`, one process after the other.
+    """Save `record` to the MLflow store at `uri`, one process at a time.
 
-    A run of the same key is brought up to date instead of doubled.
+    A run with the same key is updated, not duplicated.
 
     Args:
-        record: the run.
-        uri: of the tracking server, or of a database.
-        run_name: shown in MLflow's lists.
-        home: where the relative path of an SQLite database begins.
-        made: tags of how the run was made, kept from when it first was put there.
-        latest: tags that change with every call, as the name does.
+        record: The run.
+        uri: The URI of the tracking server, or of a database.
+        run_name: The name shown in MLflow's lists.
+        home: The folder from which a relative path of an SQLite database is resolved.
+        made: Tags that say how the run was made, kept from when the run was first saved.
+        latest: Tags that change with every call, as the name does.
 
     Raises:
         ConfigError: MLflow is not installed, or the database is damaged or of another version.
-        AwayError: the tracking server is away.
+        AwayError: The tracking server is unreachable.
     """
     uri = located(uri, home)
     with _alone(uri, home), _whole(uri):
@@ -87,7 +87,7 @@ def save(
 
 
 def address(uri: str, place: Place) -> str:
-    """Where people find the run: its page, and what to call first if there is no server."""
+    """Return where people find the run: its page, and the command to run first without a server."""
     page = f"#/experiments/{place.experiment}/runs/{place.run}"
     if uri.startswith(("http://", "https://")):
         return f"{uri.rstrip('/')}/{page}"
@@ -96,14 +96,14 @@ def address(uri: str, place: Place) -> str:
 
 
 def located(uri: str, home: Path) -> str:
-    """`uri`, with a relative path of an SQLite database taken from `home`."""
+    """Resolve a relative path of an SQLite database in `uri` from `home`."""
     if not uri.startswith(SQLITE):
         return uri
     return f"{SQLITE}{home / uri.removeprefix(SQLITE)}"
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the store at `uri`, which sends no telemetry and is silent.
+    """Create a client of the store at `uri`, without telemetry and without messages.
 
     Raises:
         ConfigError: MLflow is not installed.
@@ -117,19 +117,19 @@ def connect(uri: str) -> MlflowClient:
         raise ConfigError(
             "MLflow is not installed; install the extra: pip install 'rca-wsss[workflow]'"
         ) from None
-    for name in ("mlflow", "alembic"):  # which tell of each table they make
+    for name in ("mlflow", "alembic"):  # they log each table that they create
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri)
 
 
 @contextmanager
 def _whole(uri: str) -> Iterator[None]:
-    """Turn what libraries say of a database that they cannot use into one line."""
+    """Turn library errors about an unusable database into a message of one line."""
     try:
         yield
     except Exception as error:
         libraries = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
-        # A full disk is no fault of the database, and told of elsewhere.
+        # A full disk is not the database's fault, and is reported elsewhere.
         full = "disk is full" in str(error) or "readonly database" in str(error)
         if not uri.startswith(SQLITE) or full or not libraries & LIBRARIES:
             raise
@@ -142,9 +142,9 @@ def _whole(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _answering(uri: str) -> Iterator[None]:
-    """Turn what a tracking server does not do into `AwayError`, and ask at once if it is there.
+    """Turn failures of a tracking server into `AwayError`, after a quick check that it is up.
 
-    MLflow itself asks a server that is away again and again, for minutes.
+    MLflow itself retries a server that is down for minutes.
     """
     if not uri.startswith(("http://", "https://")):
         yield
@@ -161,10 +161,10 @@ def _answering(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _alone(uri: str, home: Path) -> Iterator[None]:
-    """One process at a time: two that look for the same run at once would both create it.
+    """Hold a lock: two processes that look for the same run at once would both create it.
 
-    So would several that create the tables of an SQLite store; and its lock is the store's, whose
-    runs may come from several checkouts.
+    The lock also protects the creation of an SQLite store's tables. Such a store has its own lock,
+    because its runs may come from several checkouts.
     """
     place = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else home / "state/mlflow"
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def _alone(uri: str, home: Path) -> Iterator[None]:
 def _experiment(client: MlflowClient, uri: str) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        # By default two stores in one folder would share mlruns/1.
+        # By default, two stores in one folder would share mlruns/1.
         beside = Path(uri.removeprefix(SQLITE)).resolve().parent / "mlruns" / EXPERIMENT
         return client.create_experiment(
             EXPERIMENT,
@@ -192,7 +192,7 @@ def _experiment(client: MlflowClient, uri: str) -> str:
 
 
 def find_run(client: MlflowClient, key: str) -> Run | None:
-    """The run of that key, if the store has it."""
+    """Find the run with that key, if the store has it."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return None
@@ -218,16 +218,16 @@ def _fill(
         client.log_artifact(number, str(file))
     client.log_text(number, record.params_file, "params.yaml")
     client.update_run(number, name=run_name)
-    if run.info.status != "FINISHED":  # a repeat does not make it longer
+    if run.info.status != "FINISHED":  # saving again does not lengthen the run
         ended = record.span and _milliseconds(record.span.ended)
         client.set_terminated(number, "FINISHED", end_time=ended)
 
 
 def _metrics(run: Run, record: Record, models: Mapping[str, str]) -> Iterator[Metric]:
-    """Scores, with the model and the split that they are of, and losses by epoch."""
+    """Yield scores, with the model and the split that they belong to, and losses by epoch."""
     from mlflow.entities import Metric
 
-    made = run.info.start_time  # the same point at the same time is the same to MLflow
+    made = run.info.start_time  # MLflow drops a repeated point only if its time is the same
     splits = {split.name: split for split in record.splits}
     for key, value in record.metrics.items():
         product = key.split("/")[1] if "/" in key else ""
@@ -251,7 +251,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _allowed(name: str) -> str:
-    """`name` with what MLflow takes in a name: letters, digits, and -_./: and blanks."""
+    """Replace in `name` what MLflow forbids: it allows letters, digits, blanks and -_./: only."""
     return re.sub(r"[^\w\-./: ]", "_", name)
 
 

@@ -1,6 +1,6 @@
-"""Bring what docs/ holds of the code up to date: `make drawings`. Tests fail until it is.
+"""The command that updates what docs/ takes from the code: `make drawings`. Tests fail until then.
 
-Whole pages of the reference are not among it; they are made whenever the site is built.
+Whole pages of the reference are not included; they are generated whenever the site is built.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DRAWINGS = {
 
 
 def texts() -> dict[Path, str]:
-    """File → its text as the code has it."""
+    """Return file → its text as the code has it."""
     page = (ROOT / SLURM).read_text(encoding="utf-8")
     table = place_table(page, "dvc.yaml", pipeline.slurm_table(ROOT))
     return {**{file: draw(ROOT) for file, draw in DRAWINGS.items()}, SLURM: table}

@@ -13,7 +13,7 @@ from tools.reference.markdown import definition, escaped
 
 
 def page(_: Path) -> str:
-    """Every verb with its usage, arguments and options, panel by panel as `rca --help` has them."""
+    """List every verb with usage, arguments and options, panel by panel as in `rca --help`."""
     from rca.cli import app
 
     command = typer.main.get_command(app)
@@ -26,7 +26,7 @@ def page(_: Path) -> str:
 
 
 def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    """The verbs below a command, by their full names."""
+    """Yield the verbs below a command, by their full names."""
     if not hasattr(command, "commands"):
         yield name, command
     for word, below in getattr(command, "commands", {}).items():
@@ -34,7 +34,7 @@ def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _panel(command: Any, name: str) -> str:
-    """The heading under which `rca --help` lists a verb, or the group that it is in."""
+    """Return the heading under which `rca --help` lists a verb, or the group that it is in."""
     return command.commands[name.split()[1]].rich_help_panel
 
 

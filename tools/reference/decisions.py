@@ -1,4 +1,4 @@
-"""Table of the decisions, from their pages: number, title, status, date."""
+"""The table of the decisions, from their pages: number, title, status, date."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ HEAD = re.compile(r"# (\d+)\. (.+)\n\n\*(\w+), (\d{4}-\d\d-\d\d)(.*)\*\n")
 
 
 def page(root: Path) -> str:
-    """The table, a row for each decision.
+    """Make the table, with a row for each decision.
 
     Raises:
-        ValueError: a page does not begin with number, title, status and date.
+        ValueError: A page does not begin with number, title, status and date.
     """
     return table(
         ["", "decision", "status", "date"],

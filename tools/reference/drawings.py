@@ -1,6 +1,6 @@
 """The drawings of docs/explanation/architecture.md: the pipeline, and who may import whom.
 
-Their colours are the site's where the page holds the drawing, else those of the viewer's theme.
+Their colours are the site's where the page embeds the drawing, else those of the viewer's theme.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import yaml
 from tools.reference import pipeline
 
 PRESET = "configs/debug.yaml"  # with a round of self-training
-BOX, GAP = (226, 68), (26, 28)  # a stage, and between stages
+BOX, GAP = (226, 68), (26, 28)  # the size of a stage, and the space between stages
 MARGIN, TOP = 4, 16  # around the drawing
-WIDTH, LINE = 496, 30  # all layers, and a line of parts
+WIDTH, LINE = 496, 30  # the width of all layers, and the height of a line of parts
 
 STYLE = """<style>
   .rca { font: 13px system-ui, sans-serif; --ink: #1f2328; --soft: #59636e; --fill: #f6f8fa;
@@ -36,11 +36,11 @@ STYLE = """<style>
 
 
 def pipeline_svg(root: Path) -> str:
-    """The stages of dvc.yaml with what they do; an arrow from a stage to one that reads from it."""
+    """Draw the stages of dvc.yaml with what they do; arrows lead to stages that read from them."""
     params = yaml.safe_load((root / PRESET).read_text(encoding="utf-8"))
     needs = pipeline.needs(root, params)
     rows = _rows(needs)
-    # The first half goes down on the left, the second beside it.
+    # The first half runs down the left side, the second beside it.
     half = -(-len(rows) // 2)
     place = {
         name: _corner(row % half, column + row // half)
@@ -61,7 +61,7 @@ def _corner(row: int, column: int) -> tuple[int, int]:
 
 
 def layers_svg(root: Path) -> str:
-    """The layers of the import contract in pyproject.toml, the outermost on top."""
+    """Draw the layers of the import contract in pyproject.toml, the outermost on top."""
     with (root / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     (layers,) = [item["layers"] for item in contracts if item["type"] == "layers"]
@@ -89,7 +89,7 @@ def _rows_of_four(layer: str) -> list[list[str]]:
 
 
 def _rows(needs: Mapping[str, set[str]]) -> list[list[str]]:
-    """Stages by the longest way to them, those of one row in the order of the pipeline."""
+    """Group stages by the longest path to them, each row in the order of the pipeline."""
 
     def depth(name: str) -> int:
         return 1 + max((depth(source) for source in needs[name]), default=-1)
@@ -114,7 +114,7 @@ def _rect(x: float, y: float, width: float, height: float) -> str:
 
 
 def _arrow(source: tuple[int, int], target: tuple[int, int]) -> str:
-    """From a box to one below it; to one that is not below it, up between the columns."""
+    """Draw an arrow to a box below, or up between the columns to a box that is not below."""
     x, y = source[0] + BOX[0] / 2, source[1] + BOX[1]
     end, bottom = target[0] + BOX[0] / 2, target[1]
     if bottom > y and x == end:

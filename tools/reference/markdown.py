@@ -1,4 +1,4 @@
-"""Pieces of Markdown that the pages of the reference are made of."""
+"""The pieces of Markdown that the pages of the reference are made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def escaped(text: str) -> str:
-    """Plain text with its `code` kept, and what else Markdown would read made literal."""
+    """Escape what Markdown would interpret in plain text, but keep its `code`."""
     parts = re.split(r"(`[^`]+`)", text)
     return "".join(
         part if number % 2 else re.sub(r"([<>*_\[\]|\\$])", r"\\\1", part)
@@ -16,17 +16,17 @@ def escaped(text: str) -> str:
 
 
 def anchored(name: str, anchor: str) -> str:
-    """A name as code, with an address of its own; dots are none that an address may hold."""
+    """Format a name as code with an anchor of its own, in which dots become hyphens."""
     return f"[`{name}`]{{#{anchor.replace('.', '-')}}}"
 
 
 def definition(term: str, text: str) -> str:
-    """An entry of a definition list."""
+    """Format an entry of a definition list."""
     return f"{term}\n: {' '.join(text.split())}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; a bar within a cell is escaped."""
+    """Format a table; a bar within a cell is escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
         f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines

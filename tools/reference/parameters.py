@@ -17,7 +17,7 @@ Schema = Mapping[str, Any]
 
 
 def page(root: Path) -> str:
-    """Every section of params.yaml with its keys: type, bounds, default and meaning."""
+    """Describe every section of params.yaml and its keys: type, bounds, default and meaning."""
     schema = json.loads((root / SCHEMA).read_text(encoding="utf-8"))
     sections = {key: value for key, value in schema["properties"].items() if _parts(value)}
     alone = {key: value for key, value in schema["properties"].items() if key not in sections}
@@ -29,7 +29,7 @@ def page(root: Path) -> str:
 
 
 def _section(path: str, field: Schema, kinds: Schema) -> Iterator[str]:
-    """A section of the file, or each of the forms that it can have."""
+    """Describe a section of the file, or each of the forms that it can have."""
     forms = [kinds[name] for name in _parts(field)]
     yield f"{'#' * (2 + path.count('.'))} `{path}`"
     for form in forms:
@@ -39,11 +39,11 @@ def _section(path: str, field: Schema, kinds: Schema) -> Iterator[str]:
 
 
 def _keys(path: str, form: Schema, defaults: Schema, kinds: Schema) -> Iterator[str]:
-    """The keys of a section, then the sections in it."""
+    """Describe the keys of a section, then the sections in it."""
     if "description" in form:
         yield escaped(form["description"])
     required = set(form.get("required", ()))
-    # What the enclosing section says of a default goes first: two sections may share one form.
+    # A default in the enclosing section has precedence: two sections may share one form.
     fields = {
         key: {**field, "default": defaults[key]} if key in defaults else field
         for key, field in form["properties"].items()
@@ -58,7 +58,7 @@ def _keys(path: str, form: Schema, defaults: Schema, kinds: Schema) -> Iterator[
 
 
 def _parts(field: Schema) -> list[str]:
-    """Names of the forms that a section can have; none for a key with a value."""
+    """List the names of the forms that a section can have; none for a key with a value."""
     references = [field, *field.get("oneOf", ())]
     return [item["$ref"].rpartition("/")[2] for item in references if "$ref" in item]
 
@@ -73,12 +73,12 @@ def _entry(key: str, prefix: str, field: Schema, required: set[str]) -> str:
 
 
 def _as_yaml(value: object) -> str:
-    """A default as params.yaml has it; JSON, but for the quotes around a word."""
+    """Format a default as params.yaml has it: as JSON, but without quotes around a word."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def in_words(field: Schema) -> str:
-    """What a key's value may be: its type, its choices, its bounds."""
+    """Describe what a key's value may be: its type, its choices, its bounds."""
     if "anyOf" in field:
         return " or ".join(in_words(item) for item in field["anyOf"])
     if "const" in field:

@@ -1,4 +1,4 @@
-"""What dvc.yaml says of the stages: what they write, what they ask of a cluster, who needs whom."""
+"""What dvc.yaml says of the stages: their outputs, their requests to a cluster, and their order."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Stage = Mapping[str, Any]
 
 
 def stages(root: Path) -> dict[str, Stage]:
-    """The stages of dvc.yaml in their order; of one with items, what is common to them."""
+    """Read the stages of dvc.yaml in order; for one with items, what all items share."""
     entries = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return {name: entry.get("do", entry) for name, entry in entries.items()}
 
 
 def outputs(stage: Stage) -> list[str]:
-    """Paths that a stage writes, as dvc.yaml has them."""
+    """List the paths that a stage writes, as dvc.yaml has them."""
     entries = [item for kind in ("outs", "metrics", "plots") for item in stage.get(kind, ())]
     return [item if isinstance(item, str) else next(iter(item)) for item in entries]
 
 
 def outputs_page(root: Path) -> str:
-    """Stage by stage, what is written where, and what its module says is in it."""
+    """List for each stage the paths that it writes, and what its module says is in them."""
     parts = []
     for name, stage in stages(root).items():
         paths = "\n".join(f"- `{readable(path)}`" for path in outputs(stage))
@@ -39,19 +39,19 @@ def outputs_page(root: Path) -> str:
 
 
 def readable(path: str) -> str:
-    """A path of dvc.yaml with its placeholders as a reader writes them."""
+    """Write the placeholders in a path of dvc.yaml as a reader would."""
     key = "round" if "/relabel/" in path else "supervision"
     return re.sub(r"\$\{(?:(key)|[\w.]+\.)?(\w*)\}", lambda f: f"<{f[2] or key}>", path)
 
 
 def _module(root: Path, stage: str) -> Path:
-    """The module of a stage, wherever it lies in the package of the stages."""
+    """Find the module of a stage, wherever it is in the package of the stages."""
     (module,) = (root / "rca/stages").rglob(f"{stage}.py")
     return module
 
 
 def _says_of_itself(module: Path) -> Iterator[str]:
-    """What the docstring of a stage's `run` says: what it does, and what `out` gets."""
+    """Yield from the docstring of a stage's `run` what the stage does, and what `out` gets."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     runs = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run"]
     text = inspect.cleandoc(ast.get_docstring(runs[0]) or "")
@@ -62,7 +62,7 @@ def _says_of_itself(module: Path) -> Iterator[str]:
 
 
 def slurm_table(root: Path) -> str:
-    """What each stage asks of a cluster; those that run where Snakemake runs are left out."""
+    """Tabulate what each stage requests from a cluster, without those that run beside Snakemake."""
     asked = {name: stage["meta"] for name, stage in stages(root).items() if "meta" in stage}
     rows = [_request(name, meta["slurm"], "shards" in meta) for name, meta in asked.items()]
     return table(["stage", "GPUs", "cores", "memory", "time"], rows) + "\n"
@@ -89,7 +89,7 @@ def _value(value: object) -> str:
 
 
 def needs(root: Path, params: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Who needs whom: stage, items apart, → those whose outputs it reads, with these parameters.
+    """Map each stage, items apart, to the stages that it reads from, with these parameters.
 
     A stage that is reached through another anyway is left out.
     """
@@ -115,7 +115,7 @@ def needs(root: Path, params: Mapping[str, Any]) -> dict[str, set[str]]:
 def _resolved(
     root: Path, params: Mapping[str, Any]
 ) -> Iterator[tuple[str, tuple[list[str], list[str]]]]:
-    """Every stage and item with the paths that it reads and writes, placeholders filled in."""
+    """Yield every stage and item with the paths that it reads and writes, without placeholders."""
     entries = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for name, entry in entries.items():
         if "foreach" not in entry:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def interface(_: Path) -> str:
-    """What `rca` exports, for autodoc to read."""
+    """List what `rca` exports, for autodoc to read."""
     import rca
 
     parts = []
@@ -20,7 +20,7 @@ def interface(_: Path) -> str:
 
 
 def method(_: Path) -> str:
-    """The modules of `rca.method`, with the functions and classes of each."""
+    """List the modules of `rca.method`, with the functions and classes of each."""
     package = import_module("rca.method")
     parts = []
     for module in pkgutil.iter_modules(package.__path__, "rca.method."):

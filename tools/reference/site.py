@@ -1,7 +1,7 @@
-"""Sphinx extension of docs/: pages made from the code, equations as MathML, themed drawings.
+"""The Sphinx extension of docs/: pages made from the code, equations as MathML, themed drawings.
 
 A page may have a line `<!-- made from the code: NAME -->`, which GitHub does not show. When the
-site is built, the text that NAME stands for in `MADE` takes its place.
+site is built, the line is replaced by the text that `MADE` has for NAME.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon's
     app.connect("autodoc-skip-member", _skip_fields)
     app.connect("doctree-resolved", _embed_drawings)
-    app.add_lexer("console", BashLexer)  # commands here stand without a prompt
+    app.add_lexer("console", BashLexer)  # commands here have no prompt
     app.add_html_math_renderer("mathml", (_inline_math, None), (_math_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def filled_in(text: str, root: Path) -> str:
-    """The text of a page with what is made from the code in the place of its marks.
+    """Replace the marks in a page's text by what is made from the code.
 
     Raises:
-        ExtensionError: nothing is made under such a name.
+        ExtensionError: Nothing is made under such a name.
     """
 
     def made(mark: re.Match[str]) -> str:
@@ -63,18 +63,18 @@ def _fill_in(_: Sphinx, page: str, source: list[str]) -> None:
 
 
 def _escape(*arguments: Any) -> None:
-    """Make stars and bars literal: docstrings here are plain text, which marks nothing by them."""
+    """Make stars and bars literal: docstrings here are plain text, where they mark nothing."""
     lines = arguments[-1]
     lines[:] = [re.sub(r"(`[^`]+`)|([*|])", lambda f: f[1] or f"\\{f[2]}", line) for line in lines]
 
 
 def _skip_fields(app: Sphinx, what: str, name: str, found: object, *_: Any) -> bool | None:
-    """Leave out the fields of named tuples, which their class describes; None leaves it open."""
+    """Leave out the fields of named tuples, which their class describes; None decides nothing."""
     return True if type(found).__name__ == "_tuplegetter" else None
 
 
 def _embed_drawings(app: Sphinx, tree: nodes.document, _: str) -> None:
-    """Put SVG drawings into the page itself, where the theme's colours reach them."""
+    """Embed SVG drawings in the page itself, where the theme's colours reach them."""
     for image in list(tree.findall(nodes.image)):
         if image["uri"].endswith(".svg"):
             text = Path(app.srcdir, image["uri"]).read_text(encoding="utf-8")

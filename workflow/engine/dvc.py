@@ -1,9 +1,9 @@
-"""DVC after a kill: its lock files whole again, and what dead processes hold freed.
+"""DVC after a kill: its lock files are repaired, and the locks of dead processes released.
 
-DVC writes its lock files in place. Killed just then, as by the loss of a node, it leaves half a
-file, and from there on refuses to do anything; seen in 3.67.1. The upstream issue is closed:
-https://github.com/treeverse/dvc/issues/7615. tests/workflow/test_upstream.py fails when a newer DVC
-no longer does so.
+DVC writes its lock files in place. If it is killed while it writes, as by the loss of a node, it
+leaves a truncated file, and from then on refuses to run; seen in 3.67.1. The upstream issue is
+closed: https://github.com/treeverse/dvc/issues/7615. tests/workflow/test_upstream.py fails when a
+newer DVC no longer does this.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from pathlib import Path
 import psutil
 import yaml
 
-LOCK = Path("dvc.lock")  # what was run, on what, and what came out
+LOCK = Path("dvc.lock")  # the commands, inputs and outputs of the stages that were run
 BROKEN = Path("dvc.lock.broken")
-RWLOCK = Path(".dvc/tmp/rwlock")  # who reads or writes what just now
+RWLOCK = Path(".dvc/tmp/rwlock")  # which process is reading or writing which path
 GUARD = Path(".dvc/tmp/mending")
 
 
 def mend(patience: float = 10) -> None:
-    """Put something whole in the place of lock files that DVC did not finish writing.
+    """Repair lock files that DVC did not finish writing.
 
-    For `dvc.lock` that is the committed one, or none. What DVC had noted since the commit stands in
-    its run cache as well, from which `dvc repro` takes such a stage's outputs without running it.
+    A truncated `dvc.lock` is replaced by the committed one, or removed if there is none. What DVC
+    recorded since the commit is in its run cache as well, from which `dvc repro` restores such a
+    stage's outputs without running it. A truncated `rwlock` is removed.
 
     Args:
-        patience: seconds that another DVC may take for writing.
+        patience: The number of seconds that another DVC may take for writing.
     """
     GUARD.parent.mkdir(parents=True, exist_ok=True)
     _mend(_lock_is_whole, _take_committed_lock, patience)
@@ -93,17 +94,17 @@ def _rwlock_is_whole() -> bool:
 
 
 def treat_zombies_as_gone() -> None:
-    """Patch psutil's `pid_exists`, by which DVC asks whether a process that holds a file is alive.
+    """Patch psutil's `pid_exists`, by which DVC checks if a process that holds a lock is alive.
 
-    DVC 3.67.1 (dvc/rwlock.py) frees what a killed process held, but not while it is a zombie. Where
-    process 1 reaps no children, as in many containers, it stays one for ever. No upstream issue of
-    it was found.
+    DVC 3.67.1 (dvc/rwlock.py) releases the locks of a killed process, but not while it is a zombie
+    process. Where process 1 does not reap children, as in many containers, it remains one for ever.
+    No upstream issue was found.
     """
     psutil.pid_exists = is_alive
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and no zombie."""
+    """Check whether there is such a process and it is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""What failed and why, said once more when Snakemake has ended: its own report comes after it."""
+"""The errors of failed stages, repeated when Snakemake exits: its own report would bury them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST = 12  # lines of one stage
 
 
 def say_at_exit(stages: Sequence[Stage]) -> None:
-    """When this process ends, print the last words of the stages that failed in it."""
+    """Arrange that this process prints at its exit why stages failed in it."""
     begun = time.time()
 
     def say() -> None:
@@ -26,11 +26,12 @@ def say_at_exit(stages: Sequence[Stage]) -> None:
 
 
 def last_words(stage: Stage, since: float) -> str:
-    """The message at the end of a stage's log; empty if it did not fail since then.
+    """Return the message at the end of a stage's log; empty if it has not failed since then.
 
-    From the first line of `rca: ` or `DVC: ` on, or the last line of whatever else went wrong.
+    The message starts at the first line with `rca: ` or `DVC: `. For any other error it is the last
+    line.
     """
-    # A stage that is shared writes a log for each share.
+    # A stage with shards writes a log for each shard.
     log = Path(stage["log"])
     logs = [path for path in (log, *log.parent.glob(f"{log.stem}.*.log")) if path.is_file()]
     fresh = [path for path in logs if path.stat().st_mtime >= since]

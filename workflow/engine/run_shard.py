@@ -2,8 +2,8 @@
 
     python -m workflow.engine.run_shard STAGE NUMBER/SHARDS
 
-The stage's own command does a share of its images and keeps them in `state/`. DVC is asked first:
-what it has kept from an earlier run, it restores when the stage's turn comes.
+The stage's own command processes a share of its images and keeps the results in `state/`. DVC is
+asked first: what it has cached from an earlier run, it restores when the stage's turn comes.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def main() -> int:
 
 
 def is_kept(stage: Stage) -> bool:
-    """Whether `dvc repro` would restore the outputs of `stage` instead of running it.
+    """Check whether `dvc repro` would restore the outputs of `stage` instead of running it.
 
     Its command and inputs are compared with `dvc.lock`, then with all earlier runs.
     """
     if stage.changed_stage() or not stage.deps_cached():
         stage.save_deps()
         for out in stage.outs:
-            out.hash_info = HashInfo()  # that of dvc.lock belongs to other inputs
+            out.hash_info = HashInfo()  # the hash in dvc.lock belongs to other inputs
     try:
         stage.repo.stage_cache.restore(stage, dry=True)
     except RunCacheNotFoundError:

@@ -1,7 +1,7 @@
 """One stage of dvc.yaml, as a job: `python -m workflow.engine.run_stage STAGE`.
 
-It is `dvc repro --single-item STAGE`, which a DVC that was killed before does not stop, and which
-says what goes wrong and nothing else.
+This is `dvc repro --single-item STAGE`, except that it also works after another DVC was killed, and
+prints errors only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dvc.repo import Repo
 
 from workflow.engine.dvc import mend, treat_zombies_as_gone
 
-SAID = ("exited with 1", "exited with 2")  # of `rca`, which has said why
+SAID = ("exited with 1", "exited with 2")  # by `rca`, which has printed the reason
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def causes(error: BaseException | None) -> list[str]:
-    """What was wrong, from the stage to its root."""
+    """List what went wrong, from the stage's error to its root cause."""
     return [str(error), *causes(error.__cause__)] if error else []
 
 

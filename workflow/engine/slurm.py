@@ -1,7 +1,7 @@
-"""Snakemake's Slurm plugin, patched where it waits for ever or gives up; requests of a dry run.
+"""Patches for Snakemake's Slurm plugin, where it hangs or gives up; the requests of a dry run.
 
-The patches are of the version `PATCHED` and refuse any other. Each function that takes the place of
-one of the plugin's says what the plugin does, and the upstream issue where one was found.
+The patches are for version `PATCHED` and refuse any other. Each function that replaces one of the
+plugin's says what the plugin does, and names the upstream issue if one was found.
 tests/workflow/test_upstream.py fails when a newer plugin no longer does so.
 """
 
@@ -36,20 +36,20 @@ _ask_min_job_age = plugin.get_min_job_age
 _submit = plugin.Executor.run_job
 _check = plugin.Executor.check_active_jobs
 _end_after_jobs = JobScheduler.exit_gracefully
-# As of the last answer: every job's state; how many seconds Slurm remembers a finished job.
+# From the last answer: every job's state, and for how many seconds Slurm remembers a finished job.
 _states: dict[str, str] = {}
 _min_job_age: int | None = None
-_silent = False  # Slurm did not answer when it was asked last
+_silent = False  # whether Slurm left the last query unanswered
 
 
 async def _job_states(command: str, logger: Any) -> tuple[dict[str, str], float]:
-    """State of every job, as Slurm says, in the words that the plugin knows.
+    """Query the state of every job from Slurm, in the terms that the plugin knows.
 
-    Plugin 2.8.0 waits for ever in three cases: sacct says `CANCELLED by 0`, which it takes for a
-    state of its own; no query of a round is answered, so that it forgets its jobs; Slurm has
-    forgotten a finished job before it was asked. A job that is gone counts as failed and is
-    repeated: if it had done its work, DVC knows. A Slurm that does not answer is
-    https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/207, open; of the other two
+    Plugin 2.8.0 hangs in three cases: sacct says `CANCELLED by 0`, which the plugin takes for a
+    state of its own; no query of a round is answered, so that it loses track of its jobs; Slurm has
+    forgotten a finished job before it was queried. A job that is gone counts as failed and is
+    retried: if it had done its work, DVC knows. A Slurm that does not answer is
+    https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/207, open; for the other two
     no issue was found.
     """
     answer, seconds = await _ask(command, logger)
@@ -64,7 +64,7 @@ async def _job_states(command: str, logger: Any) -> tuple[dict[str, str], float]
 
 
 def _say_whether_it_answers(answers: bool, logger: Any) -> None:
-    """Say once that Slurm is waited for, which plugin 2.8.0 does not, and once that it is back."""
+    """Log once that Slurm does not answer, unlike plugin 2.8.0, and once that it is back."""
     global _silent
     if not answers and not _silent:
         logger.warning(
@@ -77,9 +77,9 @@ def _say_whether_it_answers(answers: bool, logger: Any) -> None:
 
 
 def _end_without_slurm(self: JobScheduler, *signal_and_frame: Any) -> None:
-    """On SIGTERM, end after the jobs that run; at once, if nobody says when they end.
+    """End on SIGTERM, after the running jobs; at once, if Slurm does not say when they end.
 
-    They go on without Snakemake, and the next one names them. No issue was found.
+    The jobs continue without Snakemake, and the next Snakemake names them. No issue was found.
     """
     if _silent:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -88,9 +88,10 @@ def _end_without_slurm(self: JobScheduler, *signal_and_frame: Any) -> None:
 
 
 def _last_min_job_age() -> int | None:
-    """As plugin 2.8.0 asks for it, which takes no answer for a Slurm that forgets at once.
+    """Ask Slurm how long it remembers a finished job; without an answer, return the last one.
 
-    It then turns to sacct, which may not know yet of a job that runs. No issue was found.
+    Plugin 2.8.0 takes a missing answer for a Slurm that forgets at once. It then turns to sacct,
+    which may not know yet of a running job. No issue was found.
     """
     global _min_job_age
     _min_job_age = _ask_min_job_age() or _min_job_age
@@ -98,10 +99,10 @@ def _last_min_job_age() -> int | None:
 
 
 async def _check_steadily(self: plugin.Executor, jobs: list[Any]) -> AsyncIterator[Any]:
-    """Ask for jobs at a steady pace, if a slower one than at first.
+    """Check jobs at an interval that grows to three times the first one, and no further.
 
-    Plugin 2.8.0 asks ten seconds later each time, every three minutes in the end: as long a stage
-    would wait for one that is done. No issue was found.
+    Plugin 2.8.0 waits ten seconds longer each time, up to three minutes, and a stage would wait as
+    long for one that is done. No issue was found.
     """
     async for job in _check(self, jobs):
         yield job
@@ -110,12 +111,13 @@ async def _check_steadily(self: plugin.Executor, jobs: list[Any]) -> AsyncIterat
 
 
 def _submit_when_slurm_answers(self: plugin.Executor, job: Any) -> None:
-    """Submit a job to any node, as soon as a controller is there.
+    """Submit a job to any node, as soon as a controller answers.
 
-    Plugin 2.8.0 counts a controller that is away as a failure of the job, all repeats of which are
-    spent in a second (https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/313,
-    closed). And it shuts a node that failed once out for ever (pull request 411), where Slurm takes
-    it back once it is repaired: a job that needs just this one would never start.
+    Plugin 2.8.0 counts an unreachable controller as a failure of the job, whose retries are then
+    all spent in a second
+    (https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/313, closed). And once a
+    node has failed, it excludes the node for ever (pull request 411), whereas Slurm takes it back
+    once it is repaired: a job that needs this very node would never start.
     """
     global _silent
     if not _controller_answers():
@@ -134,13 +136,13 @@ def _controller_answers() -> bool:
 
 
 def require_slurm() -> None:
-    """With `--profile slurm`, make sure that Slurm is there and answers, but for a dry run.
+    """Check that Slurm is there and answers, if `--profile slurm` is given without a dry run.
 
-    Plugin 2.8.0 asks in a thread, which would wait for ever. A controller that goes away later is
-    waited for: by then there is work to lose.
+    Plugin 2.8.0 asks in a thread, which would hang. A controller that goes away later is waited
+    for: by then there is work to lose.
 
     Raises:
-        ConfigError: a command is missing, or no controller answers.
+        ConfigError: A command is missing, or no controller answers.
     """
     _, args = parse_args(sys.argv[1:])
     if args.executor != "slurm" or args.dryrun:
@@ -158,13 +160,14 @@ def require_slurm() -> None:
 
 
 def prepare(local: Collection[str]) -> None:
-    """With `--profile slurm`: mend the plugin; in a dry run, print what sbatch would be told.
+    """Patch the plugin for `--profile slurm`; in a dry run, print what sbatch would be given.
 
     Args:
-        local: rules that are not sent to Slurm; in a dry run Snakemake takes every job for local.
+        local: The rules that are not sent to Slurm. In a dry run, Snakemake takes every job for
+            local.
 
     Raises:
-        ConfigError: jobs of an earlier Snakemake still run here, or the plugin is another version.
+        ConfigError: Jobs of an earlier Snakemake still run here, or the plugin is another version.
     """
     _, args = parse_args(sys.argv[1:])
     if args.executor != "slurm":
@@ -191,7 +194,7 @@ def require_patched_version() -> None:
     """Refuse to patch a plugin that the patches were not written for.
 
     Raises:
-        ConfigError: another version is installed.
+        ConfigError: Another version is installed.
     """
     if (found := version(PLUGIN)) != PATCHED:
         raise ConfigError(
@@ -200,12 +203,12 @@ def require_patched_version() -> None:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Numbers of the jobs that a Snakemake in `folder` left in Slurm's queue when it was killed."""
+    """List the ids of the jobs that a killed Snakemake in `folder` left in Slurm's queue."""
     command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format=%A %k %Z"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):
-        return []  # without Slurm the plugin has more to say
+        return []  # without Slurm, the plugin's own error says more
     jobs = (line.split(" ", 2) for line in listed.splitlines())
     return [job for job, comment, at in jobs if comment.startswith("rule_") and Path(at) == folder]
 
@@ -219,10 +222,10 @@ def _show(
 
 
 def request(job: Any, settings: Any) -> str:
-    """The plugin's sbatch call, short of what is known only on submission.
+    """Build the plugin's sbatch call, except for what is known only on submission.
 
-    That is: the job's name, log, folder and command; partition and account where none is set, for
-    Slurm must be asked for them.
+    The exceptions are the job's name, log, folder and command, and partition and account if none is
+    set, because Slurm must be asked for them.
     """
     account, partition = (job.resources.get(f"slurm_{key}") for key in ("account", "partition"))
     unknown = {"run_uuid": "NAME", "slurm_logfile": "LOG", "workdir": "", "comment_str": job.name}

@@ -1,7 +1,7 @@
 """The stages of dvc.yaml as DVC resolves them, for the Snakefile.
 
-The main Snakemake process asks DVC once (about 2 s); the processes it starts on a cluster read the
-answer from `.snakemake/stages/`.
+The main Snakemake process asks DVC once (about 2 s). The processes that it starts on a cluster read
+the answer from `.snakemake/stages/`.
 """
 
 from __future__ import annotations
@@ -33,19 +33,18 @@ class Stage(TypedDict):
     needs: list[str]
     local: bool  # too small for a cluster: runs where Snakemake runs
     resources: dict[str, Any]
-    shards: int  # jobs that share its images, before one puts them together
+    shards: int  # jobs that share its images, before one merges their results
 
 
 def plan(params: Params) -> list[Stage]:
-    """All stages; those that DVC finds fresh, with all they need, get their marks.
+    """Return all stages, and create the marks of those that are fresh, with all they need.
 
-    What can be refused before anything runs is refused here.
-
-    Does not touch a mark while another Snakemake is at work; that one's lock stops this one later.
+    DVC decides what is fresh. Errors that can be found before anything runs are raised here. No
+    mark is touched while another Snakemake runs here; its lock stops this one later.
 
     Raises:
-        ConfigError: the run cannot come to an end, or DVC cannot make sense of dvc.yaml.
-        DataError: the user's data cannot be used.
+        ConfigError: The run cannot finish, or DVC cannot interpret dvc.yaml.
+        DataError: The user's data cannot be used.
     """
     MARKS.mkdir(parents=True, exist_ok=True)
     if not _alone():
@@ -69,9 +68,9 @@ def plan(params: Params) -> list[Stage]:
 
 
 def shard_marks(stage: Stage, *numbers: int | str) -> list[Path]:
-    """Marks of the jobs that share the images of a stage: of all, or of those numbered.
+    """Return the marks of the jobs that share a stage's images: of all, or of those numbered.
 
-    None for a stage that is not shared.
+    There are none for a stage without shards.
     """
     if stage["shards"] == 1:
         return []
@@ -83,10 +82,10 @@ def shard_marks(stage: Stage, *numbers: int | str) -> list[Path]:
 
 
 def read_plan() -> list[Stage]:
-    """What the main process found out.
+    """Read the stages as the main process found them.
 
     Raises:
-        ConfigError: it has not found out yet.
+        ConfigError: The main process has not found them yet.
     """
     try:
         return json.loads(PLAN.read_text(encoding="utf-8"))
@@ -95,9 +94,10 @@ def read_plan() -> list[Stage]:
 
 
 def _alone() -> bool:
-    """Whether no other Snakemake runs here; then its locks and marks of unfinished jobs go.
+    """Check that no other Snakemake runs here, and then remove stale locks and marks of jobs.
 
-    They are what a killed Snakemake leaves. DVC knows better what is unfinished.
+    A killed Snakemake leaves its locks and its marks of incomplete jobs. DVC knows better what is
+    incomplete.
     """
     global _guard
     _guard = (MARKS / ".guard").open("w")
@@ -112,7 +112,7 @@ def _alone() -> bool:
 
 
 def _ask_dvc(params: Params) -> tuple[list[Stage], set[str]]:
-    """All stages in the order of dvc.yaml, and the names of those to run."""
+    """Return all stages in the order of dvc.yaml, and the names of those to run."""
     from dvc.exceptions import DvcException
     from dvc.logger import set_loggers_level
     from dvc.repo import Repo
@@ -122,7 +122,7 @@ def _ask_dvc(params: Params) -> tuple[list[Stage], set[str]]:
         graph = repo.index.graph  # from a stage to those it needs
         always = [stage.addressing for stage in graph if stage.always_changed]
         with set_loggers_level(logging.WARNING):
-            for name in always:  # what follows from it, DVC knows once it has run
+            for name in always:  # only then does DVC know what has become stale by it
                 repo.reproduce(name, single_item=True)
         stale = set(repo.status()) - set(always)
     except DvcException as error:
@@ -159,24 +159,24 @@ def _resources(
     mem_mb: int = 0,
     **others: Any,
 ) -> dict[str, Any]:
-    """What Snakemake's Slurm plugin is to be told.
+    """Compute the resources that Snakemake's Slurm plugin is given.
 
     Args:
-        on_cpu: no GPU is used.
-        gpu: GPUs on each node, with a process on each.
-        nodes: nodes, with a task on each that starts its processes itself.
-        cpus_per_task: cores of one process.
-        mem_mb: memory of one process.
-        others: go through as they are.
+        on_cpu: Whether no GPU is used.
+        gpu: The number of GPUs on each node, with a process on each.
+        nodes: The number of nodes. A task on each starts the node's processes itself.
+        cpus_per_task: The number of cores per process.
+        mem_mb: The memory per process.
+        others: Further resources, passed on unchanged.
     """
     processes = max(gpu, 1)
     resources = {"cpus_per_task": cpus_per_task * processes, **others}
     if mem_mb:
         resources["mem_mb"] = mem_mb * processes
     if nodes > 1:
-        # `mpi` leaves srun to the command; without `tasks_per_gpu` the plugin takes `tasks` for it.
+        # `mpi` leaves srun to the command. If `tasks_per_gpu` were unset, `tasks` would replace it.
         resources |= {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
     if gpu and not on_cpu:
-        # `gpu` is a total, which Slurm may spread unevenly over nodes; `gres` is of each node.
+        # `gpu` is a total, which Slurm may spread unevenly over nodes; `gres` is per node.
         resources |= {"gpu": gpu} if nodes == 1 else {"gres": f"gpu:{gpu}"}
     return resources

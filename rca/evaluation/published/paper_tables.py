@@ -1,4 +1,4 @@
-"""The per-class results that the paper prints for VOC 2012, to stand beside those of a run."""
+"""The per-class results that the paper prints for VOC 2012, for comparison with those of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from rca.evaluation.protocol import inference_in_words
 
-# In the order of the labels, 1 … 20, which is that of the tables.
+# In the order of the labels, 1 … 20, as in the tables.
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
@@ -26,13 +26,13 @@ VAL_IMAGES = 1449
 
 @dataclass(frozen=True)
 class Row:
-    """One method.
+    """The results of one method.
 
     Attributes:
-        method: its name in the table.
-        published: where it was published.
-        iou: class → IoU in percent, empty where only the mean is printed.
-        miou: the mean as printed.
+        method: The name of the method in the table.
+        published: Where the method was published.
+        iou: Class → IoU in percent, empty where only the mean is printed.
+        miou: The mean as printed.
     """
 
     method: str
@@ -50,12 +50,12 @@ class Table:
     rows: tuple[Row, ...]
 
     def best(self, name: str) -> float:
-        """The highest IoU that the rows print for a class."""
+        """Return the highest IoU that the rows print for a class."""
         return max(row.iou[name] for row in self.rows if name in row.iou)
 
 
 def published_tables() -> tuple[Table, ...]:
-    """The supplement's Tables S1 and S2 with every method."""
+    """Read the supplement's Tables S1 and S2 with every method."""
     return tuple(
         Table(name, split, tuple(_read(Path(__file__).with_name(f"voc12_{split}.csv"))))
         for name, split in (("S1", "val"), ("S2", "test"))
@@ -63,13 +63,13 @@ def published_tables() -> tuple[Table, ...]:
 
 
 def beside_the_paper(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the report shows of the paper's tables; None if the run's classes are not VOC's.
+    """Collect what the report shows of the paper's tables; None if the classes are not VOC's.
 
     Args:
-        metrics: content of `metrics.json`.
+        metrics: The content of `metrics.json`.
 
     Returns:
-        `columns`, `source`, `tables`, the run's row `own` in the columns' order, or None where the
+        `columns`, `source`, `tables`, the run's row `own` in the columns' order, or None if the
         network was not scored, and `faults`: what keeps it from being comparable.
     """
     names = metrics["protocol"]["classes"]
@@ -91,7 +91,7 @@ def beside_the_paper(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _in_short(protocol: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """The protocol of the run's row in a line."""
+    """Summarise the protocol of the run's row in a line."""
     inference = protocol["segmentation_inference"]
     return (
         f"{run['images']} validation images, {protocol['mask_source']}, predicted 255 "
@@ -101,7 +101,7 @@ def _in_short(protocol: Mapping[str, Any], run: Mapping[str, Any]) -> str:
 
 
 def _faults(protocol: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """Why the run's row is not measured as the table's rows are; none that shows is fine."""
+    """List the known differences in how the run's row and the table's rows are measured."""
     faults = []
     if run["images"] != VAL_IMAGES:
         faults.append(f"{run['images']} validation images, VOC 2012 val has {VAL_IMAGES}")
