@@ -57,7 +57,9 @@ def _says_of_itself(module: Path) -> Iterator[str]:
     text = inspect.cleandoc(ast.get_docstring(runs[0]) or "")
     yield re.split(r"\n\n(?:Args|Raises|Returns):", text)[0].replace("`cfg`", "the configuration")
     # Up to the next argument: lines that continue one are indented by four more.
-    if found := re.search(r"^    out: The folder that (gets .*(?:\n        .*)*)", text, re.MULTILINE):
+    if found := re.search(
+        r"^    out: The folder that (gets .*(?:\n        .*)*)", text, re.MULTILINE
+    ):
         yield f"The folder {' '.join(found[1].split())}"
 
 
