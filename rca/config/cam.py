@@ -15,8 +15,12 @@ from rca.config.training import Backbone, Optimiser
 class Head(Section):
     """The class-aware convolutions F_CAM: `depth` × (3×3 conv + ReLU), then 1×1 to the classes."""
 
-    depth: int = Field(3, ge=0, description="Hidden 3×3 convolutions (paper: 3).")
-    width: Count = Field(512, description="Channels of the hidden convolutions (paper: 512).")
+    depth: int = Field(
+        3,
+        ge=0,
+        description="Hidden 3×3 convolutions (code: 3; the paper's text can be read as 0).",
+    )
+    width: Count = Field(512, description="Channels of the hidden convolutions (code: 512).")
 
 
 class TrainCam(Section):

@@ -48,7 +48,7 @@ class Compute(Section):
     shards: Count = Field(
         1,
         description="Jobs among which Snakemake shares the images of `infer_cam`, "
-        "`readout`, `crf` and `infer_seg`; the results are the same.",
+        "`readout`, `crf`, `relabel` and `infer_seg`; the results are the same.",
     )
 
 
