@@ -13,7 +13,8 @@ its label map and the same after the CRF, against its true mask, with its tags k
 does for training images. The validation images are scored too, with the classes that the network
 finds. Maps are read in two ways: from the CAM head, cut at the base's threshold, and from
 prototypes fitted to the scored images. Neither sees a mask. Main variants go on to a segmentation
-network, trained on the scored images' refined labels and scored on the validation images.
+network, trained on the refined labels of the scored images' prototypes and scored on the validation
+images.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def _score(
             out=folder / reading,
             state=work / "state",
         )
-        if EVERYTHING[variant].network:
+        if EVERYTHING[variant].network and reading == "prototypes":
             _train_network(work, folder / reading, read)
         scores[reading] = _scores(index, folder / reading, read)
         seconds[reading] = time.perf_counter() - begun

@@ -48,6 +48,10 @@ def released_code() -> dict[str, Any]:
     return {key: code[key] for key in paper if code[key] != paper[key] and key not in left_out}
 
 
+# Ten times the paper's weight, at which the loss of the contrast falls: at the paper's it moved no
+# score by more than 0.1 (benchmarks/results/cam_head_study.json). Trials have more, and less.
+HEARD = {"train_cam.rsc.weight": 0.1}
+
 # The question of the study: these are measured with several seeds.
 VARIANTS = {
     "baseline": Variant("Plain classifier", PLAIN, None, network=True),
@@ -55,23 +59,25 @@ VARIANTS = {
         "ImageNet's features, only the head trained",
         {**PLAIN, "train_cam.backbone.frozen_blocks": 19},
     ),
-    "rsc": Variant("+ RSC", {"train_cam.rsa.enabled": False}),
+    "rsc": Variant("+ RSC", {"train_cam.rsa.enabled": False, **HEARD}),
     "rsc_background": Variant(
-        "+ RSC with background", {"train_cam.rsa.enabled": False, **BACKGROUND}, network=True
+        "+ RSC with background", {"train_cam.rsa.enabled": False, **BACKGROUND, **HEARD}
     ),
     "rsa": Variant("+ RSA", {"train_cam.rsc.enabled": False}),
-    "rca": Variant("RCA (RSC and RSA)", {}, network=True),
+    "rca": Variant("RCA (RSC and RSA)", HEARD, network=True),
     "rca_background": Variant(
-        "RCA with background", {**BACKGROUND, "train_cam.rsa.background": True}, network=True
+        "RCA with background",
+        {**BACKGROUND, "train_cam.rsa.background": True, **HEARD},
+        network=True,
     ),
     "random_prototypes": Variant(
-        "RCA, random prototypes", {"train_cam.rsa.prototype_rule": "noise"}
+        "RCA, random prototypes", {"train_cam.rsa.prototype_rule": "noise", **HEARD}
     ),
     "released_code": Variant("RCA as released", released_code()),
 }
 
 RSC = {"train_cam.rsa.enabled": False}
-STRONG = {**RSC, **BACKGROUND, "train_cam.rsc.weight": 0.1}
+STRONG = {**RSC, **BACKGROUND, **HEARD}
 LAST = {"readout.blocks": None}
 DEEPER = {"train_cam.backbone.frozen_blocks": 7}
 APART = {**STRONG, "train_cam.rsc.weight": 1.0, "train_cam.rsc.exclude_partner": True}
@@ -84,10 +90,9 @@ def _trial(title: str, changes: dict[str, Any], reference: str | None = "baselin
 
 # What decides whether the contrast acts, tried with one seed.
 TRIALS = {
-    "weight_0.1": _trial("+ RSC, weight 0.1", {**RSC, "train_cam.rsc.weight": 0.1}),
+    "weight_0.01": _trial("+ RSC at the paper's weight, 0.01", RSC),
     "weight_1": _trial("+ RSC, weight 1", {**RSC, "train_cam.rsc.weight": 1.0}),
-    "strong": _trial("+ RSC with background, weight 0.1", STRONG),
-    "strongest": _trial("… weight 1", {**STRONG, "train_cam.rsc.weight": 1.0}),
+    "strongest": _trial("+ RSC with background, weight 1", {**STRONG, "train_cam.rsc.weight": 1.0}),
     "negatives": _trial(
         "… the background as negatives alone", {**STRONG, "train_cam.rsc.background_queries": False}
     ),
