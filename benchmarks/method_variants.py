@@ -102,7 +102,7 @@ TRIALS = {
         "… behind a nonlinear head", {**STRONG, "train_cam.rsc.projection": "nonlinear"}
     ),
     "confident": _trial(
-        "… of the surest 35 % of a region", {**STRONG, "train_cam.rsc.confident_share": 0.35}
+        "… of the most confident 35 % of a region", {**STRONG, "train_cam.rsc.confident_share": 0.35}
     ),
     "believed": _trial("… of believed classes", {**STRONG, "train_cam.rsc.query_gate": 0.7}),
     "peaks": _trial(
@@ -113,6 +113,19 @@ TRIALS = {
     "by_image": _trial("… a memory by image", {**STRONG, "train_cam.memory.update": "image_ema"}),
     "apart": _trial("… weight 1, the partner's class giving no negatives", APART),
     "unmixed": _trial("… the same, next to nothing mixed", {**APART, "train_cam.rsc.beta": 0.05}),
+    "apart_sure": _trial(
+        "… the same, of the most confident 35 % of regions above 0.3 of the maximum, of believed "
+        "classes",
+        {
+            **APART,
+            "train_cam.rsc.region_rule": "max_fraction",
+            "train_cam.rsc.confident_share": 0.35,
+            "train_cam.rsc.query_gate": 0.7,
+        },
+    ),
+    "apart_nonlinear": _trial(
+        "… the same, behind a nonlinear head", {**APART, "train_cam.rsc.projection": "nonlinear"}
+    ),
     "read": _trial("Plain classifier on the block that is read", {**PLAIN, **READ}, None),
     "strong_read": _trial("+ RSC with background on it, weight 0.1", {**STRONG, **READ}, "read"),
     "apart_read": _trial(
