@@ -1,15 +1,15 @@
-"""The demo's labels read from another backbone's features.
+"""The demo's labels with another backbone's features in the readout.
 
     python tools/efficientnet_lite.py --source FOLDER --out data/efficientnet_lite0.safetensors
     python -m benchmarks.backbones             measure after `make demo`, record, render
     python -m benchmarks.backbones --render    only the table in docs/explanation/readout.md
 
-Nothing is trained: each row runs the stages `readout`, `pseudo_labels` and `crf` of params.yaml
-from the demo's CAMs, with the features of another backbone's ImageNet weights. In the demo too
-the blocks that are read are frozen. Read are the last block of stride 16 and the last but one of
-those that had stride 32; no mask chose them. Scored are the training images with their tags known,
-as all labels of training images are, and the readout of the validation images. Killed, it goes on
-after the last whole stage.
+Nothing is trained. Each row runs the stages `readout`, `pseudo_labels` and `crf` of params.yaml on
+the demo's CAMs, with the features of another backbone with ImageNet weights. The blocks that the
+readout uses are frozen in the demo, too. They are the last block of stride 16 and the second to
+last of those that had stride 32, chosen without any mask. The scores are of the training images'
+labels, with tags known as for all labels of training images, and of the validation images' readout.
+A killed measurement resumes after the last finished stage.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rca.runtime.files import write_json, write_text
 
 RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/explanation/readout.md")
 LITE = "data/efficientnet_lite0.safetensors"
-# Row → what it changes of `train_cam.backbone`, and `readout.blocks`.
+# Row → its changes to `train_cam.backbone`, and its `readout.blocks`.
 BACKBONES: dict[str, tuple[dict[str, Any], Sequence[int]]] = {
     "MobileNetV2": ({}, (13, 16)),
     "EfficientNet-Lite0": ({"name": "timm/tf_efficientnet_lite0", "weights": LITE}, (5, 6)),
@@ -40,7 +40,7 @@ BACKBONES: dict[str, tuple[dict[str, Any], Sequence[int]]] = {
 
 
 def with_backbone(params: Params, name: str) -> Params:
-    """The parameters with the backbone of a row."""
+    """Return the parameters with the backbone of a row."""
     change, blocks = BACKBONES[name]
     content = params.model_dump(mode="json")
     content["train_cam"]["backbone"] |= change
@@ -49,15 +49,15 @@ def with_backbone(params: Params, name: str) -> Params:
 
 
 def run(params: Params, demo: Path, folder: Path) -> None:
-    """Run the stages that make the labels of a row; those that are whole are left as they are.
+    """Run the stages that make the labels of a row; finished stages are skipped.
 
     Args:
-        params: of the row.
-        demo: folder of a finished run, for its index and its CAMs.
-        folder: gets the stages' folders.
+        params: The parameters of the row.
+        demo: The folder of a finished run, whose index and CAMs are used.
+        folder: The folder that gets the stages' folders.
     """
     index, weights = demo / "index", folder / "weights.safetensors"
-    if not weights.exists():  # of the heads, which the readout does not use, as they begin
+    if not weights.exists():  # with untrained heads, which the readout does not use
         classes = read_index(index).classes
         network = CamNetwork(len(classes), params.train_cam)
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def run(params: Params, demo: Path, folder: Path) -> None:
 
 
 def scores(data: Index, folder: Path, rules: PseudoLabels) -> dict[str, float]:
-    """Mean IoU in percent of the labels before and after the CRF, and of validation's readout."""
+    """Score the labels before and after the CRF, and the validation readout: mIoU in percent."""
     store = CamStore(folder / "readout" / "val")
     found = {
         "pseudo_labels_train": miou(
@@ -86,7 +86,7 @@ def scores(data: Index, folder: Path, rules: PseudoLabels) -> dict[str, float]:
 
 
 def table(content: Mapping[str, Any]) -> str:
-    """The record as a Markdown table."""
+    """Render the record as a Markdown table."""
     lines = [
         "| backbone | labels | after the CRF | readout of validation images |",
         "|---|---:|---:|---:|",
@@ -100,7 +100,7 @@ def table(content: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure unless told otherwise, then render."""
+    """Measure unless `--render` is given, then render the table."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--results", type=Path, default=Path("results/demo"))
     options.add_argument("--params", type=Path, default=Path("params.yaml"))

@@ -1,9 +1,9 @@
-"""What a checkpoint of `train_cam` costs: its size, and its time beside that of a step.
+"""Cost of a checkpoint of `train_cam`: its size, and its time relative to that of a step.
 
     python -m benchmarks.checkpoint_cost
 
-Writes benchmarks/results/checkpoint_cost.json. Times are of the processor, so that other work on
-the machine does not count; nor does the disk, which the kernel writes later.
+Writes benchmarks/results/checkpoint_cost.json. Times are CPU times, so that other work on the
+machine does not count; nor does the disk, to which the kernel writes later.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def measure(cfg: TrainCam) -> dict[str, float]:
-    """Megabytes of a checkpoint, seconds to write it, and seconds of a step on one thread."""
+    """Measure a checkpoint: megabytes, seconds to write it, and those of a step on one thread."""
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     network = CamNetwork(CLASSES, cfg.model_copy(update={"backbone": backbone})).train()
     memory = memory_bank(cfg, CLASSES, network, torch.Generator().manual_seed(0))
@@ -71,7 +71,7 @@ def measure(cfg: TrainCam) -> dict[str, float]:
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """Processor time of `work`, the median of some."""
+    """Return the median CPU time of a few runs of `work`."""
     times = []
     for _ in range(REPEATS):
         start = time.process_time()

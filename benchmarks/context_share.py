@@ -1,11 +1,11 @@
-"""How much the context of RSA changes of a class map, and whether it knows where the object is.
+"""How much RSA's context changes a class map, and whether it locates the object.
 
-    python -m benchmarks.context_share       of the networks that benchmarks.method_study trained
+    python -m benchmarks.context_share       for the networks that benchmarks.method_study trained
 
-F' of Eq. 8 is made of each pixel's own F. For every class of a scored image's tags this compares
-the final map with that of the same network whose F' was replaced by its mean over the image: the
-context's share of the map, and how well each map, or the affinity alone, ranks the object's pixels
-above the background's.
+F' of Eq. 8 is computed at each pixel from that pixel's own F. For every class of a scored image's
+tags, this compares the final map with that of the same network with F' replaced by its mean over
+the image. It reports the context's share of the map, and how well each map, or the affinity alone,
+ranks the object's pixels above the background's.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ MAPS = ("final", "without_context", "affinity")
 
 
 def maps_of(network: CamNetwork, view: Tensor) -> Tensor:
-    """Final maps, those without the context's differences, and each class's affinity, (1, 3C, …).
+    """Compute the final maps, those with the mean context everywhere, and the classes' affinities.
 
     Args:
-        network: trained, with non-parametric RSA.
-        view: (1, 3, H, W), normalised.
+        network: A trained network with non-parametric RSA.
+        view: The image, (1, 3, H, W), normalised.
+
+    Returns:
+        The C maps of each of the three kinds, one kind after the other, (1, 3C, …).
     """
     rsa, classes = network.rsa, len(network.prototypes)
     features = network.backbone(view)
@@ -65,7 +68,7 @@ def maps_of(network: CamNetwork, view: Tensor) -> Tensor:
 def of_image(
     network: CamNetwork, data: Index, record: Record, cfg: InferCam
 ) -> Iterator[dict[str, float]]:
-    """What the context does in each map of an image's tags that the truth shows, too."""
+    """Yield the measures of the map of each tag that the ground truth shows beside background."""
     truth, tags = data.truth(record), data.tag_vector(record).nonzero()[:, 0].tolist()
     maps = multiscale(
         lambda view: maps_of(network, view),
@@ -91,7 +94,7 @@ def of_image(
 
 
 def measure(work: Path, params: Params) -> dict[str, float]:
-    """Means over the maps of all scored images, for the network that `params` trained."""
+    """Average the measures over all maps of the scored images, for the network `params` trained."""
     data = read_index(work / "index" / "scored")
     trained = work / "trained" / f"{params.train_cam.digest()}-{params.seed}"
     network = load_network(

@@ -1,10 +1,11 @@
-"""What the dense CRF's working size (`crf.max_side`) costs in mIoU, and saves in time.
+"""How much mIoU the dense CRF's working size (`crf.max_side`) costs, and how much time it saves.
 
     python -m benchmarks.crf_size results/demo                 all training images of a run
     python -m benchmarks.crf_size results/demo --images 150    the first 150 of them
 
-The maps are those of the run's stage `readout`. Each size does each image in turn, in one process,
-so that the times compare whatever else the machine does. It writes a record that names the run.
+The maps are those of the run's stage `readout`. For each image, all sizes take turns in the same
+process, so that their times are comparable whatever else the machine does. The record names the
+run.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SIDES = (None, 400, 320, 240, 160)
 
 
 def measure(results: Path, cfg: Crf, rules: PseudoLabels, images: int | None) -> list[dict]:
-    """One row a size: mIoU in percent, seconds an image, pixels labelled as at full size."""
+    """Measure each size: mIoU in percent, share of full size's time, percent of equal pixels."""
     data = read_index(results / "index")
     records = [record for record in data.split("train") if record.mask][:images]
     store = CamStore(results / "readout/train")
@@ -63,7 +64,7 @@ def measure(results: Path, cfg: Crf, rules: PseudoLabels, images: int | None) ->
 
 
 def main() -> None:
-    """Measure on the run that is named."""
+    """Measure on the given run, and write the record."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("results", type=Path)
     options.add_argument("--params", type=Path, default=Path("params.yaml"))

@@ -1,11 +1,11 @@
-"""How well doubt foretells the true IoU of a run's masks, beside other measures of the same images.
+"""How well doubt predicts the true IoU of a run's masks, compared with other measures.
 
     python -m benchmarks.doubt results/demo     measure, record, render
     python -m benchmarks.doubt --render         only the table in docs/explanation/evaluation.md
 
-Reads a finished run whose photographs have masks; the network is asked once for each validation
-photograph, with the settings of `params.yaml`. Each measure is told as Spearman's correlation with
-the IoU of the image, so that 1 is a measure that knows the order, and 0 one that knows nothing.
+Reads a finished run whose photographs have masks. The network segments each validation photograph
+once, with the run's own settings. Each measure is reported as its Spearman correlation with the IoU
+of the image: 1 means that it orders the images perfectly, 0 that it says nothing about their order.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TITLES = {
 
 
 def measures(maps: Maps, split: str, record: Record) -> dict[str, float]:
-    """What needs no network, of the mask of an image."""
+    """Compute the measures of an image's mask that need no network."""
     _, mask = maps.labels(f"{LAST[split]}_{split}", record)
     classes, posteriors = maps.cams(f"readout_{split}", record)
     scores = posterior_scores(posteriors)
@@ -66,7 +66,7 @@ def measures(maps: Maps, split: str, record: Record) -> dict[str, float]:
 
 
 def measure(results: Path, params: Params) -> dict[str, Any]:
-    """Split → number of images, their mean IoU, that of the most doubtful tenth, correlations."""
+    """Measure each split; return the summary of each."""
     data = read_maskless_index(results / "index")
     model = rca.load(results)
     table = read_image_table(results, read_index(results / "index").classes)
@@ -99,7 +99,7 @@ def measure(results: Path, params: Params) -> dict[str, Any]:
 
 
 def network_measures(model: Any, record: Record) -> dict[str, float]:
-    """What the network's probabilities say of the mask that it makes."""
+    """Compute the measures that take the network's probabilities for its own mask."""
     scored = model.score(read_image(record.file))
     return {
         "network": 1 - decide(scored, model.settings.refining).doubt,
@@ -108,11 +108,11 @@ def network_measures(model: Any, record: Record) -> dict[str, float]:
 
 
 def summary(rows: list[dict[str, float]], truth: np.ndarray) -> dict[str, Any]:
-    """The numbers of one split.
+    """Summarise one split: images, mean IoU, that of the most doubtful tenth, correlations.
 
     Args:
-        rows: measure → value, of each image.
-        truth: IoU in percent of each image.
+        rows: The value of each measure by its name, for each image.
+        truth: The IoU in percent of each image.
     """
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     doubtful = np.argsort(columns["readout"], kind="stable")[: len(rows) // TENTH]
@@ -128,7 +128,7 @@ def summary(rows: list[dict[str, float]], truth: np.ndarray) -> dict[str, Any]:
 
 
 def table_of(splits: Mapping[str, Any]) -> str:
-    """The record as a Markdown table."""
+    """Render the record as a Markdown table."""
     head = (f"{of['images']} images of {split}" for split, of in splits.items())
     lines = [f"| rank correlation with the IoU | {' | '.join(head)} |", "|---|---:|---:|"]
     for name, title in TITLES.items():
@@ -144,7 +144,7 @@ def table_of(splits: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure unless told otherwise, then render."""
+    """Measure unless `--render` is given, then render the table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("results", type=Path, nargs="?", default=Path("results/demo"))
     options.add_argument("--params", type=Path, default=Path("params.yaml"))

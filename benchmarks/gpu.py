@@ -1,13 +1,14 @@
-"""All that is to be known of a GPU, in one command of some minutes; no network, no data set.
+"""All measurements that need a GPU, in one command of a few minutes; no internet, no data set.
 
     python -m benchmarks.gpu                on the GPU; without one on the CPU, at tiny sizes
     python -m benchmarks.gpu --quick        at tiny sizes, to see that it works
 
-From random weights: a step of the paper's preset (368 × 368, VGG16, stride 8) at batch 8 and 16, in
-float32 and bfloat16, compiled and not; RCA beside the plain classifier; K-means; determinism on and
-off; NCCL with one process; `infer_cam`, the prototype readout and the CRF on fabricated
-photographs; and a training that is killed and resumed. Each part that fails is noted with its
-error, and the others go on; those that would begin after `--minutes` are left out.
+All networks start from random weights. The parts are: a step of the paper's preset (368 × 368,
+VGG16, stride 8) at batch 8 and 16, in float32 and bfloat16, compiled and not; RCA compared with the
+plain classifier; K-means; determinism on and off; NCCL with one process; `infer_cam`, the prototype
+readout and the CRF on synthetic photographs; and a training that is killed and resumed. A part that
+fails is recorded with its error, and the others still run. Parts that would start after `--minutes`
+are left out.
 
 Writes benchmarks/results/gpu.json after each part, and prints a table.
 """
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# cuBLAS wants this before it is loaded, for its deterministic algorithms.
+# cuBLAS needs this set before it is loaded, for its deterministic algorithms.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
@@ -40,7 +41,7 @@ Part = Callable[[], Any]
 
 
 def parts(device: torch.device, quick: bool, folder: Path) -> dict[str, Part]:
-    """What is measured, by name: what is wanted most comes first."""
+    """List the measurements by name, the most important first."""
     size = gpu_steps.QUICK if quick else gpu_steps.Size()
     preset, images, pixels = ("debug", 12, (64, 48)) if quick else ("voc12", 24, VOC)
     return {
@@ -51,23 +52,23 @@ def parts(device: torch.device, quick: bool, folder: Path) -> dict[str, Part]:
         "prototypes": lambda: gpu_steps.prototypes(size, device),
         "stages": lambda: gpu_stages.inference(folder, device, preset, images, pixels),
         "resume": lambda: gpu_stages.resume(folder, device),
-        # Last, for it takes minutes.
+        # Last, because it takes minutes.
         **({} if quick else {"compiled": lambda: gpu_steps.compiled(size, device)}),
     }
 
 
 def measured(part: Part) -> Any:
-    """What a part finds, and how long it took; of one that fails, the error."""
+    """Run a part; return its results, or its error if it fails, and how long it took."""
     began = time.perf_counter()
     try:
         found = part()
-    except Exception as error:  # one part must not cost the others
+    except Exception as error:  # one part must not stop the others
         found = {"failed": f"{type(error).__name__}: {[*str(error).splitlines(), ''][0]}"}
     return {**found, "took_seconds": round(time.perf_counter() - began, 1)}
 
 
 def table(record: dict[str, Any]) -> str:
-    """A line for each figure."""
+    """Render the record as text, one line for each figure."""
     lines = []
     for key, value in flat(record["parts"]):
         shown = f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -76,7 +77,7 @@ def table(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure part after part, record and print."""
+    """Measure part after part, record each, and print the table."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

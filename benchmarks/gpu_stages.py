@@ -1,4 +1,4 @@
-"""Stages on fabricated photographs, from random weights, for `benchmarks.gpu`."""
+"""Stages on synthetic photographs, with random weights, for `benchmarks.gpu`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from rca.models.weights import save_weights
 from rca.stages import crf, index, infer_cam, pseudo_labels, readout
 
 CLASSES = ("cat", "dog", "cow")
-PATIENCE = 180  # seconds for a training of some photographs, its start included
+PATIENCE = 180  # seconds for a training on a few photographs, including its start
 
 
 def fabricate(folder: Path, images: int, size: tuple[int, int]) -> Path:
-    """A data set of coloured clouds, half for training, laid out as `index` reads it."""
+    """Make a data set of coloured clouds, half of it for training, laid out as `index` reads it."""
     draws = np.random.default_rng(0)
     names = [f"cloud{number:03d}" for number in range(images)]
     (folder / "JPEGImages").mkdir(parents=True)
@@ -52,7 +52,7 @@ def fabricate(folder: Path, images: int, size: tuple[int, int]) -> Path:
 
 
 def parameters(preset: str, device: torch.device, file: Path, **compute: Any) -> Params:
-    """A preset for the fabricated data on a device, from random weights, written to `file`."""
+    """Adapt a preset to the synthetic data and a device, from random weights; write and load it."""
     content = yaml.safe_load(Path(f"configs/{preset}.yaml").read_text(encoding="utf-8"))
     content["compute"] |= {"device": device.type, **compute}
     content["index"] |= {
@@ -65,7 +65,7 @@ def parameters(preset: str, device: torch.device, file: Path, **compute: Any) ->
 
 
 def write_random(path: Path, cfg: TrainCam) -> None:
-    """Weights of an untrained CAM network, its prototypes random."""
+    """Write the weights of an untrained CAM network with random prototypes."""
     torch.manual_seed(0)
     network = CamNetwork(len(CLASSES), cfg)
     if cfg.rsa.enabled:
@@ -77,9 +77,9 @@ def write_random(path: Path, cfg: TrainCam) -> None:
 def inference(
     folder: Path, device: torch.device, preset: str, images: int, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Seconds for each photograph of `infer_cam`, `readout`, `pseudo_labels` and `crf`.
+    """Measure `infer_cam`, `readout`, `pseudo_labels` and `crf`, in seconds for each photograph.
 
-    The CRF runs on the CPU, on as many cores as there are.
+    The CRF runs on the CPU, in as many processes as the preset asks for.
     """
     params = parameters(preset, device, folder / f"{preset}.yaml")
     listed, weights = folder / "index", folder / "weights.safetensors"
@@ -120,10 +120,10 @@ def inference(
 
 
 def resume(folder: Path, device: torch.device) -> dict[str, Any]:
-    """A training of the debug preset run twice, and once more with a kill on its way.
+    """Run a training of the debug preset twice, and once more killed midway and resumed.
 
     Returns:
-        Whether two runs write the same bytes, and whether the killed one does.
+        Whether the two runs write the same bytes, and whether the resumed one does, too.
     """
     params = parameters(
         "debug", device, folder / "resume.yaml", checkpoint_steps=1, gpus=1, workers=0

@@ -28,21 +28,21 @@ from rca.training.optimiser import build_optimiser
 from rca.training.seeds import generator, global_seed
 
 PRESET = Path("configs/voc12_paper.yaml")
-EPOCH = 2  # from which on the paper's contrast takes part
+EPOCH = 2  # from here on the paper's contrast takes part
 PLAIN: dict[str, dict[str, Any]] = {"rsc": {"enabled": False}, "rsa": {"enabled": False}}
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured.
+    """The sizes of what is measured.
 
     Attributes:
-        side: of the square input, in pixels.
-        batches: images of a step.
-        classes: of the data set.
-        slots: of the memory, for each class.
-        width: of the heads' convolutions; None leaves the preset's.
-        repeats: steps that are timed, after half as many that are not.
+        side: The side of the square input, in pixels.
+        batches: The numbers of images in a step.
+        classes: The number of classes of the data set.
+        slots: The number of the memory's slots for each class.
+        width: The width of the heads' convolutions; None leaves the preset's.
+        repeats: The number of timed steps, after half as many untimed ones.
     """
 
     side: int = 368
@@ -57,13 +57,13 @@ QUICK = Size(side=32, batches=(1, 2), classes=3, slots=4, width=8, repeats=2)
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was told to."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def timed(action: Callable[[], object], device: torch.device, repeats: int) -> dict[str, Any]:
-    """Median seconds of `action`, and the peak of the device's memory in GB; on a CPU None."""
+    """Measure the median seconds of `action`, and the peak GPU memory in GB (None on a CPU)."""
     for _ in range(max(repeats // 2, 1)):
         action()
     synchronise(device)
@@ -80,7 +80,7 @@ def timed(action: Callable[[], object], device: torch.device, repeats: int) -> d
 
 
 def preset(size: Size, changes: dict[str, dict[str, Any]]) -> TrainCam:
-    """Section `train_cam` of the paper's preset, from random weights, with `changes`."""
+    """Load section `train_cam` of the paper's preset, with random weights and `changes`."""
     content = load(PRESET).train_cam.model_dump()
     content["backbone"]["weights"] = "none"
     content["memory"]["slots"] = size.slots
@@ -92,7 +92,7 @@ def preset(size: Size, changes: dict[str, dict[str, Any]]) -> TrainCam:
 
 @dataclass
 class Training:
-    """A training that is under way: memory full, prototypes there."""
+    """A training that is under way: its memory is full, and it has prototypes."""
 
     trainer: CamTrainer
     step: Callable[[], Tensor]
@@ -106,15 +106,15 @@ def training(
     changes: dict[str, dict[str, Any]] | None = None,
     wrap: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Training:
-    """A step on random images with two tags each, by the function of stage `train_cam`.
+    """Set up a step on random images with two tags each, by the trainer of stage `train_cam`.
 
     Args:
-        size: of the images, the memory and the heads.
-        batch: images.
-        device: where.
-        compute: precision, and whether to compile.
-        changes: of section `train_cam`, by section of it.
-        wrap: the network → what is called in its place.
+        size: The sizes of the images, the memory and the heads.
+        batch: The number of images.
+        device: The device that computes the step.
+        compute: The precision, and whether to compile.
+        changes: The changes to section `train_cam`, by its subsections.
+        wrap: A function from the network to the module that is called in its place.
     """
     cfg = preset(size, changes or {})
     names = tuple(f"class{number}" for number in range(size.classes))
@@ -158,7 +158,7 @@ def training(
 
 
 def steps(size: Size, device: torch.device) -> dict[str, Any]:
-    """Both batches in both precisions."""
+    """Measure both batch sizes in both precisions."""
     return {
         f"batch {batch}, {precision}": _step(size, batch, device, precision)
         for batch in size.batches
@@ -167,7 +167,7 @@ def steps(size: Size, device: torch.device) -> dict[str, Any]:
 
 
 def compiled(size: Size, device: torch.device) -> dict[str, Any]:
-    """The smaller batch, compiled, in both precisions."""
+    """Measure the smaller batch, compiled, in both precisions."""
     batch = size.batches[0]
     return {
         f"batch {batch}, {precision}": _step(size, batch, device, precision, compile=True)
@@ -184,7 +184,7 @@ def _step(
 
 
 def method(size: Size, device: torch.device) -> dict[str, Any]:
-    """Seconds of a step of the plain classifier, with RSC, with the second head, and of RCA."""
+    """Time a step of the plain classifier, with RSC, with the second head, and of RCA."""
     no_contrast, no_aggregation = {"rsc": PLAIN["rsc"]}, {"rsa": PLAIN["rsa"]}
     batch, compute = size.batches[0], Compute()
     seconds = {}
@@ -193,7 +193,7 @@ def method(size: Size, device: torch.device) -> dict[str, Any]:
         "two_heads": no_contrast, "rca": {},
     }.items():  # fmt: skip
         run = training(size, batch, device, compute, changes)
-        if name == "two_heads":  # without the context, the one step that RSA adds to them
+        if name == "two_heads":  # without the context, all that RSA adds to two heads
             run.trainer.network._with_context = without_context  # type: ignore[method-assign]
         seconds[name] = timed(run.step, device, size.repeats)["seconds"]
     return {
@@ -204,19 +204,19 @@ def method(size: Size, device: torch.device) -> dict[str, Any]:
 
 
 def prototypes(size: Size, device: torch.device) -> dict[str, Any]:
-    """Seconds of the K-means that begins an epoch."""
+    """Measure the K-means at the start of an epoch."""
     run = training(size, size.batches[0], device, Compute())
     cfg, seeds = preset(size, {}), partial(generator, 0)
 
     def fit() -> None:
-        run.trainer.network.prototypes_valid.fill_(False)  # or it would begin where it ends
+        run.trainer.network.prototypes_valid.fill_(False)  # or it would start from its own result
         refit_prototypes(run.trainer.network, run.trainer.memory, cfg, EPOCH, seeds)
 
     return timed(fit, device, size.repeats)
 
 
 def determinism(size: Size, device: torch.device) -> dict[str, Any]:
-    """A step with and without torch's deterministic algorithms; do steps repeat their bytes."""
+    """Measure a step with deterministic algorithms on and off, and whether its bytes repeat."""
     found = {}
     for name, wanted in (("off", False), ("on", True)):
         with _deterministic(wanted):
@@ -247,7 +247,7 @@ def _weights_after(count: int, size: Size, device: torch.device) -> list[Tensor]
 
 
 def one_process(size: Size, device: torch.device) -> dict[str, Any]:
-    """NCCL (on a CPU gloo) with one process: a sum of the gradients' size, and a step by DDP."""
+    """Measure NCCL (gloo on a CPU) with one process: a gradient-sized all-reduce and a DDP step."""
     backend = "nccl" if device.type == "cuda" else "gloo"
     with tempfile.TemporaryDirectory() as folder:
         meeting = f"file://{folder}/meeting"

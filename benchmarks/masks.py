@@ -1,4 +1,4 @@
-"""From class maps to masks, and their scores, as several measurements need it."""
+"""Masks from class maps, and their scores, for several measurements."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rca.labels.scores import class_scores, upsample_cams
 def make_labels(
     params: Params, *, index: Path, weights: Path, cams: Path, out: Path, state: Path
 ) -> None:
-    """Run the stages from CAMs to refined labels; those that are whole are left as they are.
+    """Run the stages from CAMs to refined labels; finished stages are skipped.
 
     Args:
-        params: of the stages.
-        index: folder of stage `index`.
-        weights: of the CAM network.
-        cams: folder of stage `infer_cam`.
-        out: gets the folders `readout`, `pseudo_labels` and `crf`.
-        state: where unfinished work is kept.
+        params: The parameters of the stages.
+        index: The folder of stage `index`.
+        weights: The weights of the CAM network.
+        cams: The folder of stage `infer_cam`.
+        out: The folder that gets the folders `readout`, `pseudo_labels` and `crf`.
+        state: The folder for partial work.
     """
     from rca.stages import crf, pseudo_labels, readout
 
@@ -59,12 +59,12 @@ def make_labels(
 
 
 def stored(folder: Path, record: Record) -> np.ndarray:
-    """The label map of an image in a stage's folder, uint8 (H, W)."""
+    """Read the label map of an image from a stage's folder, uint8 (H, W)."""
     return read_mask(folder / f"{record.image}.png")
 
 
 def decided(store: CamStore, rules: PseudoLabels, record: Record) -> np.ndarray:
-    """The best label of an image's maps at every pixel, uint8 (H, W)."""
+    """Choose the best label of an image's maps at every pixel, uint8 (H, W)."""
     classes, maps = store.read(record.image)
     maps = upsample_cams(maps, record.height, record.width)
     return best_label(class_scores(maps, rules), classes)
@@ -73,7 +73,7 @@ def decided(store: CamStore, rules: PseudoLabels, record: Record) -> np.ndarray:
 def miou(
     data: Index, records: Iterable[Record], labels_of: Callable[[Record], np.ndarray]
 ) -> float:
-    """Mean IoU of label maps over all pixels of the images, from 0 to 1."""
+    """Compute the mean IoU of label maps over all pixels of the images, from 0 to 1."""
     matrix: Any = np.int64(0)
     for record in records:
         counts = confusion_matrix(data.truth(record), labels_of(record), len(data.classes))

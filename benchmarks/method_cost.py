@@ -1,16 +1,17 @@
-"""What RSC and RSA cost, each measured beside what it is held against, turn by turn.
+"""The cost of RSC and RSA, each measured in turns with what it is compared with.
 
     python -m benchmarks.method_cost --batch 2 --repeats 3
 
 1. A training step (forward, backward, update) of the plain classifier and one of RCA, at the
-   paper's sizes: VGG16, 368 × 368, stride 8, memory full, prototypes there. Most of what RCA adds
-   is its second head, three convolutions on 2D channels; so `two_heads`, the classifier with that
-   head on features and zeros, is measured too: what RCA adds to it is RSC and RSA themselves.
+   paper's sizes: VGG16, 368 × 368, stride 8, with a full memory and prototypes. Most of what RCA
+   adds is its second head, three convolutions on 2D channels, twice the D of the features. So
+   `two_heads`, the classifier with that head on features and zeros, is measured too: what RCA adds
+   to it is RSC and RSA themselves.
 2. RSC alone, forward and backward: batched, and by the loop of the supplement's Algorithm 1 over
-   images and classes, one query at a time against the memory, which it normalises once a step;
-   VOC's and COCO's classes.
+   images and classes, one query at a time against the memory, which is normalised once per step;
+   with the numbers of classes of VOC and of COCO.
 
-CPU time is the process's own, so that other work on the machine counts little; the ratios are of
+CPU time is the process's own, so that other work on the machine counts little. The ratios are of
 medians over the turns.
 """
 
@@ -46,7 +47,7 @@ PRESET = Path("configs/voc12_paper.yaml")
 
 
 def in_turns(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each action, one after the other, `repeats` times after a warm-up."""
+    """Measure each action's median CPU seconds, in turns, `repeats` times after a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for turn in range(repeats + 1):
         for name, action in actions.items():
@@ -58,7 +59,7 @@ def in_turns(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, f
 
 
 def full_memory(classes: int, slots: int, channels: int) -> MemoryBank:
-    """A memory of random regions, every slot filled; features after a ReLU are not negative."""
+    """Fill every slot of a memory with random regions, not negative, like features after a ReLU."""
     memory = MemoryBank(classes, slots, channels, "fifo", momentum=0.0)
     draws = torch.Generator().manual_seed(0)
     for label in range(classes):
@@ -68,14 +69,14 @@ def full_memory(classes: int, slots: int, channels: int) -> MemoryBank:
 
 
 def without_context(features: Tensor) -> Tensor:
-    """Features and zeros, as many as with their context."""
+    """Append as many zeros to the features as their context would have channels."""
     return torch.cat([features, features * 0], dim=1)
 
 
 def training_step(
     classes: int, batch: int, size: int, changes: dict, context: bool = True
 ) -> Callable[[], None]:
-    """A step on random images with two tags each, of the paper's preset with `changes`.
+    """Set up a step of the paper's preset with `changes`, on random images with two tags each.
 
     Without `context`, the final head sees features and zeros.
     """
@@ -93,7 +94,7 @@ def training_step(
         network.prototypes.copy_(rows[0])
         network.prototypes_valid.copy_(rows[1])
     if not context:
-        # The network as it is, but for the one step that is not to be measured.
+        # The network stays as it is, except for the one step that is not to be measured.
         network._with_context = without_context  # type: ignore[method-assign]
     optimiser = build_optimiser(network, cfg.optimiser)
     images = torch.randn(batch, 3, size, size, generator=draws)
@@ -117,7 +118,7 @@ def training_step(
 def batched_contrast(
     embeddings: Tensor, labels: Tensor, memory: MemoryBank
 ) -> tuple[Tensor, Tensor]:
-    """Loss and gradient of the regions, by `region_contrast`."""
+    """Compute the loss and gradient of the regions by `region_contrast`."""
     leaf = embeddings.clone().requires_grad_()
     draws = torch.Generator().manual_seed(0)
     rsc = load(PRESET).train_cam.rsc
@@ -139,9 +140,10 @@ def batched_contrast(
 def looped_contrast(
     embeddings: Tensor, labels: Tensor, memory: MemoryBank
 ) -> tuple[Tensor, Tensor]:
-    """The same by Algorithm 1's loop over the regions, its mathematics as the equations say.
+    """Compute the same by Algorithm 1's loop over the regions, with the equations' mathematics.
 
-    Per region and term the memory is split into positives and negatives, as the pseudo-code has it.
+    For each region and term, the memory is split into positives and negatives, as in the
+    pseudo-code.
     """
     leaf = embeddings.clone().requires_grad_()
     draws = torch.Generator().manual_seed(0)
@@ -165,10 +167,10 @@ def looped_contrast(
 
 
 def contrast_cost(classes: int, tags: int, repeats: int) -> dict[str, Any]:
-    """RSC of a batch of 8 images with `tags` tags each, batched and looped.
+    """Measure RSC on a batch of 8 images with `tags` tags each, batched and looped.
 
     Raises:
-        AssertionError: the two disagree.
+        AssertionError: The two disagree.
     """
     memory = full_memory(classes, 500, 512)
     draws = torch.Generator().manual_seed(1)
@@ -190,7 +192,7 @@ def contrast_cost(classes: int, tags: int, repeats: int) -> dict[str, Any]:
 
 
 def step_cost(batch: int, size: int, repeats: int) -> dict[str, Any]:
-    """Training steps of the plain classifier, with RSC, with the second head, and of RCA."""
+    """Measure a step of the plain classifier, with RSC, with the second head, and of RCA."""
     no_contrast, no_aggregation = {"rsc": {"enabled": False}}, {"rsa": {"enabled": False}}
     steps = {
         "classifier": training_step(20, batch, size, no_contrast | no_aggregation),

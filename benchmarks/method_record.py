@@ -1,4 +1,4 @@
-"""The record of benchmarks.method_study: its protocol, every run, what they come to, its tables."""
+"""The record of benchmarks.method_study: its protocol, every run, their summary, its tables."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from benchmarks.records import origin
 from rca.config import Params
 
 RECORD = Path("benchmarks/results/method_study.json")
-# Of each reading: label maps of the scored training images, these after the CRF, those of the
-# validation images, and the validation masks of the network trained on the refined labels.
+# For each reading: the label maps of the scored training images before and after the CRF, those of
+# the validation images, and the validation masks of the network trained on the refined labels.
 MEASURES = ("maps", "crf", "val_maps", "network")
 COLUMNS = {
     "cams.crf": "CAM head, after CRF",
@@ -38,13 +38,13 @@ SECTIONS = (
 
 
 def measured(params: Params) -> dict[str, Any]:
-    """The sections that a measurement depends on."""
+    """Return the sections that a measurement depends on."""
     content = params.model_dump(mode="json")
     return {name: content[name] for name in SECTIONS}
 
 
 def summary(runs: Sequence[dict], base: Params, every: int) -> dict[str, Any]:
-    """The record: protocol, configuration, code and machine, every run, and what they come to."""
+    """Build the record: protocol, configuration, code and machine, every run, and their summary."""
     of_variant = {
         name: found
         for name in EVERYTHING
@@ -80,9 +80,10 @@ def summary(runs: Sequence[dict], base: Params, every: int) -> dict[str, Any]:
 
 
 def summarised(runs: Sequence[dict], reference: Sequence[dict]) -> dict[str, Any]:
-    """Mean and deviation over the seeds of each measure, and of the gain over the reference's.
+    """Compute mean and deviation over the seeds, of each measure and its gain over the reference.
 
-    The gain pairs runs of the same seed. The deviation is that of a sample, None of a single run.
+    The gain pairs runs of the same seed. The deviation is the sample standard deviation, None for
+    a single run.
     """
     before = {run["seed"]: run["miou"] for run in reference}
     found: dict[str, Any] = {"seeds": [run["seed"] for run in runs]}
@@ -103,12 +104,12 @@ def summarised(runs: Sequence[dict], reference: Sequence[dict]) -> dict[str, Any
 
 
 def table(content: dict[str, Any], names: Iterable[str], columns: Iterable[str]) -> str:
-    """What the variants `names` come to, as a Markdown table.
+    """Render the results of the variants `names` as a Markdown table.
 
     Args:
-        content: of the record.
-        names: rows; one that is not measured is left out.
-        columns: keys of `COLUMNS`, each with its gain.
+        content: The content of the record.
+        names: The variants, one for each row; those that are not measured are left out.
+        columns: The keys of `COLUMNS` to show, each with its gain.
     """
     columns = list(columns)
     titles = " | ".join(f"{COLUMNS[column]} | gain" for column in columns)
@@ -123,7 +124,7 @@ def table(content: dict[str, Any], names: Iterable[str], columns: Iterable[str])
 
 
 def read_runs(folder: Path) -> list[dict]:
-    """The runs measured in `folder`, by variant and seed."""
+    """Read the runs measured in `folder`, sorted by variant and seed."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     return sorted(runs, key=lambda run: (run["variant"], run["seed"]))
 

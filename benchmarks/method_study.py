@@ -1,20 +1,20 @@
-"""What each part of the method is worth: variants × seeds, the same steps for each, two readouts.
+"""What each part of the method is worth: variants × seeds, with equal steps and two readouts.
 
     python -m benchmarks.method_study --data FOLDER --jobs 2     measure what is not measured yet
-    python -m benchmarks.method_study --render                   only the tables in the texts
+    python -m benchmarks.method_study --render                   only render the tables in the docs
 
 FOLDER is a VOC-like folder, as data/embedded/README.md describes; without `classes.txt` its mask
 values are VOC's. The base is benchmarks/method_base.yaml; method_variants.py says what each variant
-changes of it. Variants of one training share its weights, and all trainings of a seed share what
-the frozen blocks make of its views. Killed, it goes on where it was.
+changes in it. Variants with the same training share its weights, and all trainings of a seed share
+the frozen blocks' features of its views. A killed study resumes.
 
-Every image of the training list trains the classifier. Every n-th, by name, is scored (`--every`):
-its label map and the same after the CRF, against its true mask, with its tags known, as this field
-does for training images. The validation images are scored too, with the classes that the network
-finds. Maps are read in two ways: from the CAM head, cut at the base's threshold, and from
-prototypes fitted to the scored images. Neither sees a mask. Main variants go on to a segmentation
-network, trained on the refined labels of the scored images' prototypes and scored on the validation
-images.
+Every image of the training list trains the classifier. Every n-th of them, by name, is scored
+(`--every`): its label map, before and after the CRF, against its true mask, with its tags known, as
+is usual in this field for training images. The validation images are scored too, with the classes
+that the network finds. Maps are read in two ways: from the CAM head, cut at the base's threshold,
+and from prototypes fitted to the scored images. Neither sees a mask. For the main variants, a
+segmentation network is also trained on the refined labels that the prototypes gave, and scored on
+the validation images.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ VOC = (
 
 
 def prepare(data: Path, work: Path, base: Params, every: int) -> None:
-    """The data's folder under `work`, by links, and the indices of all and of the scored images.
+    """Link the data into `work`, and make the indices of all images and of the scored ones.
 
     Raises:
-        ConfigError: `work` is of other data.
+        ConfigError: `work` belongs to other data.
     """
     from rca.stages import index as stage
 
@@ -83,11 +83,11 @@ def prepare(data: Path, work: Path, base: Params, every: int) -> None:
 
 
 def measure(work: Path, task: Mapping[str, Params]) -> list[str]:
-    """Train once, then score each variant of that training; the files written.
+    """Train once, then score each variant of that training; return the files written.
 
     Args:
-        work: of `prepare`.
-        task: variants with their parameters, all of the same training and seed.
+        work: The folder that `prepare` has filled.
+        task: The variants with their parameters, all of the same training and seed.
     """
     from rca.stages import train_cam
 
@@ -131,7 +131,7 @@ def _score(
     for reading, changes in READINGS.items():
         read = overridden(params, changes)
         begun = time.perf_counter()
-        if (folder / reading).exists():  # perhaps of other parameters
+        if (folder / reading).exists():  # it may be of other parameters
             shutil.rmtree(folder / reading)
         make_labels(
             read,
@@ -163,7 +163,7 @@ def _score(
 
 
 def _train_network(work: Path, folder: Path, params: Params) -> None:
-    """The segmentation network of the refined labels, and its masks of the validation images."""
+    """Train the segmentation network on the refined labels, and segment the validation images."""
     from rca.stages import infer_seg, train_seg
 
     index, state = work / "index" / "scored", work / "state"
@@ -189,7 +189,7 @@ def _train_network(work: Path, folder: Path, params: Params) -> None:
 
 
 def _scores(index: Path, folder: Path, params: Params) -> dict[str, float | None]:
-    """MIoU in % of the label maps, these after the CRF, the validation maps and the network."""
+    """Score the label maps before and after the CRF, validation maps and network: mIoU in %."""
     data = read_index(index)
     masks = {"maps": "pseudo_labels", "crf": "crf", "network": "infer_seg"}
     found = {}
@@ -214,7 +214,7 @@ def _result(work: Path, variant: str, seed: int) -> Path:
 
 
 def _link(data: Path, folder: Path, cfg: IndexSection, every: int) -> None:
-    """`data` by links, with the list of the scored images, and VOC's classes if it names none."""
+    """Link `data` into `folder`; list the scored images, and VOC's classes if it names none."""
     for item in data.iterdir():
         if item.name not in ("ImageSets", "saliency"):
             (folder / item.name).symlink_to(item.resolve())
@@ -237,7 +237,7 @@ def _names(lists: Path, name: str) -> list[str]:
 def _tasks(
     work: Path, base: Params, variants: Sequence[str], seeds: Sequence[int]
 ) -> list[dict[str, Params]]:
-    """What is left to measure, by training; a result of other parameters is measured again."""
+    """Group what is left to measure by training; results of other parameters are redone."""
     tasks: dict[tuple[int, str], dict[str, Params]] = {}
     for seed in seeds:
         for name in variants:
@@ -270,7 +270,7 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure unless told otherwise, then render the record's tables."""
+    """Measure unless `--render` is given, then render the record's tables."""
     options = _options()
     if not options.render:
         changes = dict(item.split("=", 1) for item in options.set)

@@ -1,4 +1,4 @@
-"""What benchmarks.method_study compares: the method's parts, and what its equations leave open."""
+"""Variants of benchmarks.method_study: the method's parts, and what its equations leave open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rca.data.nested import flat
 PLAIN = {"train_cam.rsc.enabled": False, "train_cam.rsa.enabled": False}
 BACKGROUND = {"train_cam.memory.background": True, "train_cam.rsc.background_queries": True}
 
-# How a mask is read from the same network. Every variant is scored in both ways.
+# How masks are read from a network. Every variant is scored in both ways.
 READINGS: dict[str, dict[str, Any]] = {
     "cams": {"readout.method": "cams", "pseudo_labels.background": "threshold"},
     "prototypes": {"readout.method": "prototypes", "pseudo_labels.background": "posterior"},
@@ -22,10 +22,10 @@ class Variant(NamedTuple):
     """A row of the study.
 
     Attributes:
-        title: in its table.
-        changes: of the base, by dotted key.
-        reference: the variant that its gain is over, if it is no such variant itself.
-        network: whether a segmentation network is trained on its labels.
+        title: The title in the study's table.
+        changes: The changes to the base, by dotted key.
+        reference: The variant that the gain is measured against; None if this one has no gain.
+        network: Whether a segmentation network is trained on its labels.
     """
 
     title: str
@@ -35,10 +35,10 @@ class Variant(NamedTuple):
 
 
 def released_code() -> dict[str, Any]:
-    """Where configs/released_code.yaml differs from the paper's preset.
+    """List where configs/released_code.yaml differs from the paper's preset.
 
-    But for the head of the queries: two 3×3 convolutions on MobileNetV2's 1280 channels would cost
-    more than all the rest.
+    The head of the queries is left out: its two 3×3 convolutions on MobileNetV2's 1280 channels
+    would cost more than all the rest.
     """
     paper, code = (
         dict(flat(load(Path(f"configs/{name}.yaml")).model_dump(mode="json")))
@@ -52,7 +52,7 @@ def released_code() -> dict[str, Any]:
 # score by more than 0.1 (benchmarks/results/cam_head_study.json). Trials have more, and less.
 HEARD = {"train_cam.rsc.weight": 0.1}
 
-# The question of the study: these are measured with several seeds.
+# The main comparison of the study, measured with several seeds.
 VARIANTS = {
     "baseline": Variant("Plain classifier", PLAIN, None, network=True),
     "imagenet": Variant(
@@ -88,7 +88,7 @@ def _trial(title: str, changes: dict[str, Any], reference: str | None = "baselin
     return Variant(title, changes, reference)
 
 
-# What decides whether the contrast acts, tried with one seed.
+# What decides whether the contrast has an effect, tried with one seed.
 TRIALS = {
     "weight_0.01": _trial("+ RSC at the paper's weight, 0.01", RSC),
     "weight_1": _trial("+ RSC, weight 1", {**RSC, "train_cam.rsc.weight": 1.0}),
@@ -102,7 +102,8 @@ TRIALS = {
         "… behind a nonlinear head", {**STRONG, "train_cam.rsc.projection": "nonlinear"}
     ),
     "confident": _trial(
-        "… of the most confident 35 % of a region", {**STRONG, "train_cam.rsc.confident_share": 0.35}
+        "… of the most confident 35 % of a region",
+        {**STRONG, "train_cam.rsc.confident_share": 0.35},
     ),
     "believed": _trial("… of believed classes", {**STRONG, "train_cam.rsc.query_gate": 0.7}),
     "peaks": _trial(
@@ -162,10 +163,10 @@ EVERYTHING = VARIANTS | TRIALS
 
 
 def overridden(params: Params, changes: dict[str, Any]) -> Params:
-    """`params` with the values of dotted keys changed, and checked as a whole.
+    """Return `params` with the values of dotted keys changed, and validated as a whole.
 
     Raises:
-        KeyError: there is no such key.
+        KeyError: There is no such key.
     """
     content = params.model_dump(mode="json")
     for key, value in changes.items():

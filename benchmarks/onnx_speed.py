@@ -1,11 +1,11 @@
-"""How long ONNX Runtime takes for a photograph on the CPU, beside PyTorch.
+"""How long ONNX Runtime takes for a photograph on the CPU, compared with PyTorch.
 
     python -m benchmarks.onnx_speed
 
 Writes benchmarks/results/onnx_speed.json. The networks are those of params.yaml and of the preset
-voc12, with random weights, which cost as much as trained ones, on photographs of the embedded
-sample at the size of section `infer_seg`. Both run in turns on one thread, and times are of the
-processor, so that other work on the machine counts little; the ratio is the median over the turns.
+voc12, with random weights, which cost as much as trained ones. They segment photographs of the
+embedded sample at the size of section `infer_seg`. Both run in turns on one thread, and times are
+CPU times, so that other work on the machine counts little. The ratio is the median over the turns.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rca.runtime.files import write_json
 RECORD = Path("benchmarks/results/onnx_speed.json")
 CLASSES = 20
 SAMPLE = Path("data/embedded/voc12_animals_sample.tar")
-CONFIGURATIONS = {"params.yaml": 24, "configs/voc12.yaml": 4}  # → photographs
+CONFIGURATIONS = {"params.yaml": 24, "configs/voc12.yaml": 4}  # → number of photographs
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measure(params: Params, count: int) -> dict[str, object]:
-    """Seconds for a photograph with each, and their ratio."""
+    """Measure the seconds for a photograph with each, and their ratio."""
     cfg = params.train_seg
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     torch.manual_seed(0)
@@ -77,7 +77,7 @@ def measure(params: Params, count: int) -> dict[str, object]:
 
 
 def resized(image: Tensor, short_side: int) -> Tensor:
-    """The image as a batch of one, (1, 3, h, w), with that short side."""
+    """Resize an image to that short side, as a batch of one, (1, 3, h, w)."""
     factor = short_side / min(image.shape[-2:])
     size = tuple(round(side * factor) for side in image.shape[-2:])
     resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)
@@ -85,14 +85,14 @@ def resized(image: Tensor, short_side: int) -> Tensor:
 
 
 def seconds(run: Callable[[Tensor], Tensor], images: Tensor) -> float:
-    """Processor time of one call."""
+    """Measure the CPU time of one call."""
     start = time.process_time()
     run(images)
     return time.process_time() - start
 
 
 def runtime() -> dict[str, str]:
-    """The version of ONNX Runtime."""
+    """Return the version of ONNX Runtime."""
     import onnxruntime
 
     return {"onnxruntime": onnxruntime.__version__}

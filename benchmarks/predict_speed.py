@@ -1,13 +1,13 @@
-"""Speed of `rca predict` beside stage `infer_seg`, and its memory.
+"""Speed of `rca predict`, compared with stage `infer_seg`, and its memory.
 
-    python -m benchmarks.predict_speed        some minutes on two cores; prints the figures
+    python -m benchmarks.predict_speed        a few minutes on two cores; prints the figures
     python -m benchmarks.predict_speed --record          and records them
 
-The network has the form that params.yaml trains, and random weights: what was learnt changes
-neither time nor memory. Both ways segment the 80 validation photographs of the embedded sample
-under the settings of params.yaml, by turns, and must write the same bytes. Memory is the peak of a
-process of its own: for 100 and for 2,000 photographs (links to the sample's, without CRF, at a
-quarter of the size, for time's sake), and for one photograph of 8000 × 6000 with CRF.
+The network has the architecture that params.yaml trains, and random weights: training changes
+neither time nor memory. Both ways segment the 80 validation photographs of the embedded sample with
+the settings of params.yaml, in turns, and must write the same bytes. Memory is the peak of a
+separate process: for 100 and for 2,000 photographs (links to the sample's, without CRF and at a
+quarter of the size, to save time), and for one photograph of 8000 × 6000 pixels with CRF.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LABELS = {"sample": 7, "voc12": 21}
 
 
 def prepare(params: Params, folder: Path) -> list[Path]:
-    """Make the sample's index, and weights of seven and of 21 labels; returns the photographs."""
+    """Make the sample's index, and weights for 7 and for 21 labels; return the photographs."""
     download.run(params.download, out=folder / "data")
     index.run(params.index, data=folder / "data", out=folder / "index")
     data = read_index(folder / "index")
@@ -61,7 +61,7 @@ def prepare(params: Params, folder: Path) -> list[Path]:
 
 
 def compare_speed(folder: Path) -> dict[str, float]:
-    """Photographs a second of both ways, the best of some rounds each."""
+    """Measure the photographs per second of both ways, the best of several rounds each."""
     params = config.load(PARAMS)
     records = read_index(folder / "index").split("val")
     weights = folder / "sample.safetensors"
@@ -109,7 +109,7 @@ def compare_speed(folder: Path) -> dict[str, float]:
 
 
 def many(folder: Path, files: list[Path], count: int) -> list[str]:
-    """A folder of so many links to photographs, and how to segment it quickly."""
+    """Link `count` photographs into a folder; return arguments that segment it quickly."""
     links = folder / f"links{count}"
     links.mkdir()
     for number in range(count):
@@ -118,7 +118,7 @@ def many(folder: Path, files: list[Path], count: int) -> list[str]:
 
 
 def large(folder: Path, file: Path, labels: str) -> list[str]:
-    """A photograph of 48 million pixels with the noise of a camera, and how to segment it."""
+    """Make a photograph of 48 million pixels with camera noise; return arguments for it."""
     path = folder / "large.jpg"
     if not path.exists():
         image = Image.open(file).convert("RGB").resize(LARGE, Image.Resampling.BICUBIC)
@@ -129,7 +129,7 @@ def large(folder: Path, file: Path, labels: str) -> list[str]:
 
 
 def peak_of(folder: Path, arguments: list[str]) -> dict[str, float]:
-    """Peak memory in GB and seconds of `rca predict`, without worker processes."""
+    """Measure the peak memory in GB and the seconds of `rca predict` without worker processes."""
     out = folder / f"peak{time.monotonic_ns()}"
     more = ["--out", str(out), "--processes", "1", "--threads", "1"]
     sys.argv = ["rca", "predict", *arguments, *more]
@@ -141,10 +141,10 @@ def peak_of(folder: Path, arguments: list[str]) -> dict[str, float]:
 
 
 def apart(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
-    """What a function of this module finds in a process of its own.
+    """Run a function of this module in a separate process, and return its result.
 
-    The process is started with `-c`: worker processes would import this module if it were its main
-    one, and torch with it, which those of `rca` do without.
+    The process is started with `-c`. If this module were the process's main module, worker
+    processes would import it, and torch with it, which those of `rca` do without.
     """
     given = json.dumps(arguments, default=str)
     code = (
@@ -158,7 +158,7 @@ def apart(function: Callable[..., dict[str, float]], *arguments: object) -> dict
 
 
 def measure() -> dict[str, object]:
-    """All figures."""
+    """Measure all figures."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         files = prepare(config.load(PARAMS), folder)

@@ -1,11 +1,11 @@
-"""Peak memory of stage `readout` at the size of VOC and of COCO, on fabricated entries.
+"""Peak memory of stage `readout` at the size of VOC and of COCO, on synthetic data.
 
     python -m benchmarks.readout_memory          both, one after the other
     python -m benchmarks.readout_memory voc12    one of them
 
 An index, CAM stores and files of sampled features are made for as many images as the data set has,
-with its number of classes and MobileNetV2's channels, and the prototypes are fitted to them as the
-stage does. Features of images are left out: they are computed one image at a time.
+with its number of classes and MobileNetV2's channels. The prototypes are then fitted to them, as in
+the stage. Whole images' features are left out: the stage computes them one image at a time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CFG = Readout(method="prototypes", blocks=[13, 16])
 
 
 def index_of(name: str, folder: Path) -> Index:
-    """An index of as many images as the data set has, each with one tag or two."""
+    """Make an index of as many images as the data set has, each with one or two tags."""
     images, classes = SETS[name]
     names = tuple(f"class{number}" for number in range(classes))
     draws = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def index_of(name: str, folder: Path) -> Index:
 
 
 def measure(name: str, folder: Path) -> dict[str, float]:
-    """Fit once to what `fabricate` left; peak resident memory in GB and seconds."""
+    """Fit once to what `fabricate` wrote; return the peak resident memory in GB and the seconds."""
     data = index_of(name, folder)
     pieces = in_pieces(data.records, CFG.shard_size)
     files = [folder / f"sample/{number:05d}.safetensors" for number in range(len(pieces))]
@@ -92,14 +92,14 @@ def fabricate(name: str, folder: Path) -> None:
 
 
 def in_process(step: str, name: str, folder: Path) -> str:
-    """Run a step in a process of its own, so that its memory is its own; the last line printed."""
+    """Run a step in its own process, for its memory alone; return the last line it prints."""
     command = [sys.executable, "-m", "benchmarks.readout_memory", step, name, str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.rpartition("\n")[0].rpartition("\n")[2]
 
 
 def main() -> None:
-    """Measure the sets that are named, or all; or do one step of it."""
+    """Measure the given data sets, or all; or do one step of a measurement."""
     match sys.argv[1:]:
         case ["fabricate", name, folder]:
             fabricate(name, Path(folder))

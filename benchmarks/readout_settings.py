@@ -1,13 +1,13 @@
-"""How much each setting of the prototype readout matters: one changed at a time.
+"""How much each setting of the prototype readout matters, with one changed at a time.
 
     python -m benchmarks.readout_settings             measure on results/demo, record, render
     python -m benchmarks.readout_settings --render    only the table in docs/explanation/readout.md
 
-Reads the index, the weights and the CAMs of a finished run; nothing is trained. Each row fits the
-prototypes anew with one setting changed and scores the argmax of the posteriors, before any CRF,
-against the masks of the *training* images: that split chose the settings. Beside it stands what
-needs no mask, the agreement with the tags: the mean log-likelihood of an image's tags, when each
-class is as probable as the mean of its highest twentieth of posteriors, all classes allowed.
+Reads the index, the weights and the CAMs of a finished run; nothing is trained. Each row refits the
+prototypes with one setting changed and scores the argmax of the posteriors, before any CRF, against
+the masks of the *training* images: the settings were chosen on that split. A second score needs no
+mask: the agreement with the tags. It is the mean log-likelihood of an image's tags, with all
+classes allowed, when the probability of a class is the mean of its highest twentieth of posteriors.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from rca.training.seeds import generator
 
 RECORD, PAGE = Path("benchmarks/results/readout_settings.json"), Path("docs/explanation/readout.md")
 TOP_SHARE = 20  # an image's score of a class: the mean of its highest twentieth
-FLOOR = 1e-4  # of a probability, before its logarithm
-# What is changed → its values; `seed` is the k-means'.
+FLOOR = 1e-4  # the lowest probability, before its logarithm
+# Setting → its changed values; `seed` is that of the k-means.
 CHANGES: dict[str, Sequence[Any]] = {
     "background_weight": (1.0, 6.0),
     "rounds": (1, 3),
@@ -54,7 +54,7 @@ CHANGES: dict[str, Sequence[Any]] = {
 
 
 def variants(params: Params) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """Name, changes of section `readout`, and seed of each row; the first is as the preset."""
+    """Yield each row's name, changes of section `readout`, and seed; the first is the preset."""
     yield "as it stands", {}, params.seed
     for key, values in CHANGES.items():
         for value in values:
@@ -64,7 +64,7 @@ def variants(params: Params) -> Iterator[tuple[str, dict[str, Any], int]]:
 
 
 def measure(results: Path, params: Params) -> list[dict[str, Any]]:
-    """The rows of the record."""
+    """Measure the rows of the record."""
     data = read_index(results / "index")
     truths = {record.image: data.truth(record) for record in data.split("train")}
     device = prepare(params.compute)
@@ -116,7 +116,7 @@ def score(
 def tag_likelihood(
     gathered: Gathered, fitted: tuple[Tensor, Tensor], settings: ReadoutSettings
 ) -> float:
-    """Mean log-likelihood of the tags, all classes allowed in each image; needs no mask."""
+    """Compute the mean log-likelihood of the tags, all classes allowed; needs no mask."""
     total = []
     for number, tags in enumerate(gathered.pixels.tags):
         posterior = _posterior(gathered, number, torch.ones_like(tags), fitted, settings)
@@ -133,7 +133,7 @@ def _posterior(
     fitted: tuple[Tensor, Tensor],
     settings: ReadoutSettings,
 ) -> Tensor:
-    """Posteriors of an image's pixels, (n, L)."""
+    """Compute the posteriors of an image's pixels, (n, L)."""
     own = gathered.pixels.image == number
     return label_posterior(
         gathered.pixels.directions[own],
@@ -145,7 +145,7 @@ def _posterior(
 
 
 def table(content: dict[str, Any]) -> str:
-    """The record as a Markdown table."""
+    """Render the record as a Markdown table."""
     lines = ["| changed | mIoU in % | log-likelihood of the tags |", "|---|---:|---:|"]
     lines += [
         f"| {row['name']} | {row['miou']:.1f} | {row['tags']:.3f} |" for row in content["rows"]
@@ -154,7 +154,7 @@ def table(content: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure unless told otherwise, then render."""
+    """Measure unless `--render` is given, then render the table."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--results", type=Path, default=Path("results/demo"))
     options.add_argument("--params", type=Path, default=Path("params.yaml"))

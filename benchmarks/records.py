@@ -1,4 +1,4 @@
-"""What records of measurements share: where they come from, and their tables in the README."""
+"""What records of measurements share: their origin, and their tables in Markdown pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ README = Path("README.md")
 
 
 def origin() -> dict[str, Any]:
-    """Commit, versions and machine of a measurement that is made now."""
+    """Collect the commit, versions and machine of the current measurement."""
     import torch
 
     commit = subprocess.run(
@@ -27,6 +27,6 @@ def origin() -> dict[str, Any]:
 
 
 def place_table(text: str, record: Path | str, table: str) -> str:
-    """`text` with `table` between the marks of `record`, or as it is where it has none."""
+    """Return `text` with `table` between the marks of `record`; unchanged if it has none."""
     marks = rf"(<!-- table: {re.escape(str(record))} -->\n).*?(<!-- end of table -->)"
     return re.sub(marks, lambda found: found[1] + table + found[2], text, flags=re.DOTALL)

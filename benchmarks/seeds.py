@@ -1,10 +1,10 @@
-"""What a run comes to over several seeds: mean and deviation of every product.
+"""Results of an experiment over several seeds: mean and deviation of every product.
 
     python -m benchmarks.seeds demo results/demo ../other/results/demo    record, then render
     python -m benchmarks.seeds --render                                   only the tables
 
-Each folder is that of a finished experiment, or its record, made with another `seed` and otherwise
-the same protocol; the tables are in docs/explanation/readout.md.
+After the name come folders of finished experiments, or their metrics.json, with different values of
+`seed` and otherwise the same protocol. The tables are in docs/explanation/readout.md.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ RATIO = "ratio_to_fully_supervised"
 
 
 def of_runs(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Protocol, mIoU of each seed, and their mean and sample deviation.
+    """Combine runs: their protocol, mIoU of each seed, and mean and sample standard deviation.
 
     Args:
-        metrics: `metrics.json` of at least two runs.
+        metrics: The `metrics.json` of at least two runs.
 
     Raises:
-        ConfigError: two runs have the same seed or differ in their protocol.
+        ConfigError: There is one run only, or two have the same seed or differ in their protocol.
     """
     runs = sorted(metrics, key=lambda run: run["seed"])
     seeds = [run["seed"] for run in runs]
     if len(set(seeds)) < max(len(seeds), 2):
         raise ConfigError(f"seeds {seeds}: name runs of at least two different ones")
     for run in runs[1:]:
-        # An archive's digest depends on how it was packed; `image_sets` says which images. What
-        # one protocol does not state came to the protocols between the runs.
+        # An archive's digest depends on how it was packed; `image_sets` says which images. A key
+        # that one protocol does not state was added to the protocols between the runs.
         different = [
             key
             for key, stated in differing([runs[0]["protocol"], run["protocol"]])
@@ -64,7 +64,7 @@ def of_runs(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def table(content: Mapping[str, Any]) -> str:
-    """A row a product, a column a seed, then mean and deviation, as a Markdown table."""
+    """Render a Markdown table: a row per product, a column per seed, then mean and deviation."""
     seeds = content["seeds"]
     lines = [
         f"| mIoU in % | {' | '.join(f'seed {seed}' for seed in seeds)} | mean |",
@@ -80,7 +80,7 @@ def table(content: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Record unless told otherwise, then render."""
+    """Record the runs unless `--render` is given, then render the tables."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("experiment", nargs="?")
     options.add_argument("results", nargs="*", type=Path)

@@ -2,7 +2,7 @@
 
     python workflow/dependencies.py       write them into dvc.yaml (`make dependencies`)
 
-A test compares the file with the imports. `rca/runtime/code.py` says what counts and what does not.
+A test compares dvc.yaml with the imports. `rca/runtime/code.py` says what counts and what does not.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ PIPELINE = ROOT / "dvc.yaml"
 
 
 def dependencies(stage: str) -> list[str]:
-    """Paths of the code that a stage depends on, from the root and sorted."""
+    """List the code files that a stage depends on, sorted, as paths relative to the root."""
     files = code_of(f"rca.stages.{stage}", ROOT / "rca")
     return [file.relative_to(ROOT).as_posix() for file in files]
 
 
 def with_dependencies(text: str) -> str:
-    """The text of dvc.yaml with every stage's modules as its imports have them.
+    """Return the text of dvc.yaml with every stage's list of modules brought up to date.
 
-    A stage's list takes the place of its first line of a file under rca/; a stage without such a
-    line has none.
+    The list replaces a stage's lines that name files under rca/, where the first of them was. A
+    stage without such a line gets no list.
     """
     lines, stage, written = [], "", False
     for line in text.splitlines():

@@ -1,13 +1,13 @@
-"""Faults of every kind, drawn by chance, and what the pipeline makes of them.
+"""Random faults of every kind, and how the pipeline copes with them.
 
     python -m benchmarks.faults --trials 200 --inputs 100 --seed 0     or: make faults
 
-First the debug preset runs undisturbed. Then a random stage is disturbed while it runs, in a copy
-of that run without the stage's outputs, and run again in peace: its outputs must be the same bytes.
-Then a random input of a random stage is damaged: the stage must refuse it in one line. At last the
-engines are disturbed. Trial N draws from the seed and N alone, so `--only N` repeats it.
+First, the debug preset runs undisturbed. Then a random stage is disturbed while it runs, in a copy
+of that run without the stage's outputs, and is run again undisturbed: its outputs must have the
+same bytes. Next, a random input of a random stage is damaged: the stage must refuse it in one line.
+Last, the engines are disturbed. Trial N draws from the seed and N alone, so `--only N` repeats it.
 
-Writes benchmarks/results/faults.json, and its table into docs/explanation/faults.md; the exit
+Writes benchmarks/results/faults.json, and its table into docs/explanation/faults.md. The exit
 status is 1 if a trial went wrong.
 """
 
@@ -32,7 +32,7 @@ from rca.runtime.files import write_json, write_text
 
 
 def interrupted(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
-    """Trials of stages that are disturbed while they run, every kind in its turn."""
+    """Yield trials of stages that are disturbed while they run, each kind in turn."""
     kinds = [*interruptions.KINDS]
     for number in numbers:
         draws = random.Random(f"{seed} interruption {number}")
@@ -42,7 +42,7 @@ def interrupted(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path
 
 
 def damaged(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
-    """Trials of damaged inputs, every kind in its turn."""
+    """Yield trials of damaged inputs, each kind in turn."""
     kinds = [*inputs.KINDS]
     for number in numbers:
         draws = random.Random(f"{seed} input {number}")
@@ -52,7 +52,7 @@ def damaged(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) ->
 
 
 def disturbed(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
-    """Trials of the engines, every kind with either."""
+    """Yield trials of the engines, each kind with both engines."""
     for number in numbers:
         draws = random.Random(f"{seed} engine {number}")
         kind, stage, outcome = engines.run(run, number, draws, place / f"engine{number}")
@@ -60,7 +60,7 @@ def disturbed(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) 
 
 
 def options() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -75,7 +75,7 @@ def options() -> argparse.Namespace:
 
 
 def keep(content: dict[str, Any], file: Path) -> None:
-    """Write the record, and of the one in its usual place the table into the page."""
+    """Write the record; if it is the one of the documentation, render its table there, too."""
     write_json(file, content)
     if file == RECORD:
         text = PAGE.read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def keep(content: dict[str, Any], file: Path) -> None:
 
 
 def main() -> int:
-    """Run all trials, print and record."""
+    """Run all trials, print and record them, and return the exit status."""
     asked, begun = options(), origin()
     forks.preload()
     rows: list[Row] = []
@@ -101,7 +101,7 @@ def main() -> int:
                 print(*row[:6], sep="\t", flush=True)
                 if row.outcome not in WELL:
                     print(row.text, flush=True)
-            if asked.only is None:  # also should a later trial break the campaign itself
+            if asked.only is None:  # now, as a later trial may break the campaign itself
                 keep(record(rows, asked.seed, begun), asked.out)
         assert whole.digests(run.folder) == run.digests, "a trial wrote into the undisturbed run"
     content = record(rows, asked.seed, begun)

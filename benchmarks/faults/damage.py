@@ -58,7 +58,7 @@ WAYS: dict[str, Callable[[bytes, random.Random], bytes]] = {
 
 
 def damage(file: Path, way: str, draws: random.Random) -> None:
-    """Put a damaged copy in the place of `file`; other names of the same file keep the content."""
+    """Replace `file` by a damaged copy; other hard links to the file keep their content."""
     content = file.read_bytes()
     changed = WAYS[way](content, draws) if content else b"\0"
     file.unlink()

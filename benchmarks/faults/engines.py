@@ -1,4 +1,4 @@
-"""The engines disturbed: `dvc repro` and Snakemake, with a stage under way."""
+"""Disturbances of the engines, `dvc repro` and Snakemake, while a stage is running."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ KINDS = (
     "two at once",
 )
 STAGES = ("index", "train_cam", "readout", "crf", "train_seg@pseudo", "infer_seg@pseudo")
-START, LATEST = 1.0, 14.0  # seconds after which a disturbance comes: an engine needs some to begin
+START, LATEST = 1.0, 14.0  # seconds until a disturbance: an engine needs some to start
 PATIENCE = 300  # seconds for one call of an engine
 
 
 def run(whole: Whole, number: int, draws: random.Random, folder: Path) -> tuple[str, str, Outcome]:
-    """One trial, in `folder`, which is removed: its kind, the stage, and the outcome."""
+    """Run one trial in `folder`, which is removed; return its kind, the stage and the outcome."""
     name = [*ENGINES][number % len(ENGINES)]
     kind = KINDS[number // len(ENGINES) % len(KINDS)]
     stage = whole.stage(draws.choice(STAGES))
@@ -51,14 +51,14 @@ def run(whole: Whole, number: int, draws: random.Random, folder: Path) -> tuple[
 
 
 class Trial(NamedTuple):
-    """An engine, asked for one stage, in a folder of its own.
+    """An engine that is asked for one stage, in a folder of its own.
 
     Attributes:
-        whole: the undisturbed run.
-        stage: to be made.
-        folder: where.
-        command: of the engine.
-        draws: of the trial.
+        whole: The undisturbed run.
+        stage: The stage to be made.
+        folder: The trial's folder.
+        command: The engine's command.
+        draws: The trial's random numbers.
     """
 
     whole: Whole
@@ -68,7 +68,7 @@ class Trial(NamedTuple):
     draws: random.Random
 
     def disturbed(self, kind: str) -> Outcome:
-        """Disturb the engine, then let it do its work, and hold that against the whole run."""
+        """Disturb the engine, let it do its work, and compare that with the undisturbed run."""
         if kind == "file damaged":
             self._damage()
         elif kind == "clock set back":
@@ -93,10 +93,10 @@ class Trial(NamedTuple):
         return Outcome("identical")
 
     def _in_peace(self) -> tuple[str, int]:
-        """What the engine prints in the end, and its exit status.
+        """Run the engine undisturbed; return what it prints, and its exit status.
 
-        What goes on after its engine was killed may make it refuse at first: then once more, when
-        that is over.
+        A stage that outlived its killed engine may make the new one refuse at first. It is then
+        called once more, after that stage has ended.
         """
         text, status = "", 1
         for _ in range(2):
@@ -108,7 +108,7 @@ class Trial(NamedTuple):
         return text, status
 
     def start(self) -> subprocess.Popen[str]:
-        """The engine, in a process group of its own."""
+        """Start the engine in a process group of its own."""
         return subprocess.Popen(
             self.command,
             cwd=self.folder,
@@ -120,7 +120,7 @@ class Trial(NamedTuple):
         )
 
     def end(self, process: subprocess.Popen[str]) -> str:
-        """What it printed until its end."""
+        """Wait for the engine's end, or kill it in time; return what it printed."""
         try:
             return process.communicate(timeout=PATIENCE)[0]
         except subprocess.TimeoutExpired:
@@ -128,7 +128,7 @@ class Trial(NamedTuple):
             return f"{process.communicate()[0]}\nkilled after {PATIENCE} seconds"
 
     def processes(self) -> Iterator[psutil.Process]:
-        """All that run in the folder, whoever started them."""
+        """Yield all processes that run in the folder, whoever started them."""
         for process in psutil.process_iter():
             try:
                 if Path(process.cwd()).is_relative_to(self.folder):
@@ -137,7 +137,7 @@ class Trial(NamedTuple):
                 continue
 
     def _killed(self, kind: str) -> str:
-        """Kill at a random moment all, the engine alone, or the stage; what was printed."""
+        """Kill all processes, the engine or the stage at a random moment; return the output."""
         process = self.start()
         try:
             process.wait(self.draws.uniform(START, LATEST))
@@ -147,7 +147,7 @@ class Trial(NamedTuple):
             elif kind == "controller lost":
                 process.kill()
                 process.wait()
-                return ""  # what it started goes on: nobody waits for its end
+                return ""  # its stage keeps running, and nothing waits for its end
             else:
                 self._kill_stage()
         return self.end(process)

@@ -1,7 +1,7 @@
-"""`rca` in forked processes: real ones, to be killed, without the seconds that imports take.
+"""`rca` in forked processes: real processes to kill, without the seconds that imports take.
 
-The process that forks has imported all that a stage needs, and has never computed: a copy of it is
-a fresh `rca` whose libraries are loaded.
+The parent process has imported all that a stage needs, and has never computed anything. A fork of
+it is therefore a fresh `rca` with its libraries loaded.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pathlib import Path
 
 from rca import cli
 
-PATIENCE = 120  # seconds; a stage of the debug preset takes some two
+PATIENCE = 120  # seconds; a stage of the debug preset takes about two
 
 
 @dataclass
 class Ended:
-    """A process that is over.
+    """A process that has ended.
 
     Attributes:
-        status: of its exit; negative, the signal that killed it.
-        text: all that it printed.
+        status: The exit status; if negative, minus the signal that killed the process.
+        text: All that the process printed.
     """
 
     status: int
@@ -34,24 +34,24 @@ class Ended:
 
     @property
     def refused(self) -> bool:
-        """Whether it said in one message of `rca: ` what is wrong, and no more than that."""
+        """Whether it ended with status 2 and exactly one `rca: ` message, without a traceback."""
         said = [line for line in self.text.splitlines() if line.startswith("rca: ")]
         return self.status == 2 and len(said) == 1 and "Traceback" not in self.text
 
 
 @dataclass
 class Fork:
-    """A process that runs."""
+    """A running process."""
 
     pid: int
     log: Path
 
     def kill(self, number: int) -> None:
-        """Send a signal to it and to the processes that it started."""
+        """Send a signal to the process and to those that it started."""
         os.killpg(self.pid, number)
 
     def wait(self, seconds: float = PATIENCE) -> Ended | None:
-        """Wait for its end; None if it still runs after so many seconds."""
+        """Wait for the process to end; return None if it still runs after `seconds`."""
         until = time.monotonic() + seconds
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -63,7 +63,7 @@ class Fork:
             time.sleep(0.005)
 
     def end(self) -> Ended:
-        """Wait for its end; kill it when that takes too long."""
+        """Wait for the process to end; kill it if that takes too long."""
         ended = self.wait()
         if ended is None:
             self.kill(signal.SIGKILL)
@@ -74,7 +74,7 @@ class Fork:
 
 
 def preload() -> None:
-    """Import what stages import, so that forks find it loaded."""
+    """Import what stages import, so that forks have it loaded."""
     import pydensecrf.densecrf  # noqa: F401
 
     from rca import stages
@@ -87,7 +87,8 @@ def preload() -> None:
 
 def start(arguments: Sequence[str], folder: Path, before: Callable[[], object] = int) -> Fork:
     """Run `rca ARGUMENTS` in `folder`, after calling `before` in the new process."""
-    log = folder.parent / f"{folder.name}.{time.monotonic_ns()}.log"  # also where its disk is full
+    # Outside `folder`, whose disk may be full.
+    log = folder.parent / f"{folder.name}.{time.monotonic_ns()}.log"
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()

@@ -1,4 +1,4 @@
-"""Damaged inputs: a stage must refuse one in a line, or do without the part that is damaged."""
+"""Damaged inputs: a stage must refuse one in one line, or do without the damaged part."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Input(NamedTuple):
     """A kind of input.
 
     Attributes:
-        files: those of the kind, by patterns of paths in the run's folder.
-        readers: stages that read some of them.
+        files: The patterns of the files' paths in the run's folder.
+        readers: The stages that read some of the files.
     """
 
     files: tuple[str, ...]
@@ -71,7 +71,7 @@ KINDS: dict[str, Input] = {
 
 
 def run(whole: Whole, kind: str, draws: random.Random, folder: Path) -> tuple[str, str, Outcome]:
-    """One trial, in `folder`, which is removed; the stage, the way of damage, and the outcome."""
+    """Run one trial in `folder`, which is removed; return the stage, the damage and the outcome."""
     stage = whole.stage(draws.choice(KINDS[kind].readers))
     way = draws.choice([*WAYS])
     copy(whole, folder, without=[*stage.outputs, ".dvc/cache"])
@@ -92,7 +92,7 @@ def run(whole: Whole, kind: str, draws: random.Random, folder: Path) -> tuple[st
 
 
 def _files(whole: Whole, kind: str, inputs: list[str], folder: Path) -> list[Path]:
-    """The files of the kind that a stage may read: of photographs and masks, those in the index."""
+    """List the files of the kind that a stage may read; of photographs and masks, the indexed."""
     found = sorted(path for pattern in KINDS[kind].files for path in folder.glob(pattern))
     with (whole.folder / RESULTS / "index/index.csv").open(encoding="utf-8") as file:
         indexed = {row["image"] for row in csv.DictReader(file)}
@@ -110,7 +110,7 @@ def _within(path: Path, folders: tuple[Path, ...]) -> bool:
 
 
 def _vouch_for(folder: Path, archive: Path) -> None:
-    """Name the damaged archive's own SHA-256 in params.yaml: it passes for the right one."""
+    """Put the damaged archive's own SHA-256 into params.yaml, so that its checksum matches."""
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     file = folder / "params.yaml"
     text = re.sub(r"sha256: \w+", f"sha256: {digest}", file.read_text(encoding="utf-8"))
@@ -134,7 +134,7 @@ def _outcome(
 
 
 def noticed(folder: Path, file: Path) -> bool:
-    """Whether DVC finds something changed that holds `file`."""
+    """Check whether DVC reports a change of `file` or of a folder that contains it."""
     status = subprocess.run(
         ["dvc", "status", "--json"],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""A stage disturbed while it runs, then run again: its outputs must be those of the whole run."""
+"""Stages disturbed while they run, then run again: they must end with the undisturbed outputs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FULL = "disk full"
 
 
 class Outcome(NamedTuple):
-    """What became of a trial.
+    """The outcome of a trial.
 
     Attributes:
         word: `identical`, `refused` (then nothing was lost), or what went wrong.
-        text: what was said, where something went wrong.
+        text: The output or the details, where there is something to report.
     """
 
     word: str
@@ -39,10 +39,10 @@ class Trial(NamedTuple):
     """A stage in a folder of its own, ready to run.
 
     Attributes:
-        whole: the undisturbed run.
-        stage: to be disturbed; its outputs are not there.
-        folder: where.
-        draws: of the trial.
+        whole: The undisturbed run.
+        stage: The stage to be disturbed; its outputs do not exist yet.
+        folder: The trial's folder.
+        draws: The trial's random numbers.
     """
 
     whole: Whole
@@ -51,22 +51,22 @@ class Trial(NamedTuple):
     draws: random.Random
 
     def start(self, before: Callable[[], object] = int) -> Fork:
-        """The stage, in a new process that calls `before` first."""
+        """Start the stage in a new process that calls `before` first."""
         return forks.start(self.stage.arguments, self.folder, before)
 
     def moment(self) -> float:
-        """A random moment while the stage runs, in seconds since its start."""
+        """Draw a random moment while the stage runs, in seconds since its start."""
         return self.draws.uniform(0, self.stage.seconds)
 
     def wanted(self) -> dict[str, str]:
-        """Digests of the stage's outputs in the whole run."""
+        """Compute the digests of the stage's outputs in the undisturbed run."""
         return digests(self.whole.folder, self.stage.outputs)
 
     def outcome(self, first: Ended | None = None) -> Outcome:
-        """Run the stage in peace, and hold what it makes against the whole run.
+        """Run the stage undisturbed, and compare its outputs with those of the undisturbed run.
 
         Args:
-            first: the disturbed process; had it ended well, its outputs count as they are.
+            first: The disturbed process. If it ended well, its outputs count, without another run.
         """
         if first is not None and "Traceback" in first.text:
             return Outcome("traceback", first.text)
@@ -85,7 +85,7 @@ class Trial(NamedTuple):
 
 
 def killed(trial: Trial, number: int = signal.SIGKILL) -> Outcome:
-    """One to three times, at random moments."""
+    """Kill the stage one to three times, at random moments."""
     ended = None
     for _ in range(trial.draws.choice((1, 1, 2, 3))):
         process = trial.start()
@@ -99,12 +99,12 @@ def killed(trial: Trial, number: int = signal.SIGKILL) -> Outcome:
 
 
 def terminated(trial: Trial) -> Outcome:
-    """Asked to end, as by a batch system."""
+    """Ask the stage to end, as a batch system does."""
     return killed(trial, signal.SIGTERM)
 
 
 def file_size(trial: Trial) -> Outcome:
-    """No file may be larger than a random size."""
+    """Allow no file to be larger than a random size."""
     most = max(_sizes(trial.whole.folder, trial.stage.outputs))
     limit = trial.draws.randrange(most + 1)
     ended = trial.start(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))).end()
@@ -112,7 +112,7 @@ def file_size(trial: Trial) -> Outcome:
 
 
 def memory(trial: Trial) -> Outcome:
-    """The process gets a random amount of memory more than it has when it starts."""
+    """Limit the process to a random amount of memory beyond what it has when it starts."""
     more = trial.draws.randrange(8, 256) * MB
 
     def limit() -> None:
@@ -121,12 +121,12 @@ def memory(trial: Trial) -> Outcome:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
     ended = trial.start(limit).end()
-    # A library in C++ may end the process, as the system does where there is no limit.
+    # A C++ library may abort the process, as the system does where no limit is set.
     return trial.outcome(ended) if ended.status < 0 else _refused_or_done(trial, ended)
 
 
 def full_disk(trial: Trial) -> Outcome:
-    """A disk of its own, with less room than the stage needs."""
+    """Run the stage on a disk of its own, with too little room or just enough for its outputs."""
     needed = sum(_sizes(trial.whole.folder, trial.stage.outputs))
     ballast = trial.folder / "ballast"
     room = trial.draws.randrange(needed + 1)
@@ -138,7 +138,7 @@ def full_disk(trial: Trial) -> Outcome:
 
 
 def clock(trial: Trial) -> Outcome:
-    """All files are of other times, and the clock goes back while the stage runs."""
+    """Give all files random times, and set the clock back while the stage runs."""
     now = time.time()
     for path in (*trial.folder.glob("data/**/*"), *trial.folder.glob("results/**/*")):
         moment = now + trial.draws.uniform(-1000, 1000) * DAY
@@ -155,7 +155,7 @@ def clock(trial: Trial) -> Outcome:
 
 
 def twice(trial: Trial) -> Outcome:
-    """A second process does the same in the same folder while the first is at work."""
+    """Start a second process of the same stage in the same folder while the first is running."""
     first = trial.start()
     time.sleep(trial.moment() * trial.draws.choice((0, 1)))
     second = trial.start()
@@ -193,15 +193,15 @@ KINDS: dict[str, Callable[[Trial], Outcome]] = {
 
 
 def own_disk(folder: Path) -> bool:
-    """Put a small disk at `folder`, if this user may."""
+    """Mount a small disk at `folder`; return whether that worked."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", str(folder)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def run(whole: Whole, stage: Stage, kind: str, draws: random.Random, folder: Path) -> Outcome:
-    """One trial, in `folder`, which is removed.
+    """Run one trial in `folder`, which is removed.
 
-    Where no disk can be mounted, a limit on the size of files takes the place of a full one.
+    Where no disk can be mounted, a limit on the size of files takes the place of a full disk.
     """
     folder.mkdir()
     disk = kind == FULL and own_disk(folder)

@@ -1,4 +1,4 @@
-"""What a campaign came to: its record, and the record as tables."""
+"""The record of a campaign, and the record as tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WELL = {"identical", "refused", "taken; DVC notices", "taken; vouched for"}
 
 
 class Row(NamedTuple):
-    """A trial that was made."""
+    """A finished trial."""
 
     group: str
     number: int
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def table(rows: list[Row]) -> dict[str, dict[str, dict[str, int]]]:
-    """Group → kind → outcome → how many."""
+    """Count the outcomes: group → kind → outcome → number of trials."""
     tables: dict[str, dict[str, dict[str, int]]] = {}
     for row in rows:
         counts = Counter(tables.setdefault(row.group, {}).setdefault(row.kind, {}))
@@ -33,7 +33,7 @@ def table(rows: list[Row]) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def printed(tables: dict[str, dict[str, dict[str, int]]]) -> str:
-    """The tables as text."""
+    """Render the tables as plain text."""
     lines = []
     for group, kinds in tables.items():
         lines.append(f"{group}:")
@@ -44,7 +44,7 @@ def printed(tables: dict[str, dict[str, dict[str, int]]]) -> str:
 
 
 def page_table(tables: dict[str, dict[str, dict[str, int]]]) -> str:
-    """The tables as one of Markdown, a row for each kind."""
+    """Render the tables as one Markdown table, with a row for each kind."""
     words = [*sorted(WELL), "wrong"]
     lines = [f"| fault | {' | '.join(words)} |", "|---|" + "---:|" * len(words)]
     for group, kinds in tables.items():
@@ -56,12 +56,13 @@ def page_table(tables: dict[str, dict[str, dict[str, int]]]) -> str:
 
 
 def record(rows: list[Row], seed: int, begun: dict[str, Any]) -> dict[str, Any]:
-    """What the file holds: the tables, stages that were hit, and each trial that went wrong.
+    """Build the record: the tables, the stages that were hit, and each trial that went wrong.
 
     Args:
-        rows: the trials.
-        seed: that they drew from.
-        begun: commit and machine when the campaign began, which writes into the checkout.
+        rows: The trials.
+        seed: The seed that they drew from.
+        begun: The commit and machine at the start of the campaign, before it writes into the
+            checkout.
     """
     return {
         "protocol": "debug preset, a checkpoint at every step; stages in forked processes, engines "

@@ -1,4 +1,4 @@
-"""The pipeline that nothing disturbed, against which all trials are held."""
+"""The undisturbed run of the pipeline, with which all trials are compared."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rca.runtime.files import write_json
 from tools.checkout import ROOT, copy_checkout
 
 DATED = ("track/report.html",)  # says when and where it was made
-NOTE = ".stages.json"  # of the undisturbed run, for the next campaign
-IN_PLACE = ("mlflow.db", "dvc.lock")  # written where they lie: a trial needs copies
+NOTE = ".stages.json"  # describes the undisturbed run for the next campaign
+IN_PLACE = ("mlflow.db", "dvc.lock")  # modified in place: a trial needs its own copies
 
 
 @dataclass
@@ -30,11 +30,11 @@ class Stage:
     """A stage of dvc.yaml.
 
     Attributes:
-        name: as DVC has it.
-        arguments: what stands behind `rca`.
-        inputs: files and folders of data and results that it reads.
-        outputs: those that it writes.
-        seconds: it took, undisturbed.
+        name: The name in DVC.
+        arguments: The arguments of `rca`.
+        inputs: The files and folders of data and results that the stage reads.
+        outputs: The files and folders that the stage writes.
+        seconds: The time that the stage took, undisturbed.
     """
 
     name: str
@@ -46,25 +46,25 @@ class Stage:
 
 @dataclass
 class Whole:
-    """The folder of the undisturbed run, and what is in it."""
+    """The folder of the undisturbed run, with its stages and the digests of its files."""
 
     folder: Path
     stages: list[Stage]
     digests: dict[str, str]
 
     def stage(self, name: str) -> Stage:
-        """The stage of that name."""
+        """Return the stage of that name."""
         return next(stage for stage in self.stages if stage.name == name)
 
 
 def build(folder: Path) -> Whole:
-    """Run every stage of the debug preset in a copy of the checkout, in processes of their own.
+    """Run every stage of the debug preset in a copy of the checkout, each in its own process.
 
-    The trainings write a checkpoint at every step, so that there is something to go on from. A run
-    that is there is taken as it is.
+    The trainings write a checkpoint at every step, so that there is something to resume from. An
+    existing run is reused.
 
     Raises:
-        RuntimeError: a stage failed.
+        RuntimeError: A stage failed.
     """
     note = folder / NOTE
     if note.exists():
@@ -89,7 +89,7 @@ def build(folder: Path) -> Whole:
 
 
 def _stages(folder: Path) -> list[Stage]:
-    """The stages as DVC resolves them, in an order in which they can run."""
+    """List the stages as DVC resolves them, in an order in which they can run."""
     from dvc.repo import Repo
 
     here = Path.cwd()
@@ -116,7 +116,7 @@ def _stages(folder: Path) -> list[Stage]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """For commands that run in `folder` the code that lies there."""
+    """Build the environment in which commands in `folder` run the code of that folder."""
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -127,12 +127,12 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(command: list[str], folder: Path) -> None:
-    """A command that must succeed."""
+    """Run a command that must succeed."""
     subprocess.run(command, cwd=folder, env=environment(folder), check=True)
 
 
 def digests(folder: Path, paths: list[str] | None = None) -> dict[str, str]:
-    """SHA-256 of every file of data and results, or of those below `paths`, but dated ones."""
+    """Compute the SHA-256 of all files of data and results, or below `paths`, but dated ones."""
     found = {}
     for path in paths or ["data/voc12_animals_sample", "results"]:
         for file in _files(folder / path):
@@ -149,13 +149,13 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def copy(whole: Whole, folder: Path, *, without: list[str], link: bool = True) -> None:
-    """A folder in which to disturb a stage: all of the undisturbed run's but `without`.
+    """Copy the undisturbed run, except `without`, to a folder in which to disturb a stage.
 
     Args:
-        whole: the undisturbed run.
-        folder: the new one.
-        without: outputs that are to be made, relative paths.
-        link: share the files, but for those that are written in place.
+        whole: The undisturbed run.
+        folder: The new folder.
+        without: The relative paths of outputs that are to be made.
+        link: Whether to share the files by hard links, except those that are modified in place.
     """
     left_out = {whole.folder / name for name in without}
 

@@ -48,7 +48,7 @@ __all__ = [
 
 
 def main() -> None:
-    """Run `rca`; what the user can mend is one message and exit status 2, without a traceback."""
+    """Run `rca`; an error that the user can fix is one message and exit status 2, no traceback."""
     try:
         app()
     except Exception as error:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _mendable() -> tuple[type[Exception], ...]:
-    """Errors whose message says what to do."""
+    """Return the types of errors whose message says what to do."""
     from rca.data.images import DataError
     from rca.runtime.pool import WorkerError
 
@@ -68,7 +68,7 @@ def _mendable() -> tuple[type[Exception], ...]:
 
 
 def _of_the_machine(error: BaseException | None) -> str | None:
-    """What a full or protected disk, or full memory, prevents, in words; None for other errors."""
+    """Explain an error from a full or protected disk, or full memory; None for other errors."""
     while error is not None:
         if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
             reason = " ".join(str(error).split())[:200] or "of Python"
@@ -85,7 +85,7 @@ def _of_the_machine(error: BaseException | None) -> str | None:
 
 
 def _number_in(text: str) -> int | None:
-    """The error number that safetensors, torch or SQLite tell of in words."""
+    """Find the error number that safetensors, torch or SQLite report in words."""
     if found := re.search(r"\(os error (\d+)\)", text):
         return int(found[1])
     # torch writes through C++ streams, which do not tell why: a full disk, as a rule.

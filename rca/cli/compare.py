@@ -65,7 +65,7 @@ def _metrics(name: str, params: Path) -> dict[str, Any]:
 
 
 def _of_name(name: str, params: Path) -> dict[str, Any]:
-    """The metrics of a DVC experiment or an MLflow run."""
+    """Find the metrics of a DVC experiment or an MLflow run."""
     from rca.tracking.find import find_metrics
 
     uri = config.load(params).track.uri if params.is_file() else Track().uri

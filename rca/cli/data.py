@@ -64,14 +64,14 @@ def doctor(
 
 
 def _is_raw(folder: Path) -> bool:
-    """Whether it is a user's own folder, which `download` has not laid out."""
+    """Check whether a folder is a user's own, which `download` has not laid out."""
     return folder.is_dir() and not any(
         (folder / name).is_dir() for name in ("ImageSets", "JPEGImages")
     )
 
 
 def _source_of(folder: Path, params: Path) -> FolderSource:
-    """Section `download` for the folder: that of the parameter file if it names this one."""
+    """Return section `download` for a folder: the parameter file's, if that names this folder."""
     try:
         source = config.load(params).download
     except ConfigError:

@@ -21,12 +21,12 @@ PORT_BASE, PORTS = 20000, 20000  # where the nodes of a job meet, by the job's n
 
 
 def launch(compute: Compute) -> None:
-    """Become `torchrun` of this very command, if it takes several processes.
+    """Replace this process by `torchrun` of the same command, if that takes several processes.
 
     Returns in a process that torchrun started, and where one process is enough.
 
     Raises:
-        ConfigError: several nodes are asked for outside a Slurm job.
+        ConfigError: Several nodes are asked for outside a Slurm job.
     """
     if compute.gpus * compute.nodes == 1 or "TORCHELASTIC_RUN_ID" in os.environ:
         return
@@ -38,21 +38,21 @@ def launch(compute: Compute) -> None:
 
 
 def note_machine(compute: Compute, weights: Path) -> None:
-    """Keep on which machine `weights` were trained, for `track`; of several nodes, the first."""
+    """Record which machine trained `weights`, for `track`; of several nodes, the first."""
     if os.environ.get("RANK", "0") == "0":
         machine.note(weights, machine.describe(gpus=compute.device != "cpu"), home())
 
 
 def torchrun(compute: Compute, arguments: Sequence[str], job: str | None) -> list[str]:
-    """The command that starts `python -m rca ARGUMENTS` in all processes.
+    """Build the command that starts `python -m rca ARGUMENTS` in all processes.
 
     Args:
-        compute: `gpus` processes on each of `nodes` nodes.
-        arguments: the command line after `rca`.
-        job: number of the Slurm job.
+        compute: The section that asks for `gpus` processes on each of `nodes` nodes.
+        arguments: The command line after `rca`.
+        job: The number of the Slurm job; None outside one.
 
     Raises:
-        ConfigError: several nodes are asked for outside a Slurm job.
+        ConfigError: Several nodes are asked for outside a Slurm job.
     """
     runner = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={compute.gpus}"]
     program = ["-m", "rca", *arguments]

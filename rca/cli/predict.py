@@ -87,7 +87,7 @@ def predict(
     ] = None,
     processes: Annotated[int, typer.Option(min=0, help="For the CRF; 0 takes every core.")] = 0,
 ) -> None:
-    """Segment photographs with a trained network; run again, it goes on where it was.
+    """Segment photographs with a trained network; a run that was stopped resumes.
 
     Exit status: 0 every photograph has its mask; 1 some could not be read; 2 the arguments cannot
     be used.

@@ -15,7 +15,7 @@ from rca.runtime.files import write_text
 
 
 def presets() -> Path:
-    """The folder of the presets: the checkout's, or elsewhere those that came with the package."""
+    """Return the folder of the presets: the checkout's, or else that which the package ships."""
     here = Path("configs")
     return here if here.is_dir() else Path(__file__).parents[1] / "presets"
 
@@ -57,12 +57,12 @@ def use(
 
 
 def _as_params(preset: Path) -> str:
-    """The text of a preset; beside params.yaml, the schema lies one folder nearer."""
+    """Return a preset's text for params.yaml, from where the schema is one folder nearer."""
     return preset.read_text(encoding="utf-8").replace("$schema=../", "$schema=", 1)
 
 
 def _keep_edits() -> str:
-    """Put a params.yaml that is no preset as it was shipped aside; where it went, in words."""
+    """Move params.yaml aside unless it is an unchanged preset; return where it went, in words."""
     if not PARAMS.exists():
         return ""
     text = PARAMS.read_text(encoding="utf-8", errors="replace")

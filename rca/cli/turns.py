@@ -24,19 +24,19 @@ BUSY = (errno.EACCES, errno.EAGAIN)
 
 @contextmanager
 def turn(out: Path, share: Path | None = None) -> Iterator[None]:
-    """Within it no other process of this folder makes `out`, or the same share of it.
+    """Keep other processes in this folder from making `out`, or the same share of it, meanwhile.
 
-    Shares of one result are made side by side, but not while a process makes the whole. Of the
-    processes of one training the first alone takes the turn. The lock goes with its process,
-    however that ends. Where the file system knows no locks there is none. One that another machine
-    holds is waited for, but not obeyed: on a network file system it may outlive that machine.
+    Shares of one result can be made side by side, but not while a process makes the whole. Of the
+    processes of one training, only rank 0 takes the lock. The lock is released when its process
+    ends, however that happens. On a file system without locks, none is taken. A lock that another
+    machine holds is waited for, then ignored: on a network file system it may outlive that machine.
 
     Args:
-        out: the result.
-        share: what a shard makes of it; None for all.
+        out: The result.
+        share: The part of the result that a shard makes; None for the whole.
 
     Raises:
-        ConfigError: another process of this machine is at it, and still was after some seconds.
+        ConfigError: Another process on this machine is still making it after some seconds.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
@@ -61,7 +61,7 @@ def _locked(out: Path, kind: int) -> Iterator[None]:
 
 
 def _acquire(file: IO[str], kind: int, out: Path) -> None:
-    """Lock `file`, by the process: unlike `flock`, children that outlive it do not keep it."""
+    """Lock `file` for this process; unlike by `flock`, children that outlive it do not keep it."""
     until = time.monotonic() + PATIENCE
     told = False
     while True:

@@ -1,11 +1,11 @@
-"""Which code a result depends on: what the module that makes it imports, at once or later.
+"""Which code a result depends on: all that its module imports, at the top or inside functions.
 
-One answer for all who ask: DVC (`workflow/dependencies.py`), the state of a killed stage, the masks
-of `rca predict` and kept views. It is read from the sources and runs none of them, so what a
-process happens to have imported plays no part.
+DVC (`workflow/dependencies.py`), the state of a killed stage, the masks of `rca predict` and cached
+views all use this one answer. It is read from the source files without importing them, so it does
+not matter what a process has already imported.
 
-The sources must lie as files, as in a checkout or where a wheel is installed, not in a zip; and
-modules must be imported by statements, not by names made up at run time, which ruff checks.
+The sources must be files, as in a checkout or an installed wheel, not inside a zip archive. Modules
+must be imported by import statements, not by names built at run time; ruff checks this.
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# What everything stands on, and no result depends on.
+# Foundations that everything uses and no result depends on.
 GROUND = (
-    "rca/__init__.py",  # only says where the names are that `import rca` offers
-    "rca/config/",  # its values decide, and they are compared as such
-    # How a stage runs: it writes files whole, shares work out, resumes it and shows progress. What
-    # is in the files is the same in one process or in many, at once or resumed, and tests hold it
-    # to that; only how JSON is laid out is decided there.
+    "rca/__init__.py",  # only says which modules hold the names that `import rca` offers
+    "rca/config/",  # results depend on its values, which are compared themselves
+    # How a stage runs: atomic writes, parallel work, resuming and progress. Results are the same
+    # from one process or many, uninterrupted or resumed, and tests check that. Of their contents,
+    # only the layout of JSON is decided there.
     "rca/runtime/",
 )
 
 
 def code_of(module: str, package: Path = PACKAGE) -> list[Path]:
-    """Find the files that a module depends on: its own and, through all imports, the package's.
+    """Find the files that a module depends on: its own and, transitively, those that it imports.
 
-    Imports inside functions count, and those for type checkers. Importing a module runs the
-    packages that it is in, so their `__init__.py` counts if it has code. Files beside the modules
-    that are not Python, such as templates, count as well.
+    Only the package's files count. Imports inside functions count, and so do those for type
+    checkers. Importing a module also runs the packages that contain it, so their `__init__.py`
+    counts if it has code. Files beside the modules that are not Python, such as templates, count
+    as well.
 
     Args:
-        module: its full name, `rca.stages.crf`.
-        package: the folder of the package `rca`.
+        module: The module's full name, such as `rca.stages.crf`.
+        package: The folder of the package `rca`.
 
     Returns:
-        The files, sorted; `GROUND` is not among them, nor what it imports.
+        The files, sorted, without those of `GROUND`, whose imports are not followed either.
 
     Raises:
-        FileNotFoundError: there is no such module.
+        FileNotFoundError: There is no such module.
     """
     found: dict[Path, bool] = {}  # file → whether it has code
     left = [
@@ -64,7 +65,7 @@ def code_of(module: str, package: Path = PACKAGE) -> list[Path]:
 
 
 def code_digest(module: str, package: Path = PACKAGE) -> str:
-    """Digest of the names and the contents of the files that a module depends on."""
+    """Compute a digest of the names and contents of the files that a module depends on."""
     digest = hashlib.sha256()
     for file in code_of(module, package):
         content = file.read_bytes()
@@ -77,7 +78,7 @@ def _name(file: Path, package: Path) -> str:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """What a module of `package` imports, each name in full: `rca.labels.crf.dense_crf`."""
+    """Yield what a module of `package` imports, each name in full: `rca.labels.crf.dense_crf`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -87,7 +88,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def _files(name: str, package: Path) -> Iterator[Path]:
-    """The files of the package that an import of `name` runs; none if it is another package's."""
+    """Yield the package's files that an import of `name` runs; none if `name` is outside it."""
     first, *rest = name.split(".")
     if first != package.name:
         return
@@ -98,9 +99,9 @@ def _files(name: str, package: Path) -> Iterator[Path]:
 
 
 def _data(folder: Path) -> Iterator[Path]:
-    """The files of a folder that are not Python; those of editors and of the system are left out.
+    """Yield a folder's files that are not Python, except those of editors and of the system.
 
-    Their names begin or end with a sign: `.page.html.swp`, `page.html~`.
+    The names of these begin or end with a punctuation mark: `.page.html.swp`, `page.html~`.
     """
     for file in folder.iterdir():
         signs = not (file.name[0].isalnum() and file.name[-1].isalnum())

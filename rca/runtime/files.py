@@ -1,4 +1,4 @@
-"""Output that is whole or absent: write beside the target, then `os.replace`."""
+"""Output that is complete or absent: written beside the target, then renamed by `os.replace`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path`, in place of what was there, when all is well.
+    """Yield a temporary folder that replaces `path` when the block ends without an error.
 
-    Leftovers of earlier runs that were killed are removed first.
+    Leftovers of earlier, killed runs are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*.partial"):
@@ -49,9 +49,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def link(source: Path, target: Path) -> None:
-    """Make `target` the file `source` without a second copy where that can be.
+    """Make `target` the same file as `source`, without a second copy where possible.
 
-    A hard link, else (another disk) a symbolic one, else (no links at all) a copy.
+    Tries a hard link, then (on another disk) a symbolic link, then (without any links) a copy.
     """
     source = source.resolve(strict=True)
     for make in (os.link, os.symlink, shutil.copyfile):
@@ -64,11 +64,11 @@ def link(source: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path` atomically."""
     with new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON in the order given; the same content, the same bytes."""
+    """Write `content` as indented JSON in its own order; the same content gives the same bytes."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

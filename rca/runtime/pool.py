@@ -1,4 +1,4 @@
-"""Work on many images in several processes, in order, with errors that name the image."""
+"""Parallel work on many images: results in order, and errors that name the image."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FEW = 500  # items, which one process has done before others have started
+FEW = 500  # items; one process finishes fewer before others have started
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerError(RuntimeError):
-    """A worker process is gone; the message says near which item and what to do."""
+    """A worker process was killed; the message says near which item, and what to do."""
 
 
 def available_cores() -> int:
-    """Cores this process may use: its affinity, and Slurm's share where Slurm states one."""
+    """Count the cores that this process may use: its CPU affinity, within Slurm's allocation."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, int(os.environ.get("SLURM_CPUS_PER_TASK", cores or 1)))
 
 
 def processes_for(items: int, most: int = 0) -> int:
-    """How many processes: one for a few items, else `most`, where 0 is every core."""
+    """Choose the number of processes: one for few items, else `most`, where 0 is every core."""
     return 1 if items < FEW else most
 
 
 def ordered_map(
     work: Callable[[Item], Result], items: Iterable[tuple[str, Item]], processes: int
 ) -> Iterator[Result]:
-    """Yield `work(item)` for every (name, item), in order; `processes` 0 takes every core.
+    """Yield `work(item)` for every (name, item), in order.
 
-    Only a few items are under way at a time, so memory does not grow with their number. The first
-    error ends it and carries a note with the item's name. One process works without a pool.
+    Only a few items are in flight at a time, so memory does not grow with their number. The first
+    error ends the iteration and carries a note with the item's name. A single process works
+    without a pool.
 
     Args:
-        work: a function importable by name; it runs in fresh processes (spawn).
-        items: names, for messages, with what `work` takes; both are made as they are needed.
-        processes: worker processes.
+        work: A function that can be imported by name; it runs in fresh processes (spawn).
+        items: Pairs of a name, for messages, and the argument of `work`, generated as needed.
+        processes: The number of worker processes; 0 takes every core.
 
     Raises:
-        WorkerError: a worker was killed.
+        WorkerError: A worker was killed.
     """
     processes = processes or available_cores()
     if processes == 1:
@@ -91,8 +92,8 @@ def _naming(name: str) -> Iterator[None]:
         yield
     except BrokenProcessPool:
         raise WorkerError(
-            f"a worker process was killed at {name} or soon after it, most often for want of "
-            "memory; lower the section's `processes`"
+            f"a worker process was killed at {name} or soon after it, most likely because "
+            "memory ran out; lower the section's `processes`"
         ) from None
     except Exception as error:
         error.add_note(f"while working on {name}")
@@ -102,7 +103,7 @@ def _naming(name: str) -> Iterator[None]:
 def _prepare_worker() -> None:
     # Runs before the first item is unpickled, hence before numpy and torch are imported here.
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    # Ctrl-C is the parent's to handle; it then lets the workers end.
+    # The parent handles Ctrl-C, and then lets the workers finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

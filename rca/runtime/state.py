@@ -1,6 +1,6 @@
-"""What a killed stage leaves to the next run of itself: `state/<stage>/<digest>/`.
+"""What a killed stage leaves for its next run: `state/<stage>/<digest>/`.
 
-The digest is of everything that determines the result. State of another configuration, of other
+The digest covers everything that determines the result. State of another configuration, of other
 files or of other code is therefore never found, and needs no check of its own.
 """
 
@@ -31,13 +31,13 @@ LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pydensecrf2")
 
 
 class Shard(NamedTuple):
-    """A share of a stage's work, for a job of its own: every `of`-th piece from the `number`-th."""
+    """A share of a stage's work for a separate job: every `of`-th piece from the `number`-th."""
 
     number: int
     of: int
 
     def pick(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
-        """The pieces of this shard; those of all shards together are all, once each."""
+        """Pick the pieces of this shard; all shards together pick each piece exactly once."""
         return pieces[self.number - 1 :: self.of]
 
 
@@ -47,17 +47,19 @@ WHOLE = Shard(1, 1)
 def state_folder(
     root: Path, module: str, out: Path, *, values: Mapping[str, Any], files: Iterable[Path]
 ) -> Path:
-    """The folder for what is half done: one for each result.
+    """Return the folder for a result's partial work; create it if needed.
 
-    Besides the arguments, the code of the stage and the versions of the libraries count.
-    `inputs.json` in the folder says what went into its name.
+    Its name depends on the arguments, the stage's code and the versions of the libraries.
+    `inputs.json` in the folder lists what went into the name.
 
     Args:
-        root: where all stages keep their state.
-        module: the stage's, `rca.stages.crf`; its code counts, and `crf` is the folder's name.
-        out: where its result will be; two results do not share a state, however alike.
-        values: what else determines the result, as JSON.
-        files: those it reads; their contents count. A missing one is the stage's to complain of.
+        root: The folder in which all stages keep their state.
+        module: The stage's module, such as `rca.stages.crf`. Its code counts, and `crf` names the
+            folder's parent.
+        out: Where the result will be. Two results never share a state, however alike they are.
+        values: What else determines the result, as JSON.
+        files: The files that the stage reads; their contents count. A missing file is no error
+            here: the stage itself reports it.
     """
     inputs = {
         "out": Path(os.path.relpath(out)).as_posix(),
@@ -77,11 +79,11 @@ def state_folder(
 def resumable_folder(
     out: Path, state: Path, names: Sequence[str], shard: Shard = WHOLE
 ) -> Iterator[Path]:
-    """Yield a folder that outlives a kill; when the block ends, its files `names` become `out`.
+    """Yield a folder that survives a kill; when the block ends, its files `names` become `out`.
 
-    What is in it already was written by an earlier run, or by a shard, which a `state_folder` alone
-    makes right; whether it is whole is the caller's to check. Then the state is removed. A shard
-    only leaves its files there.
+    Files already in it were written by an earlier run or by a shard. They belong to this result
+    only if `state` comes from `state_folder`; whether they are complete, the caller must check.
+    Once `out` is there, the state is removed. A shard publishes nothing and leaves its files there.
     """
     yield state
     if shard != WHOLE:
@@ -103,7 +105,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _digest_of_files(files: Iterable[Path]) -> str:
-    """One digest of the names and the contents of all `files`."""
+    """Compute one digest of the names and contents of all `files`."""
     paths = sorted(set(files))
     with ThreadPoolExecutor(8) as readers:
         contents = list(readers.map(_content, paths))

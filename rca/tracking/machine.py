@@ -1,7 +1,7 @@
-"""Which machine made what: a note beside the results, for nothing in them may depend on it.
+"""Which machine made which result: notes outside the results, which must not depend on it.
 
-A result is the same bytes wherever it was made. So a note lies under the digest of what it is of,
-where any run with these bytes finds it, also one that took them from DVC's cache.
+A result has the same bytes wherever it was made. Its note is therefore stored under the digest of
+the file, where any run with those bytes finds it, even one that took them from DVC's cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOTES = Path("state/machines")
 
 
 def processor() -> str:
-    """The model of the CPU, as the system calls it."""
+    """Return the model of the CPU, as the system calls it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -27,9 +27,10 @@ def processor() -> str:
 
 
 def describe(*, gpus: bool) -> dict[str, str]:
-    """This machine: processor, cores it lets us use, memory in all, platform, Python and torch.
+    """Describe this machine: processor, usable cores, total memory, platform, Python and torch.
 
-    With `gpus` also the names of those that torch sees, if it sees any.
+    Args:
+        gpus: Whether to add the names of the GPUs that torch sees, if there are any.
     """
     facts = {
         "processor": processor(),
@@ -45,12 +46,12 @@ def describe(*, gpus: bool) -> dict[str, str]:
 
 
 def note(product: Path, facts: dict[str, str], root: Path) -> None:
-    """Keep below `root` that the machine of `facts` made the file `product`."""
+    """Record below `root` that the machine described by `facts` made the file `product`."""
     write_json(_place(product, root), facts)
 
 
 def noted(product: Path, root: Path) -> dict[str, str]:
-    """The machine that made the file `product`; nothing where none is noted."""
+    """Read which machine made the file `product`; empty if no note can be read."""
     try:
         return json.loads(_place(product, root).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # no such product, or no such note, or a damaged one

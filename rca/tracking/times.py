@@ -1,6 +1,6 @@
-"""When each stage last ran here, and for how long: notes in the state, for results hold no times.
+"""When each stage last ran here, and for how long: notes in the folder `state`.
 
-A result is the same bytes whenever it was made, so a time cannot stand in it.
+A result has the same bytes whenever it was made, so it cannot hold a time itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NOTES = Path("state/times")
 
 
 class Span(NamedTuple):
-    """Begin and end in seconds since 1970."""
+    """A start and an end, in seconds since 1970."""
 
     began: float
     ended: float
@@ -26,22 +26,21 @@ class Span(NamedTuple):
 
 @contextmanager
 def timed(out: Path) -> Iterator[None]:
-    """Note begin and end of what makes `out`, if it ends well."""
+    """Note when the block that makes `out` started and ended, unless it raises an error."""
     began = time.time()
     yield
     write_json(_place(out), Span(began, time.time())._asdict())
 
 
 def pipeline_span(results: Path) -> Span | None:
-    """When the run in `results` ended, and how long its stages took, taken together.
+    """Compute when the run in `results` ended, and how long its stages took in total.
 
-    Time in which no stage ran, as between two days on which the pipeline was called, does not
-    count; time in which two ran counts once. Stages that were not run in this folder, but taken
-    from DVC's cache, are not noted here.
+    Time in which no stage ran, such as between calls of the pipeline on two days, does not count.
+    Time in which two stages ran counts once. Stages that were taken from DVC's cache, rather than
+    run in this folder, have no notes here.
 
     Returns:
-        The end of the last stage, and as its begin the end less the time that stages ran; None if
-        nothing is noted.
+        A span that ends with the last stage and is as long as stages ran; None if nothing is noted.
     """
     notes = _place(results).with_suffix("").rglob("*.json")
     spans = sorted(span for note in notes if (span := _read(note)))
@@ -57,11 +56,11 @@ def pipeline_span(results: Path) -> Span | None:
 def _read(note: Path) -> Span | None:
     try:
         return Span(**json.loads(note.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):  # damaged: as good as none
+    except (ValueError, TypeError):  # damaged: the same as none
         return None
 
 
 def _place(out: Path) -> Path:
-    """The note of `out`; those of its parts lie in a folder of the same name."""
+    """Return the path of the note of `out`; notes of its parts lie in a folder of the same name."""
     parts = out.absolute().parts[1:]
     return NOTES.joinpath(*parts).with_name(f"{parts[-1]}.json")

@@ -14,7 +14,11 @@ from rca import cli
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guides/predict.md").read_text(encoding="utf-8")
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Predict with a trained network")[2]
+SECTION = (
+    (ROOT / "README.md")
+    .read_text(encoding="utf-8")
+    .partition("## Predict with a trained network")[2]
+)
 SECTION = SECTION.partition("\n## ")[0]
 
 
