@@ -22,7 +22,7 @@ def as_text(diagnosis: Diagnosis) -> str:
     parts += [_check_text(diagnosis, check, found) for check, found in by_check.items()]
     parts.append(_titles("Looked for and not found", diagnosis.clean))
     if diagnosis.skipped:
-        parts.append(_titles("Not looked for, until the files above are there", diagnosis.skipped))
+        parts.append(_titles("Not checked until the files above are there", diagnosis.skipped))
     return "\n\n".join([str(diagnosis.root), *parts, verdict(diagnosis)])
 
 

@@ -222,7 +222,7 @@ def test_doctor__goes_on_without_a_file_and_says_what_it_could_not_look_for(tiny
     assert len(found["cmyk"]) == 1
     checks = json.loads((tiny_voc.root.parent / "doctor/doctor.json").read_text())["checks"]
     assert (checks["tag_without_pixels"]["findings"] is None) == (not gone.startswith("Image"))
-    assert ("Not looked for" in text) == (not gone.startswith("Image"))
+    assert ("Not checked" in text) == (not gone.startswith("Image"))
 
 
 class References(HTMLParser):
