@@ -33,7 +33,11 @@ def predict(
         ),
     ],
     weights: Annotated[
-        Path, path("Trained network: its file, its folder, or the folder of the experiment.")
+        Path,
+        path(
+            "Trained network: its file, its folder, or the folder of the experiment; or "
+            "results/<experiment>/readout, for masks from prototypes."
+        ),
     ],
     out: Annotated[Path, path("Folder that gets masks/ and predictions.csv.")],
     overlays: Annotated[
@@ -87,13 +91,13 @@ def predict(
     ] = None,
     processes: Annotated[int, typer.Option(min=0, help="For the CRF; 0 takes every core.")] = 0,
 ) -> None:
-    """Segment photographs with a trained network; a run that was stopped resumes.
+    """Segment photographs with a trained network or with prototypes; a stopped run resumes.
 
     Exit status: 0 every photograph has its mask; 1 some could not be read; 2 the arguments cannot
     be used.
     """
     from rca.inference.folder import Wanted, predict_folder
-    from rca.inference.model import load
+    from rca.inference.loading import load
     from rca.runtime.pool import available_cores
 
     model = load(

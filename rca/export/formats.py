@@ -57,7 +57,7 @@ def export(
     model = load(weights, device="cpu")
     description = describe(model, precision)
     if form == "huggingface":
-        run = read_run(results, model.weights) if results else None
+        run = read_run(results, model.files[0]) if results else None
         card = model_card(model, name=out.resolve().name, run=run, licence=licence)
         huggingface.write_folder(out, model, description, card)
         return

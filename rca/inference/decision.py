@@ -22,13 +22,21 @@ class Scored(NamedTuple):
 
     Attributes:
         pixels: The photograph, uint8 (h, w, 3), RGB.
-        probabilities: The class probabilities, float32 (C + 1, h, w).
+        probabilities: The probabilities of N labels, float32 (N, h, w).
         size: The height and width of the mask to be made from them.
+        labels: The labels, uint8 (N,); None stands for 0 to N - 1.
     """
 
     pixels: np.ndarray
     probabilities: np.ndarray
     size: tuple[int, int]
+    labels: np.ndarray | None = None
+
+    def all_labels(self) -> np.ndarray:
+        """Return the labels, uint8 (N,)."""
+        if self.labels is None:
+            return np.arange(len(self.probabilities), dtype=np.uint8)
+        return self.labels
 
 
 class Decision(NamedTuple):
@@ -55,15 +63,15 @@ def decide(scored: Scored, crf: Crf | None) -> Decision:
     CRF, because the CRF makes almost all of them 0 or 1.
     """
     scores = _refined(scored, crf)
-    labels = np.arange(len(scores), dtype=np.uint8)
+    labels = scored.all_labels()
     best = labels[scores.argmax(0)]
     doubt = 1 - agreement(best, Witness(labels, scored.probabilities))
-    return Decision(*_labelled(scores, scored.size), doubt)
+    return Decision(*_labelled(scores, labels, scored.size), doubt)
 
 
 def mask_of(scored: Scored, crf: Crf | None) -> np.ndarray:
     """Choose the labels as `decide` does, and return the mask alone, uint8 (H, W)."""
-    return _labelled(_refined(scored, crf), scored.size)[0]
+    return _labelled(_refined(scored, crf), scored.all_labels(), scored.size)[0]
 
 
 def _refined(scored: Scored, crf: Crf | None) -> np.ndarray:
@@ -72,18 +80,20 @@ def _refined(scored: Scored, crf: Crf | None) -> np.ndarray:
     return dense_crf(scored.pixels, scored.probabilities, crf)
 
 
-def _labelled(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return mask and confidence at `size`, from scores at their own size."""
+def _labelled(
+    scores: np.ndarray, labels: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mask and confidence at `size`, from the labels' scores at their own size."""
     height, width = size
     if scores.shape[1:] == size:
-        return scores.argmax(0).astype(np.uint8), scores.max(0)
+        return labels[scores.argmax(0)], scores.max(0)
     mask = np.empty((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
     rows = max(STRIP // width, 1)
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height))
         enlarged = _enlarged(scores, strip, height, width)
-        mask[strip], confidence[strip] = enlarged.argmax(0), enlarged.max(0)
+        mask[strip], confidence[strip] = labels[enlarged.argmax(0)], enlarged.max(0)
     return mask, confidence
 
 

@@ -23,8 +23,8 @@ from rca.inference.exports import (
 )
 from rca.inference.journal import Journal, claim, origin_of
 from rca.inference.listing import Listed, list_photographs
-from rca.inference.model import SegmentationModel
 from rca.inference.outputs import Failure, Row, Stamp, Work, Writer, finish
+from rca.inference.photograph_model import PhotographModel
 from rca.inference.photographs import read_photograph
 from rca.runtime.pool import ordered_map
 from rca.runtime.progress import progress
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def predict_folder(
-    model: SegmentationModel,
+    model: PhotographModel,
     photographs: Sequence[str],
     out: Path,
     wanted: Wanted,
@@ -77,7 +77,7 @@ def predict_folder(
     A photograph that cannot be segmented is recorded, and does not stop the others.
 
     Args:
-        model: The network with its settings.
+        model: The model with its settings.
         photographs: The files, folders, glob patterns and lists, as `list_photographs` takes them.
         out: The folder that gets `masks/<name>.png`, `predictions.csv`, and the other outputs.
         wanted: The other outputs.
@@ -90,7 +90,7 @@ def predict_folder(
     listed = list_photographs(photographs, out)
     claim(out, _determining(model))
     remove_tables(out)
-    refining = model.settings.refining
+    refining = model.refining
     writer = Writer(out, model.classes, model.palette, refining, wanted.overlays, wanted.confidence)
     journal = Journal(out)
     try:
@@ -114,18 +114,13 @@ def predict_folder(
     return outcome
 
 
-def _determining(model: SegmentationModel) -> dict[str, object]:
+def _determining(model: PhotographModel) -> dict[str, object]:
     """Return everything that determines the masks."""
     import torch
 
-    refining = model.settings.refining
     return {
-        **origin_of(model.weights, __name__),
-        "settings": {
-            **model.settings.infer_seg.model_dump(mode="json", exclude={"crf"}),
-            "crf": refining and refining.model_dump(mode="json", exclude={"processes", "method"}),
-            "max_pixels": model.settings.max_pixels,
-        },
+        **origin_of(model.files, type(model).__module__, __name__),
+        "settings": model.described(),
         "classes": list(model.classes),
         "palette": model.palette[: len(model.classes) + 1].tolist(),
         "machine": {"device": model.device.type, "threads": torch.get_num_threads()},
@@ -160,7 +155,7 @@ def _is_done(one: Listed, journal: Journal, writer: Writer) -> bool:
         return False
 
 
-def _score(model: SegmentationModel, one: Listed) -> Work | Failure:
+def _score(model: PhotographModel, one: Listed) -> Work | Failure:
     start = time.perf_counter()
     try:
         stamp = _stamp(one.file)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -97,11 +97,11 @@ def claim(out: Path, values: Mapping[str, Any]) -> None:
                 Path(place, name).unlink(missing_ok=True)
 
 
-def origin_of(weights: Path, module: str) -> dict[str, Any]:
-    """Return digests of the weights and of a module's code, and the versions of the libraries."""
+def origin_of(weights: Sequence[Path], *modules: str) -> dict[str, Any]:
+    """Return digests of weights and of modules' code, and the versions of the libraries."""
     return {
-        "weights": sha256_of(weights),
-        "code": code_digest(module),
+        "weights": [sha256_of(file) for file in weights],
+        "code": [code_digest(module) for module in modules],
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 

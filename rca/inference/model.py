@@ -1,4 +1,4 @@
-"""A trained segmentation network, ready for photographs: `rca.load`."""
+"""A trained segmentation network, ready for photographs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,73 +15,57 @@ from torch import nn
 
 from rca.config import Compute, ConfigError, Crf, TrainSeg
 from rca.inference.addresses import local
-from rca.inference.decision import Scored, decide
-from rca.inference.photographs import as_photograph, reduced
+from rca.inference.decision import Scored
+from rca.inference.photograph_model import PhotographModel
+from rca.inference.photographs import reduced
 from rca.inference.probabilities import Network, class_probabilities
-from rca.inference.result import Result
-from rca.inference.settings import Settings, changed, checked, in_words, settings_for
+from rca.inference.settings import (
+    Settings,
+    changed,
+    checked,
+    crf_in_use,
+    in_words,
+    settings_for,
+)
 from rca.models.deeplab import DeepLab
 from rca.models.device import placed, prepare
 from rca.models.weights import load_network, read_config, read_metadata, save_weights
 
 log = logging.getLogger(__name__)
 
-Photograph = Image.Image | np.ndarray | str | Path
 WEIGHTS = "weights.safetensors"
 HUB_WEIGHTS = "model.safetensors"  # the name that the Hugging Face Hub expects
 
 
 @dataclass(frozen=True)
-class SegmentationModel:
-    """A network with everything that a mask depends on.
+class SegmentationModel(PhotographModel):
+    """A segmentation network with everything that a mask depends on.
 
     Attributes:
         network: The network: normalised images (B, 3, H, W) → logits (B, C + 1, H, W), on `device`.
-        classes: The C class names, without the background; label i is the i-th.
         cfg: The section `train_seg` of its training.
         settings: The settings by which photographs are segmented.
-        palette: The colour of each label, uint8 (256, 3).
-        device: The device that it computes on.
-        weights: The file that it was loaded from.
     """
 
     network: Network
-    classes: tuple[str, ...]
     cfg: TrainSeg
     settings: Settings
-    palette: np.ndarray
-    device: torch.device
-    weights: Path
 
-    # A path as text is also a sequence of strings; it is taken for one photograph.
-    @overload
-    def predict(self, image: Photograph) -> Result: ...  # type: ignore[overload-overlap]
+    @property
+    def refining(self) -> Crf | None:
+        """The CRF that refines its masks, or None."""
+        return self.settings.refining
 
-    @overload
-    def predict(self, image: Sequence[Photograph]) -> list[Result]: ...
-
-    def predict(self, image: Photograph | Sequence[Photograph]) -> Result | list[Result]:
-        """Segment a photograph, or each of several.
-
-        Args:
-            image: A PIL image, an array uint8 (H, W, 3) in RGB, the path of a file, or a sequence
-                of these. The orientation that a photograph's EXIF states is applied.
-
-        Raises:
-            DataError: A file cannot be read, or an image cannot be segmented.
-        """
-        if not isinstance(image, Photograph):
-            return [self.predict(one) for one in image]
-        scored = self.score(as_photograph(image))
-        decision = decide(scored, self.settings.refining)
-        return Result(*decision, self.classes, self.palette, scored.pixels)
+    def described(self) -> dict[str, Any]:
+        """Return the settings that determine its masks, as JSON."""
+        return {
+            **self.settings.infer_seg.model_dump(mode="json", exclude={"crf"}),
+            "crf": crf_in_use(self.refining),
+            "max_pixels": self.settings.max_pixels,
+        }
 
     def score(self, image: Image.Image) -> Scored:
-        """Compute the class probabilities of an upright RGB photograph, at most at `max_pixels`.
-
-        Raises:
-            DataError: The photograph cannot be segmented.
-        """
+        """Compute the class probabilities of an upright RGB photograph, at most at `max_pixels`."""
         small = reduced(image, self.settings.max_pixels)
         probabilities = class_probabilities(
             self.network, small, self.settings.infer_seg, self.device
@@ -149,7 +133,9 @@ def load(
     where = prepare(checked(Compute, {"device": device, "threads": threads}))
     network = load_network(path, DeepLab, TrainSeg, classes)
     network = placed(network, where)
-    return SegmentationModel(network, classes, cfg, settings, known.palette, where, path)
+    return SegmentationModel(
+        classes, known.palette, where, (path,), network=network, cfg=cfg, settings=settings
+    )
 
 
 def _file(weights: Path) -> Path:

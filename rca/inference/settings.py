@@ -73,7 +73,7 @@ def settings_for(
     saved = metadata.get("inference")
     palette = np.array(metadata["palette"], np.uint8) if "palette" in metadata else None
     if palette is None:
-        palette = _palette_of(run, metadata["classes"])
+        palette = palette_of(run, metadata["classes"])
     if params:
         given = load(params)
         settings = Settings(infer_seg=given.infer_seg, crf=given.crf)
@@ -138,6 +138,11 @@ def checked(kind: type[Kind], values: Mapping[str, Any], file: Path | None = Non
         raise ConfigError(f"{place}{key}: {fault['msg']} (it is {fault['input']!r})") from None
 
 
+def crf_in_use(crf: Crf | None) -> dict[str, Any] | None:
+    """Return the settings of a CRF that determine its masks, as JSON; None without a CRF."""
+    return None if crf is None else crf.model_dump(mode="json", exclude={"processes", "method"})
+
+
 def in_words(settings: Settings) -> str:
     """Describe the settings in one line."""
     cfg = settings.infer_seg
@@ -152,8 +157,7 @@ def _run_of(weights: Path) -> Path | None:
 
 def _measured(run: Path | None) -> Settings | None:
     """Return the settings under which the run was evaluated, or None if they are unknown."""
-    file = run and run / "evaluate" / "metrics.json"
-    protocol = _read(file).get("protocol", {})
+    file, protocol = protocol_of(run)
     inference, crf = protocol.get("segmentation_inference"), protocol.get("crf", {})
     if inference is None or (inference.get("crf") and crf.get("method") != "dense"):
         return None  # not evaluated, or with a CRF that the protocol does not describe
@@ -161,7 +165,13 @@ def _measured(run: Path | None) -> Settings | None:
     return checked(Settings, {"infer_seg": inference, **used}, file)
 
 
-def _palette_of(run: Path | None, classes: list[str]) -> np.ndarray:
+def protocol_of(run: Path | None) -> tuple[Path | None, dict[str, Any]]:
+    """Return the file of a run's scores, and the protocol in it; {} if there is none."""
+    file = run and run / "evaluate" / "metrics.json"
+    return file, _read(file).get("protocol", {})
+
+
+def palette_of(run: Path | None, classes: list[str]) -> np.ndarray:
     """Return the colours of the run's masks, uint8 (256, 3); VOC's if no run has these classes."""
     index = _read(run and run / "index" / "dataset.json")
     if index.get("classes") == classes:

@@ -19,9 +19,10 @@ from rca.data.cam_store import CamShard, CamStore, is_shard, store_files
 from rca.data.images import read_image
 from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
-from rca.method.cams import image_scores, normalise_cams
+from rca.method.cams import normalise_cams
 from rca.models.cam_network import CamNetwork
 from rca.models.device import placed, prepare
+from rca.models.found_classes import predicted_classes
 from rca.models.multiscale import multiscale
 from rca.models.weights import load_network, read_config
 from rca.runtime.progress import progress
@@ -108,22 +109,6 @@ def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[R
         )
     store = CamStore(attention)
     return lambda record: store.read(record.image)
-
-
-def predicted_classes(network: CamNetwork, image: Tensor, cfg: InferCam) -> Tensor:
-    """Predict the classes in an image, (3, H, W), as float32 (C,) of 0 and 1.
-
-    These are the classes with a probability of at least `cfg.presence`, and the most probable one.
-    """
-    scores = multiscale(
-        lambda view: image_scores(network(view).final)[..., None, None],
-        image,
-        short_side=cfg.size,
-        scales=[1.0],
-        flip=cfg.flip,
-        output=(1, 1),
-    )[:, 0, 0]  # (C,)
-    return ((scores.sigmoid() >= cfg.presence) | (scores == scores.max())).float()
 
 
 def image_cams(

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rca.config import Compute, Readout
 from rca.data.cam_store import CamShard, is_shard, store_files
-from rca.data.images import whole
 from rca.data.index import Record, in_pieces, read_maskless_index
 from rca.data.saliency import require_saliency
 from rca.method.readout import fit_readout, label_posterior, nearest_pixels
 from rca.models.device import prepare
+from rca.readout.fitted import PROTOTYPES, Fitted, read_fitted, write_fitted
 from rca.readout.pixels import (
     Gathered,
     Reader,
@@ -34,7 +33,7 @@ from rca.readout.pixels import (
     settings_of,
 )
 from rca.readout.sample import read_sample
-from rca.runtime.files import new_file, new_folder, write_json
+from rca.runtime.files import new_folder, write_json
 from rca.runtime.progress import progress
 from rca.runtime.state import STATE, WHOLE, Shard, resumable_folder, state_folder
 from rca.training.seeds import generator
@@ -42,7 +41,7 @@ from rca.training.seeds import generator
 log = logging.getLogger(__name__)
 
 BITS = 16  # of a stored posterior: the CRF takes its logarithm
-PROTOTYPES, NEAREST = "prototypes.safetensors", "nearest.json"
+NEAREST = "nearest.json"
 NEAREST_IMAGES = 6  # per prototype, the images with the pixels most similar to it
 
 
@@ -114,8 +113,7 @@ def run(
             return
         if not (folder / PROTOTYPES).is_file():
             fit_and_write(reader, pieces, samples, seed, folder)
-        with whole(folder / PROTOTYPES, f"remove {folder}, then run `rca readout` again"):
-            fitted = load_file(folder / PROTOTYPES)
+        fitted = read_fitted(folder, f"remove {folder}, then run `rca readout` again")
         sampled = dict(zip(stores, samples, strict=False))  # the training images' files come first
         for name, records in stores.items():
             if is_shard(folder / name, [record.image for record in records]):
@@ -144,9 +142,7 @@ def fit_and_write(
     start = reader.start(gathered.means)
     prototypes, valid = fit_readout(gathered.pixels, settings_of(reader.cfg), draws, start)
     write_json(folder / NEAREST, _nearest(reader, pieces, gathered, prototypes, valid))
-    tensors = {"prototypes": prototypes, "valid": valid, "means": gathered.means}
-    with new_file(folder / PROTOTYPES) as partial:
-        save_file(tensors, partial)
+    write_fitted(folder, Fitted(prototypes, valid, gathered.means))
     log.info("%d prototypes of %d labels", int(valid.sum()), int(valid.any(dim=1).sum()))
 
 
@@ -176,7 +172,7 @@ def _read_out(
     reader: Reader,
     records: Sequence[Record],
     sampled: Path | None,
-    fitted: Mapping[str, Tensor],
+    fitted: Fitted,
 ) -> CamShard:
     """Compute the posteriors of several images, reusing features that were sampled completely."""
     file = CamShard(BITS)
@@ -192,9 +188,9 @@ def _read_out(
         else:
             features = reader.features(record).cpu()
         posterior = label_posterior(
-            reader.directions(features, fitted["means"]),
-            fitted["prototypes"],
-            fitted["valid"],
+            reader.directions(features, fitted.means),
+            fitted.prototypes,
+            fitted.valid,
             present,
             reader.cfg.temperature,
             reader.cfg.background_weight,

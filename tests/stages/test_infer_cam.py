@@ -8,8 +8,9 @@ from rca.config import Attention, ConfigError, InferCam, TrainCam
 from rca.data.cam_store import CamShard
 from rca.data.index import Index, Record
 from rca.models.cam_network import CamMaps
+from rca.models.found_classes import predicted_classes
 from rca.models.weights import save_weights
-from rca.stages.infer_cam import accumulated_maps, image_cams, predicted_classes
+from rca.stages.infer_cam import accumulated_maps, image_cams
 
 CFG = InferCam(size=8, scales=[1.0], flip=False, stride=2, presence=0.5)
 
