@@ -18,9 +18,9 @@ from rca.runtime.nested import flat
 from rca.tracking import store
 from rca.tracking.dataset import Split
 from rca.tracking.networks import Network
-from rca.tracking.provenance import experiment, provenance
+from rca.tracking.provenance import PROVENANCE, experiment, provenance
 from rca.tracking.record import read_record
-from rca.tracking.signature import of_the_run, signed
+from rca.tracking.signature import of_the_run, scored_at, signed
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ NAMES = {
 def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Path()) -> None:
     """Put the run in `results` into the MLflow store, and write `run.json`, which says where.
 
-    Beside it goes a copy of the report that names commit, date and machines; MLflow gets that one.
+    Beside it go `provenance.json`, commit and machines for `rca compare --page`, and a copy of the
+    report that names them, too; MLflow gets that one.
 
     Run again, it refills a store that was deleted; a run that is there is not doubled. A DVC
     experiment gives the run its name, unless `cfg` has one. A tracking server that does not answer
@@ -85,14 +86,16 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
                 out,
             )
         write_json(folder / "run.json", {**note, "saved": place is not None})
+        write_json(folder / PROVENANCE, made)
 
 
 def _signed(file: Path, results: Path, folder: Path, made: Mapping[str, str]) -> Path:
     """`file`, or if it is the report, its copy in `folder` that names the run."""
+    terms = of_the_run(made, scored_at(results))
     if file != results / "report/report.html":
         return file
     copy = folder / file.name
-    write_text(copy, signed(file.read_text(encoding="utf-8"), of_the_run(results, made)))
+    write_text(copy, signed(file.read_text(encoding="utf-8"), terms))
     return copy
 
 

@@ -16,6 +16,7 @@ from rca.tracking.record import TRAININGS
 LOCK = Path("dvc.lock")
 PACKAGES = Path("uv.lock")
 SCORES = "evaluate/metrics.json"
+PROVENANCE = "provenance.json"  # in the folder of stage `track`
 # A run writes the one itself, and holds the other: neither makes its code unknown.
 NO_CODE = (":!dvc.lock", ":!params.yaml")
 

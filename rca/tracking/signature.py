@@ -26,6 +26,11 @@ TRAININGS = {
 }
 
 
+def scored_at(results: Path) -> datetime:
+    """When the scores of the experiment in `results` were written, in UTC."""
+    return datetime.fromtimestamp((results / SCORES).stat().st_mtime, UTC)
+
+
 def signed(page: str, rows: Sequence[tuple[str, str]]) -> str:
     """`page`, a report, with these terms in its list; as it is if it has no place for them."""
     terms = "".join(
@@ -34,19 +39,19 @@ def signed(page: str, rows: Sequence[tuple[str, str]]) -> str:
     return page.replace(PLACE, terms, 1)
 
 
-def of_the_run(results: Path, tags: Mapping[str, str]) -> list[tuple[str, str]]:
+def of_the_run(tags: Mapping[str, str], scored: datetime | None) -> list[tuple[str, str]]:
     """Terms and what there is to say: commit, date, data, machines.
 
     Args:
-        results: folder of the experiment; the date is that of its scores.
         tags: from `rca.tracking.provenance`.
+        scored: when the scores were written, in UTC, if that is known.
     """
     rows = []
     if commit := tags.get("git.commit"):
         edited = tags.get("git.clean") == "false"
         rows.append(("Commit", commit + (", with local edits" if edited else "")))
-    made = datetime.fromtimestamp((results / SCORES).stat().st_mtime, UTC)
-    rows.append(("Scored", f"{made:%Y-%m-%d %H:%M} UTC"))
+    if scored:
+        rows.append(("Scored", f"{scored:%Y-%m-%d %H:%M} UTC"))
     if digest := tags.get("data.md5"):
         rows.append(("Data set, as DVC digests it", f"MD5 {digest}"))
     for training, term in TRAININGS.items():
@@ -55,5 +60,6 @@ def of_the_run(results: Path, tags: Mapping[str, str]) -> list[tuple[str, str]]:
         ]
         if facts[1]:
             gpus, processor, cores, torch = facts
-            rows.append((term, f"{gpus or processor}, {cores} cores, torch {torch}"))
+            plural = "" if cores == "1" else "s"
+            rows.append((term, f"{gpus or processor}, {cores} core{plural}, torch {torch}"))
     return rows
