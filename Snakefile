@@ -4,6 +4,8 @@
 #   snakemake --cores all crf                   one stage and what it needs
 #   snakemake --cores all --profile slurm       the same, heavy stages as Slurm jobs
 #   snakemake --cores all --profile slurm -n    what Slurm would be asked for
+#   snakemake --cores all show                  everything, and copies for Snakemake's own report:
+#   snakemake show --report report.zip
 #
 # dvc.yaml is the only description: each of its stages becomes a rule here, and each job is a
 # `dvc repro` of that one stage, by workflow/engine/run_stage.py. So DVC alone decides, by content,
@@ -21,6 +23,7 @@ from pathlib import Path
 
 # Snakemake itself puts the Snakefile's folder on the path.
 from rca.config import ConfigError, load
+from workflow.engine.shown import shown
 from workflow.engine.snakemake import MARKS, plan, read_plan, shard_marks
 
 if workflow.is_main_process:
@@ -31,7 +34,7 @@ if workflow.is_main_process:
     try:
         slurm.require_slurm()
         stages = plan(load(Path("params.yaml")))
-        slurm.prepare({"all", *(stage["rule"] for stage in stages if stage["local"])})
+        slurm.prepare({"all", "show", *(stage["rule"] for stage in stages if stage["local"])})
     except (ConfigError, DataError) as error:
         sys.exit(f"snakemake: {error}")
     last_words.say_at_exit(stages)
@@ -57,6 +60,7 @@ def at_site(resources):
 
 localrules:
     all,
+    show,
 
 
 rule all:
@@ -64,6 +68,25 @@ rule all:
         [MARKS / stage["name"] for stage in stages],
     message:
         "every stage is done"
+
+
+# Copies, for what a rule of Snakemake's makes it deletes first, and the stages' files are DVC's.
+rule show:
+    input:
+        rules.all.input,
+    output:
+        [
+            report(one.copy, caption=one.caption, category=one.category, labels=one.labels)
+            for one in shown(stages)
+        ],
+    log:
+        str(Path(stages[0]["log"]).with_name("show.log")),
+    params:
+        python=shlex.quote(sys.executable),
+    message:
+        "copied for snakemake --report"
+    shell:
+        "{params.python} -m workflow.engine.shown > {log} 2>&1"
 
 
 def interpreter(stage):

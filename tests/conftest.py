@@ -1,13 +1,15 @@
-"""A tiny VOC-like folder to index, and to spoil."""
+"""A tiny VOC-like folder to index, and to spoil; and a browser to look at pages with."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_pages import CHROMIUM, axe_script
 from PIL import Image
 
 from rca.data.images import write_label_map
@@ -71,3 +73,47 @@ def tiny_voc(tmp_path: Path) -> TinyVoc:
     folder.add("val", "2009_01", "cow cat")
     folder.add("val", "2009_02", "sofa")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    from playwright.sync_api import sync_playwright  # here: most tests need no browser
+
+    with sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visits(browser):
+    """Open addresses; nothing may go wrong there, and nothing may be asked of a network."""
+    contexts, faults = [], []
+
+    def opened(address: str, size: tuple[int, int], **options):
+        width, height = size
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(30_000)  # milliseconds: other tests may share the cores
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if message.type == "error" else None,
+        )
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "request",
+            lambda request: faults.append(request.url) if request.url.startswith("http") else None,
+        )
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+@pytest.fixture(scope="session")
+def axe(request) -> str:
+    """The script of axe-core."""
+    return axe_script(request.config.cache.mkdir("axe"))

@@ -20,7 +20,7 @@ from benchmarks.faults import forks
 from rca.runtime.files import write_json
 from tools.checkout import ROOT, copy_checkout
 
-DATED = ("track/report.html",)  # says when and where it was made
+DATED = ("track/report.html", "track/provenance.json")  # say when and where it was made
 NOTE = ".stages.json"  # describes the undisturbed run for the next campaign
 IN_PLACE = ("mlflow.db", "dvc.lock")  # modified in place: a trial needs its own copies
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rca import config
 from rca.cli.app import HELP, PARAMS, ParamsFile, app, home
 from rca.config import ConfigError, Track
+
+if TYPE_CHECKING:
+    from rca.presentation.compare_results import Result
+    from rca.tracking.find import Found
 
 
 @app.command(rich_help_panel=HELP)
@@ -24,6 +29,20 @@ def compare(
             show_default=False,
         ),
     ],
+    labels: Annotated[
+        str, typer.Option(help="Names of the results, with commas between.", show_default=False)
+    ] = "",
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write an HTML page: scores, protocols, classes, and the photographs that "
+            "changed most from the first result to the last.",
+            show_default=False,
+        ),
+    ] = None,
+    photographs: Annotated[
+        int, typer.Option(min=0, help="Photographs of each split on the page, at most.")
+    ] = 60,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Put results side by side, name every difference in protocol, and say if they compare.
@@ -32,47 +51,60 @@ def compare(
     cannot be used.
     """
     from rca.evaluation.comparison import compare as compared
-    from rca.evaluation.runs import same_method
+    from rca.evaluation.comparison import differences, shared_products
     from rca.presentation.console import comparison_text
 
     if len(results) < 2:
         raise ConfigError("compare needs two results or more: rca compare results/a results/b")
-    runs = [
-        same_method(argument, [_metrics(part, params) for part in argument.split(",")])
-        for argument in results
-    ]
-    shared, differences = compared(runs)
-    print(comparison_text(runs, shared, differences))
-    if any(difference.touches for difference in differences):
+    known = _named([_read(argument, params) for argument in results], labels)
+    runs = [result.runs for result in known]
+    if page:
+        from rca.presentation import compare_page
+
+        shown = known if labels else compare_page.short_names(known)
+        compare_page.write(shown, page, photographs)
+        shared = shared_products(runs)
+        found = differences(runs, shared)  # also without scores: masks can be looked at
+    else:
+        shared, found = compared(runs)
+    print(comparison_text(runs, shared, found))
+    if page:
+        print(f"\nPage: {page.resolve().as_uri()}")
+    if any(difference.touches for difference in found):
         raise typer.Exit(1)
 
 
-def _metrics(name: str, params: Path) -> dict[str, Any]:
-    place = Path(name)
-    file = place / "evaluate" / "metrics.json" if place.is_dir() else place
-    try:
-        if file.is_file() or place.is_dir() or place.suffix == ".json":
-            content = json.loads(file.read_text(encoding="utf-8"))
-        else:
-            content = _of_name(name, params)
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file; run `rca evaluate` first") from None
-    except ValueError as error:
-        raise ConfigError(f"{file}: not valid JSON ({error}); run `rca evaluate` again") from None
-    if not isinstance(content, dict) or not {"miou", "products", "protocol"} <= set(content):
-        raise ConfigError(f"{file}: not a metrics.json of `rca evaluate`")
-    return content
+def _read(argument: str, params: Path) -> Result:
+    from rca.evaluation.runs import same_method
+    from rca.presentation.compare_results import Result
+    from rca.tracking.find import of_place
+
+    found = tuple(of_place(part) or _of_name(part, params) for part in argument.split(","))
+    return Result(same_method(argument, [one.metrics for one in found]), found)
 
 
-def _of_name(name: str, params: Path) -> dict[str, Any]:
-    """Find the metrics of a DVC experiment or an MLflow run."""
-    from rca.tracking.find import find_metrics
+def _of_name(name: str, params: Path) -> Found:
+    """Find a DVC experiment or an MLflow run."""
+    from rca.tracking.find import of_name
 
     uri = config.load(params).track.uri if params.is_file() else Track().uri
-    found = find_metrics(name, uri=uri, home=home())
+    found = of_name(name, uri=uri, home=home())
     if found is None:
         raise ConfigError(
             f"{name}: no such file or folder, no DVC experiment (`dvc exp list`), and no MLflow "
             f"run in {uri}"
         )
     return found
+
+
+def _named(results: Sequence[Result], labels: str) -> list[Result]:
+    """The results under the names that the user gave."""
+    if not labels:
+        return list(results)
+    names = [name.strip() for name in labels.split(",")]
+    if len(names) != len(results) or not all(names):
+        raise ConfigError(f"--labels {labels}: give {len(results)} names, one of each result")
+    return [
+        replace(result, runs=replace(result.runs, name=name))
+        for result, name in zip(results, names, strict=True)
+    ]

@@ -38,22 +38,50 @@ def compare(runs: Sequence[Runs]) -> tuple[list[Product], list[Difference]]:
     Raises:
         ConfigError: No product is in all runs.
     """
-    shared = [
+    shared = shared_products(runs)
+    if not shared:
+        raise ConfigError("these runs have no scored product in common")
+    return shared, differences(runs, shared)
+
+
+def shared_products(runs: Sequence[Runs]) -> list[Product]:
+    """The products that are scored in all runs."""
+    return [
         product
         for product in PRODUCTS
         if all(product.name in run.metrics[0]["products"] for run in runs)
     ]
-    if not shared:
-        raise ConfigError("these runs have no scored product in common")
-    differences = []
+
+
+def differences(runs: Sequence[Runs], shared: Sequence[Product]) -> list[Difference]:
+    """Every difference in protocol, and which of the `shared` products it moves."""
+    found = []
     of_others = {f"tags_at_inference.{product.name}" for product in {*PRODUCTS} - {*shared}}
     for key, values in differing([run.metrics[0]["protocol"] for run in runs]):
         if key in of_others:
             continue
         reason, touched = _rule(key)
         touches = tuple(product for product in shared if touched(product, runs))
-        differences.append(Difference(key, values, touches, reason))
-    return shared, differences
+        found.append(Difference(key, values, touches, reason))
+    return found
+
+
+def verdict(shared: Sequence[Product], found: Sequence[Difference], where: str) -> str:
+    """Whether the numbers compare, as a sentence.
+
+    Args:
+        shared: the products that are scored in all runs.
+        found: every difference in protocol.
+        where: the reader finds these, `above` or `below`.
+    """
+    spoilt = {product.name for difference in found for product in difference.touches}
+    if not shared:
+        return "Nothing to compare by number: no product is scored in all of them."
+    if not spoilt:
+        return "Comparable: no difference in protocol moves these numbers by itself."
+    every = len(spoilt) == len(shared)
+    which = "none of these numbers is" if every else "not all of these numbers are"
+    return f"Not comparable: {which} of one protocol, see what matters {where}."
 
 
 Touches = Callable[[Product, Sequence[Runs]], bool]

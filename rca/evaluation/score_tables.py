@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ CLASS_MEASURES = (
     "over_activation", "under_activation", "boundary_iou",
 )  # fmt: skip
 PER_CLASS = ("product", "class", *CLASS_MEASURES)
+CONFUSION = ("product", "true", "predicted", "share")
 PER_IMAGE = ("product", "image", "iou")  # and one for each class, `iou_<class>`
 
 
@@ -127,6 +128,19 @@ def per_class(
         for product, scores in results.items()
         for label, name in enumerate(names)
     ]
+
+
+def confusions(
+    results: Mapping[Product, Scores], names: Sequence[str]
+) -> Iterator[tuple[str | float | None, ...]]:
+    """Rows of `CONFUSION`: where the pixels of each true class went, in percent of them."""
+    for product, scores in results.items():
+        matrix = scores.counts.matrix
+        totals = np.broadcast_to(matrix.sum(axis=1)[:, None], matrix.shape)
+        shares = confusion.ratio(matrix, totals)
+        for true, row in zip(names, shares, strict=True):
+            for predicted, share in zip([*names, "255"], row, strict=True):
+                yield product.name, true, predicted, percent(share)
 
 
 def per_image(results: Mapping[Product, Scores]) -> list[tuple[str | float | None, ...]]:

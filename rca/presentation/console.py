@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rca.evaluation.comparison import Difference
+from rca.evaluation.comparison import Difference, verdict
 from rca.evaluation.confusion import coverage
 from rca.evaluation.evaluators import EVALUATORS, verdicts
 from rca.evaluation.products import Product
@@ -85,15 +85,8 @@ def comparison_text(
             f"  {difference.key}: {values}",
             f"      {f'MATTERS to {titles}' if titles else 'noted'}: {difference.reason}",
         ]
-    lines += ["", _verdict(len(spoilt), len(shared))]
+    lines += ["", verdict(shared, differences, "above")]
     return "\n".join(lines)
-
-
-def _verdict(spoilt: int, shared: int) -> str:
-    if not spoilt:
-        return "Comparable: no difference in protocol moves these numbers by itself."
-    which = "none of these numbers is" if spoilt == shared else "not all of these numbers are"
-    return f"Not comparable: {which} of one protocol, see what matters above."
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,11 @@ from rca.presentation.overlays import fit
 
 SIDE = 320  # pixels, of the longer side of a picture drawn over its photograph
 PHOTOGRAPH = "Photograph"
+
+
+def stage_key(title: str) -> str:
+    """The title as a word for attributes, `trained-on-truth`."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Layer:
         read: image → label map or scores, (H, W), or None where there is nothing to show.
         draw: (photograph as shown, what was read) → picture.
         threshold: where scores are drawn with a line; None for label maps.
+        kind: what `read` gives: label maps, scores, or places marked with small numbers.
+        key: its name as a word for attributes; by default that of the title.
     """
 
     title: str
@@ -33,6 +41,13 @@ class Layer:
     read: Callable[[str], np.ndarray | None]
     draw: Callable[[Image.Image, np.ndarray], Image.Image]
     threshold: float | None = None
+    kind: Literal["labels", "scores", "marks"] = "labels"
+    key: str = ""
+
+    @property
+    def stage(self) -> str:
+        """The name that the page's script knows the layer by."""
+        return self.key or stage_key(self.title)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,16 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def origin(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Terms and what there is to say: seed, data, images, signals."""
+    """Terms and what there is to say: seed, data, images, signals.
+
+    A file of an older version, or from elsewhere, may lack any of them.
+    """
     how = metrics["protocol"]
-    rows = [("Seed", str(metrics["seed"])), ("Data", _data(how["data"]))]
+    data = how.get("data", {})
+    rows = [("Seed", str(metrics.get("seed", UNSTATED))), ("Data", _data(data))]
     rows += [
         (f"Digest of {_file(key)}", f"SHA-256 {value[:DIGITS]}…")
-        for key, value in flat(how["data"])
+        for key, value in flat(data)
         if SHA256.fullmatch(str(value))
     ]
     rows += [
@@ -30,9 +34,9 @@ def origin(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             {"train": "Training images", "val": "Validation images"}[split],
             f"{images['images']} scored, list {images['list']}, digest {images['digest']}",
         )
-        for split, images in how["image_sets"].items()
+        for split, images in how.get("image_sets", {}).items()
     ]
-    rows.append(("Learnt from", ", ".join(how["signals"])))
+    rows.append(("Learnt from", ", ".join(how.get("signals", [UNSTATED]))))
     return rows
 
 
@@ -43,7 +47,8 @@ def scores_digest(results: Path) -> str:
 
 def _data(data: Mapping[str, Any]) -> str:
     """Name and source of the data set, as far as it states them."""
-    known = [data[key] for key in ("name", "source") if data[key] != UNSTATED]
+    stated = (data.get(key, UNSTATED) for key in ("name", "source"))
+    known = [text for text in stated if text != UNSTATED]
     return ", from source ".join(known) or UNSTATED
 
 

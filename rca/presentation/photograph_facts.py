@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 from rca.data.images import DataError
 from rca.evaluation.confusion import confusion_matrix
 from rca.presentation.gallery import Gallery
-from rca.presentation.stage_layers import TRUTH
 
 FINAL = {"val": ("Prediction", "network_val"), "train": ("After CRF", "crf_train")}
 LABELS = 254  # all that a map can hold beside 0 and 255
@@ -20,21 +18,25 @@ NOTABLE = 0.001  # share of an image's annotated pixels from which a confusion i
 Table = Sequence[Mapping[str, str]]
 
 
-def stage_key(title: str) -> str:
-    """The title as a word for attributes, `trained-on-truth`."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
 def confused(
-    labels: Mapping[str, np.ndarray], final: str, image: str
+    truth: np.ndarray | None, final: np.ndarray | None, name: str
 ) -> list[tuple[int, int, float]]:
-    """(true label, predicted label, share of the annotated pixels) of each notable confusion."""
-    if final not in labels or TRUTH not in labels:
+    """(true label, predicted label, share of the annotated pixels) of each notable confusion.
+
+    Args:
+        truth: uint8 (H, W), or None where there is none; nothing is told then.
+        final: likewise.
+        name: of the latter, for messages.
+
+    Raises:
+        DataError: the two have different sizes.
+    """
+    if truth is None or final is None:
         return []
     try:
-        counts = confusion_matrix(labels[TRUTH], labels[final], LABELS)
+        counts = confusion_matrix(truth, final, LABELS)
     except ValueError as error:
-        raise DataError(f"{final} of {image} cannot be compared with its truth: {error}") from None
+        raise DataError(f"{name} cannot be compared with its truth: {error}") from None
     total = counts.sum()
     np.fill_diagonal(counts, 0)
     return [
@@ -44,7 +46,7 @@ def confused(
 
 
 def facts(
-    gallery: Gallery, split: str, shown: Sequence[str], table: Table, classes: Sequence[str]
+    gallery: Gallery, final: str, shown: Sequence[str], table: Table, classes: Sequence[str]
 ) -> dict[str, Any]:
     """What the script sorts and filters by, but for what it finds in the page itself.
 
@@ -53,15 +55,15 @@ def facts(
 
     Args:
         gallery: the images of the split.
-        split: its name.
+        final: key of the layer that the errors are of.
         shown: those on the page.
-        table: the rows of `per_image.csv`.
+        table: the rows of `per_image.csv` for the products of the split.
         classes: C class names.
     """
     images = set(shown)
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in table:
-        if row["image"] in images and row["product"].endswith(f"_{split}") and row["iou"]:
+        if row["image"] in images and row["iou"]:
             own = {"": round(float(row["iou"]), 2)}
             own |= dict(_class_scores(row, classes))
             scores.setdefault(row["image"], {})[row["product"]] = own
@@ -69,7 +71,7 @@ def facts(
     stages = [
         {
             "title": layer.title,
-            "stage": stage_key(layer.title),
+            "stage": layer.stage,
             "product": layer.product,
             "threshold": layer.threshold,
         }
@@ -80,7 +82,7 @@ def facts(
         "products": [
             (stage["product"], stage["title"]) for stage in stages if stage["product"] in products
         ],
-        "final": stage_key(FINAL[split][0]),
+        "final": final,
         "scores": scores,
     }
 

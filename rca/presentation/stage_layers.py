@@ -85,7 +85,12 @@ def cam_layer(data: Index, folder: Path, product: str, threshold: float) -> Laye
     read = cam_reader(data, folder)
     draw = partial(draw_cam, threshold=threshold)
     return Layer(
-        "CAM", product, lambda image: read(image)[1].max(axis=0, initial=0), draw, threshold
+        "CAM",
+        product,
+        lambda image: read(image)[1].max(axis=0, initial=0),
+        draw,
+        threshold,
+        kind="scores",
     )
 
 
@@ -98,7 +103,8 @@ def readout_layer(data: Index, folder: Path, product: str) -> Layer:
         best = posteriors.max(axis=0, initial=0)
         return best / (best + rest_background(posteriors))
 
-    return Layer("Readout", product, lead, partial(draw_cam, threshold=EVEN), EVEN)
+    draw = partial(draw_cam, threshold=EVEN)
+    return Layer("Readout", product, lead, draw, EVEN, kind="scores")
 
 
 def cam_reader(data: Index, folder: Path) -> Callable[[str], tuple[np.ndarray, np.ndarray]]:

@@ -137,6 +137,9 @@ def _write(
     matrices = {product.name: scores.counts.matrix.tolist() for product, scores in results.items()}
     write_json(folder / "confusion.json", {"classes": names, **matrices})
     _write_table(
+        folder / "confusion.csv", score_tables.CONFUSION, score_tables.confusions(results, names)
+    )
+    _write_table(
         folder / "per_class.csv", score_tables.PER_CLASS, score_tables.per_class(results, names)
     )
     header = (*score_tables.PER_IMAGE, *(f"iou_{name}" for name in names))

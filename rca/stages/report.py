@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from rca.config import ROUNDS, Report
 from rca.data.index import Index, read_index
-from rca.data.palette import voc_palette
 from rca.evaluation.products import NETWORKS
 from rca.evaluation.protocol import in_words, made_in_words
 from rca.evaluation.published.paper_tables import beside_the_paper
@@ -21,10 +19,12 @@ from rca.presentation.figure_grid import Row, tile, write_figure
 from rca.presentation.gallery import PHOTOGRAPH, Gallery
 from rca.presentation.html.page import render
 from rca.presentation.origin import origin, scores_digest
+from rca.presentation.page_colours import page_palettes
+from rca.presentation.photograph_entries import group, picture_side
 from rca.presentation.photograph_facts import FINAL, Table, facts
 from rca.presentation.prototype_crops import prototype_crops
 from rca.presentation.ranking import evenly, spread
-from rca.presentation.report_photographs import Shown, choose, class_rows, entry, picture_side
+from rca.presentation.report_photographs import choose, class_rows
 from rca.presentation.result_files import (
     read_doubts,
     read_image_table,
@@ -35,7 +35,6 @@ from rca.presentation.result_files import (
 from rca.presentation.screen_colours import screen_palette
 from rca.presentation.stage_layers import TRUTH, colours, galleries
 from rca.runtime.files import new_folder, write_text
-from rca.runtime.progress import progress
 from rca.tracking.signature import PLACE
 
 POSTER_ROWS, POSTER_DPI = 6, 160
@@ -49,6 +48,7 @@ TRAININGS = {
     },
     "train_seg/truth": "Segmentation network, true masks",
 }
+LIMITS = "report.panels and report.training_panels limit it"
 EVERY_RUN = ("train_cam", "train_seg/pseudo")  # other folders may be left over from earlier runs
 
 
@@ -137,54 +137,25 @@ def _photographs(
         for split, gallery in of_split.items()
         for classes in [class_rows(gallery, split, data.classes, table, cfg.class_panels)]
     ]
-    side = picture_side(groups, palette)
+    side = picture_side(groups, palette, LIMITS)
     return {
-        "colours": _hex(data, palette),
         "side": side,
-        "groups": {shown.split: _group(shown, side, palette) for shown in groups},
+        "groups": {shown.split: group(shown, side, palette) for shown in groups},
         "facts": {
             "classes": ["background", *data.classes],
-            "palettes": {
-                "screen": _listed(data, palette),
-                "voc": _listed(data, _with_ignored(data.palette)),
-            },
+            "palettes": page_palettes(len(data.classes), palette, data.palette),
             "splits": {
-                shown.split: facts(shown.gallery, shown.split, shown.images, table, data.classes)
+                shown.split: facts(
+                    shown.gallery,
+                    shown.final,
+                    shown.images,
+                    [row for row in table if row["product"].endswith(f"_{shown.split}")],
+                    data.classes,
+                )
                 for shown in groups
             },
         },
     }
-
-
-def _group(shown: Shown, side: int, palette: np.ndarray) -> dict[str, Any]:
-    """Collect the page's variables about one split's images."""
-    many = progress(shown.images, len(shown.images), f"{shown.split} photographs drawn")
-    return {
-        "total": len(shown.gallery.tags),
-        "entries": [entry(shown, image, side, palette) for image in many],
-        "classes": shown.classes,
-        "scored": bool(shown.gallery.scores.get(FINAL[shown.split][1])),
-    }
-
-
-def _hex(data: Index, palette: np.ndarray) -> dict[str, str]:
-    """Map each class to its colour, as `#rrggbb`."""
-    return {
-        name: "#" + bytes(palette[label]).hex() for label, name in enumerate(data.classes, start=1)
-    }
-
-
-def _listed(data: Index, palette: np.ndarray) -> list[list[int]]:
-    """List the colours of labels 0 … C and, last, of 255."""
-    return [*palette[: len(data.classes) + 1].tolist(), palette[255].tolist()]
-
-
-def _with_ignored(palette: np.ndarray) -> np.ndarray:
-    """Return the data set's palette, with VOC's colour for 255 if that is black."""
-    whole = np.array(palette)
-    if not whole[255].any():
-        whole[255] = voc_palette()[255]
-    return whole
 
 
 def _poster(file: Path, gallery: Gallery, paints: Mapping[str, str]) -> None:

@@ -18,9 +18,9 @@ from rca.runtime.files import new_folder, write_json, write_text
 from rca.tracking import store
 from rca.tracking.dataset import Split
 from rca.tracking.networks import Network
-from rca.tracking.provenance import experiment, provenance
+from rca.tracking.provenance import PROVENANCE, experiment, provenance
 from rca.tracking.record import read_record
-from rca.tracking.signature import of_the_run, signed
+from rca.tracking.signature import of_the_run, scored_at, signed
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ NAMES = {
 def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Path()) -> None:
     """Save the run in `results` to the MLflow store, and write `run.json`, which says where.
 
-    A copy of the report that names the commit, the date and the machines is written beside
-    `run.json`; MLflow gets this copy.
+    Beside `run.json` go `provenance.json`, with the commit and the machines, for
+    `rca compare --page`, and a copy of the report that names them, too; MLflow gets this copy.
 
     A second call refills a store that was deleted, and updates a run that exists instead of adding
     a duplicate. A DVC experiment gives the run its name, unless `cfg` has one. If a tracking server
@@ -86,14 +86,16 @@ def run(cfg: Track, params: Params, *, results: Path, out: Path, home: Path = Pa
                 out,
             )
         write_json(folder / "run.json", {**note, "saved": place is not None})
+        write_json(folder / PROVENANCE, made)
 
 
 def _signed(file: Path, results: Path, folder: Path, made: Mapping[str, str]) -> Path:
     """Return `file` or, if it is the report, a copy in `folder` that names the run's origin."""
+    terms = of_the_run(made, scored_at(results))
     if file != results / "report/report.html":
         return file
     copy = folder / file.name
-    write_text(copy, signed(file.read_text(encoding="utf-8"), of_the_run(results, made)))
+    write_text(copy, signed(file.read_text(encoding="utf-8"), terms))
     return copy
 
 

@@ -16,6 +16,7 @@ from rca.tracking.record import TRAININGS
 LOCK = Path("dvc.lock")
 PACKAGES = Path("uv.lock")
 SCORES = "evaluate/metrics.json"
+PROVENANCE = "provenance.json"  # in the folder of stage `track`
 # A run writes the first and records the second, so changes to them leave its code known.
 NO_CODE = (":!dvc.lock", ":!params.yaml")
 

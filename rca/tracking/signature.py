@@ -26,6 +26,11 @@ TRAININGS = {
 }
 
 
+def scored_at(results: Path) -> datetime:
+    """When the scores of the experiment in `results` were written, in UTC."""
+    return datetime.fromtimestamp((results / SCORES).stat().st_mtime, UTC)
+
+
 def signed(page: str, rows: Sequence[tuple[str, str]]) -> str:
     """Add terms to the list in `page`, a report; a page without a place for them stays as it is."""
     terms = "".join(
@@ -34,19 +39,19 @@ def signed(page: str, rows: Sequence[tuple[str, str]]) -> str:
     return page.replace(PLACE, terms, 1)
 
 
-def of_the_run(results: Path, tags: Mapping[str, str]) -> list[tuple[str, str]]:
+def of_the_run(tags: Mapping[str, str], scored: datetime | None) -> list[tuple[str, str]]:
     """List terms and their texts: commit, date, data, machines.
 
     Args:
-        results: The folder of the experiment. The date is that of its scores.
         tags: The tags from `rca.tracking.provenance`.
+        scored: When the scores were written, in UTC, if that is known.
     """
     rows = []
     if commit := tags.get("git.commit"):
         edited = tags.get("git.clean") == "false"
         rows.append(("Commit", commit + (", with local edits" if edited else "")))
-    made = datetime.fromtimestamp((results / SCORES).stat().st_mtime, UTC)
-    rows.append(("Scored", f"{made:%Y-%m-%d %H:%M} UTC"))
+    if scored:
+        rows.append(("Scored", f"{scored:%Y-%m-%d %H:%M} UTC"))
     if digest := tags.get("data.md5"):
         rows.append(("Data set, as DVC digests it", f"MD5 {digest}"))
     for training, term in TRAININGS.items():
@@ -55,5 +60,6 @@ def of_the_run(results: Path, tags: Mapping[str, str]) -> list[tuple[str, str]]:
         ]
         if facts[1]:
             gpus, processor, cores, torch = facts
-            rows.append((term, f"{gpus or processor}, {cores} cores, torch {torch}"))
+            plural = "" if cores == "1" else "s"
+            rows.append((term, f"{gpus or processor}, {cores} core{plural}, torch {torch}"))
     return rows

@@ -122,5 +122,5 @@ def test_arguments__that_name_nothing_are_refused(tree):
     }.items():
         with pytest.raises(ConfigError, match=message):
             names(argument)
-    with pytest.raises(DataError, match=r"bad.txt: is not a list"):
+    with pytest.raises(DataError, match=r"bad.txt: not a list"):
         names("bad.txt")

@@ -185,7 +185,7 @@ def test_bad_photographs__are_reported_and_do_not_stop_the_rest(place, monkeypat
         "d.jpg": "cannot be decoded",
         "dangling.jpg": "no such image",
         "f.png": "3 × 300",
-        "pipe.jpg": "no regular file",
+        "pipe.jpg": "not a regular file",
     }.items():
         assert reason in reasons[f"p/{name}"] and f"p/{name}" in told.err
 
@@ -353,7 +353,7 @@ def test_journal__reads_from_disk(tmp_path, place, monkeypatch):
 def test_arguments__wrong_ones_are_one_line(place, monkeypatch, capsys):
     for arguments, message in {
         "none --out o": "none: no such file or folder",
-        "p --out o --scales 1,x": "is no list of numbers",
+        "p --out o --scales 1,x": "is not a list of numbers",
         "p --out o --size 0": "size: ",
         "p --out o --params none.yaml": "none.yaml: no such file",
     }.items():

@@ -180,6 +180,11 @@ def test_run__tables(tmp_path):
     confusion = json.loads((out / "confusion.json").read_text())
     assert confusion["classes"] == ["background", "cat", "dog"]
     assert confusion["pseudo_labels_train"] == [[4, 1, 0, 0], [1, 2, 0, 1], [0, 0, 0, 0]]
+    shares = table(out / "confusion.csv")
+    assert shares[0] == ["product", "true", "predicted", "share"]
+    assert ["pseudo_labels_train", "cat", "255", "25.0"] in shares
+    assert ["pseudo_labels_train", "dog", "cat", ""] in shares  # there is no dog
+    assert len(shares) == 1 + 3 * 4 * len(STRICT)
 
 
 def test_run__sweep_agrees_with_the_seeds_at_the_threshold(tmp_path):
@@ -196,8 +201,8 @@ def test_run__same_inputs_same_bytes(tmp_path):
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
     assert names == [
-        "confusion.json", "doubt.csv", "metrics.json", "miou.json", "per_class.csv",
-        "per_image.csv", "sweep.csv",
+        "confusion.csv", "confusion.json", "doubt.csv", "metrics.json", "miou.json",
+        "per_class.csv", "per_image.csv", "sweep.csv",
     ]  # fmt: skip
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()

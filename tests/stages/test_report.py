@@ -270,8 +270,8 @@ def test_run__photographs_are_as_many_as_asked_for(results):
 
 
 def test_run__pictures_shrink_until_they_fit(results, monkeypatch, caplog):
-    monkeypatch.setattr("rca.presentation.report_photographs.SIDES", (4, 2))
-    monkeypatch.setattr("rca.presentation.report_photographs.BUDGET", 1)
+    monkeypatch.setattr("rca.presentation.photograph_entries.SIDES", (4, 2))
+    monkeypatch.setattr("rca.presentation.photograph_entries.BUDGET", 1)
     page = Page(run(results, "small", evaluated=False) / "report.html")
     assert page.picture("Photograph, a").shape == (1, 2, 3)
     assert "report.panels" in caplog.text

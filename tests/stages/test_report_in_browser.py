@@ -5,34 +5,23 @@ Skipped where there is no Chromium; the accessibility check also where axe-core 
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_results
+from browser_pages import NEEDED, PHONE, WIDE, column, pixel, serious_faults
 
 from rca.config import Report
 from rca.stages import report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-AXE = "axe-core@4.14.1"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-WIDE, PHONE = (1440, 1000), (390, 844)
 SHAPE = (36, 48)
 DOG = np.zeros(SHAPE, int)
 DOG[8:28, 12:36] = 2
 # Validation image → what is predicted where its truth is a dog.
 PREDICTED = {"Über gut": DOG, "half": np.where(np.arange(48) < 24, DOG, 0), "wrong": DOG // 2}
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM, reason="no Chromium: apt-get install chromium, or install Google Chrome"
-)
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -64,81 +53,19 @@ def written(folder: Path, **options) -> Path:
     return out / "report.html"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
-def visit(browser, file):
+def visit(visits, file):
     """Open the report; nothing may go wrong in it, and nothing may be asked of a network."""
-    contexts, faults = [], []
 
-    def opened(
-        hash: str = "", size: tuple[int, int] = WIDE, file: Path = file, **options
-    ) -> playwright.Page:
-        width, height = size
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(30_000)  # milliseconds: other tests may share the cores
-        page.on(
-            "console",
-            lambda message: faults.append(message.text) if message.type == "error" else None,
-        )
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "request",
-            lambda request: faults.append(request.url) if request.url.startswith("http") else None,
-        )
-        page.goto(f"{file.as_uri()}{hash}")
-        return page
+    def opened(hash: str = "", size: tuple[int, int] = WIDE, file: Path = file, **options):
+        return visits(f"{file.as_uri()}{hash}", size, **options)
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not faults
-
-
-@pytest.fixture(scope="session")
-def axe(request) -> str:
-    """The script of axe-core, from npm or from an earlier run."""
-    folder = request.config.cache.mkdir("axe")
-    script = folder / f"{AXE}.js"
-    if not script.is_file():
-        if not shutil.which("npm"):
-            pytest.skip("no npm to fetch axe-core with")
-        packed = subprocess.run(
-            ["npm", "pack", AXE, "--pack-destination", str(folder)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if packed.returncode:
-            pytest.skip(f"axe-core could not be fetched: {packed.stderr.strip().splitlines()[-1:]}")
-        with tarfile.open(folder / packed.stdout.split()[-1]) as archive:
-            script.write_bytes(archive.extractfile("package/axe.min.js").read())
-    return script.read_text()
+    return opened
 
 
 def names(page) -> list[str]:
     """The validation photographs that are shown, in their order."""
     return [text.strip() for text in page.locator("#val .photo:visible h3").all_text_contents()]
-
-
-def column(table, place: int) -> list[str]:
-    """The cells of a column of a table, in the rows that are shown."""
-    return table.locator(f"tbody tr:visible > :nth-child({place})").all_inner_texts()
-
-
-def pixel(page, canvas: str, x: float, y: float) -> list[int]:
-    """Colour of a canvas at a share of its width and height."""
-    return page.locator(canvas).first.evaluate(
-        "(c, [x, y]) => [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]",
-        [x, y],
-    )[:3]
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
@@ -147,19 +74,10 @@ def test_page__is_accessible_and_fits(visit, axe, size, theme):
     page = visit(size=size, color_scheme=theme)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") == size[0]
-    for opened in (False, True):
-        if opened:
-            page.locator("#val .photo h3 a").first.click()
-            page.wait_for_selector("#viewer[open] canvas[aria-label]")
-        page.evaluate(axe)
-        found = page.evaluate("axe.run()")["violations"]
-        serious = [
-            f"{one['id']}: {node['html'][:200]} {node['failureSummary']}"
-            for one in found
-            if one["impact"] in ("serious", "critical")
-            for node in one["nodes"]
-        ]
-        assert not serious
+    assert not serious_faults(page, axe)
+    page.locator("#val .photo h3 a").first.click()
+    page.wait_for_selector("#viewer[open] canvas[aria-label]")
+    assert not serious_faults(page, axe)
 
 
 def test_tables__sort_by_any_column_and_filter_rows(visit):
@@ -212,7 +130,7 @@ def test_photographs__sort_by_doubt(visit):
     tools = page.locator("#val .tools")
     tools.get_by_label("Sort by").select_option("doubt")
     assert names(page) == ["wrong", "half", "Über gut"]
-    told = page.locator("#val .doubt").all_text_contents()
+    told = page.locator("#val .fact").all_text_contents()
     assert told == sorted(told, reverse=True) and told[-1] == "doubt 0.00"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from rca import cli
 from rca.config import ConfigError
-from rca.tracking.find import find_metrics
+from rca.tracking.find import of_name
 from rca.tracking.record import Record
 from rca.tracking.store import save
 
@@ -83,21 +83,19 @@ def store(tmp_path) -> str:
 
 
 def test_find__dvc_experiments_by_name(repository):
-    found = [
-        find_metrics(name, uri="sqlite:///none.db", home=repository) for name in ("one", "two")
-    ]
-    assert [run["seed"] for run in found] == [1, 2]
-    assert find_metrics("three", uri="sqlite:///none.db", home=repository) is None
+    found = [of_name(name, uri="sqlite:///none.db", home=repository) for name in ("one", "two")]
+    assert [run.metrics["seed"] for run in found] == [1, 2]
+    assert of_name("three", uri="sqlite:///none.db", home=repository) is None
     assert not (repository / "none.db").exists()
 
 
 def test_find__mlflow_runs_by_name_or_id(store, tmp_path):
-    assert find_metrics("tried", uri=store, home=tmp_path) == metrics(0)
-    assert find_metrics("it's none", uri=store, home=tmp_path) is None
+    assert of_name("tried", uri=store, home=tmp_path).metrics == metrics(0)
+    assert of_name("it's none", uri=store, home=tmp_path) is None
     with pytest.raises(ConfigError, match="2 MLflow runs have this name; say which by id: ") as two:
-        find_metrics("again", uri=store, home=tmp_path)
+        of_name("again", uri=store, home=tmp_path)
     ids = str(two.value).rpartition(": ")[2].split(", ")
-    seeds = {find_metrics(number, uri=store, home=tmp_path)["seed"] for number in ids}
+    seeds = {of_name(number, uri=store, home=tmp_path).metrics["seed"] for number in ids}
     assert seeds == {1, 2}
 
 
@@ -108,6 +106,42 @@ def test_compare__takes_names(repository, monkeypatch, capsys):
         cli.main()
     assert end.value.code in (0, None)
     assert "41.50 ± 0.71 (2 seeds)" in capsys.readouterr().out
+
+
+def test_find__says_where_a_dvc_experiment_is_from(repository):
+    found = of_name("one", uri="sqlite:///none.db", home=repository)
+    terms = dict(found.terms)
+    tip = subprocess.run(
+        ["git", "for-each-ref", "--format=%(objectname)", "refs/exps/**/one"],
+        cwd=repository, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert terms["DVC experiment"] == "one" and terms["Commit"] == tip.stdout.strip()
+    assert terms["Scored"].endswith(" UTC")
+    assert found.folder is None and found.repeat.startswith("dvc exp apply one ")
+
+
+def test_find__says_where_an_mlflow_run_is_from(tmp_path):
+    uri, file = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "metrics.json"
+    file.write_text(json.dumps(metrics(0)))
+    made = {"git.commit": "c0ffee", "git.clean": "true"}
+    save(Record({"seed": "0"}, "", {}, {}, (file,)), uri=uri, run_name="tried", made=made)
+    found = of_name("tried", uri=uri, home=tmp_path)
+    assert ("Commit", "c0ffee") in found.terms and found.terms[0][1].startswith("tried (")
+    assert found.repeat.startswith("git checkout c0ffee\n")
+
+
+def test_compare__writes_a_page_of_names_with_tables_alone(repository, monkeypatch, tmp_path):
+    monkeypatch.chdir(repository)
+    out = tmp_path / "page.html"
+    monkeypatch.setattr(
+        sys, "argv", ["rca", "compare", "one", "two", "--page", str(out), "--params", "no"]
+    )
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code in (0, None)
+    text = " ".join(out.read_text().split())
+    assert "of one only the numbers are here, not its masks" in text and "+1.0" in text
+    assert "dvc exp apply two" in text and "<article" not in text
 
 
 def test_compare__says_where_it_looked(tmp_path, monkeypatch, capsys):

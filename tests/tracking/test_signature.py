@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rca.tracking.signature import PLACE, SCORES, of_the_run, signed
+from rca.tracking.signature import PLACE, SCORES, of_the_run, scored_at, signed
 
 TAGS = {
     "git.commit": "c0ffee",
@@ -29,7 +29,7 @@ def scored(folder: Path) -> Path:
 
 
 def test_of_the_run__names_commit_date_data_and_machines(tmp_path):
-    assert of_the_run(scored(tmp_path), TAGS) == [
+    assert of_the_run(TAGS, scored_at(scored(tmp_path))) == [
         ("Commit", "c0ffee, with local edits"),
         ("Scored", "2023-11-14 22:13 UTC"),
         ("Data set, as DVC digests it", "MD5 d1.dir"),
@@ -39,7 +39,7 @@ def test_of_the_run__names_commit_date_data_and_machines(tmp_path):
 
 
 def test_of_the_run__leaves_out_what_nobody_knows(tmp_path):
-    assert [term for term, _ in of_the_run(scored(tmp_path), {})] == ["Scored"]
+    assert [term for term, _ in of_the_run({}, scored_at(scored(tmp_path)))] == ["Scored"]
 
 
 def test_signed__puts_the_terms_into_their_place_escaped():

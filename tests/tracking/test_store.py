@@ -329,6 +329,7 @@ def test_run__says_where_the_run_is_the_same_every_time(uri, results, without_ne
 
     (run,) = runs(uri)
     assert (out / "run.json").read_bytes() == first
+    assert "track.processor" in json.loads((out / "provenance.json").read_text())
     assert json.loads(first) == {
         "experiment": "rca",
         "run_name": "tiny",

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -137,13 +138,13 @@ class Copy:
     def digests(self) -> dict[str, str]:
         """Every file that the stages wrote, and DVC's books, whose order is that of the runs.
 
-        But for the copy of the report that says when and where it was made.
+        But for what says when and where they were made: a note, and a copy of the report.
         """
         digests = {
             file.relative_to(self.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
             for folder in ("data/voc12_animals_sample", "results")
             for file in (self.root / folder).rglob("*")
-            if file.is_file() and not file.match("track/report.html")
+            if file.is_file() and not (file.match("track/*") and file.name != "run.json")
         }
         books = yaml.safe_load((self.root / "dvc.lock").read_text())
         return {**digests, "dvc.lock": json.dumps(books, sort_keys=True)}
@@ -193,6 +194,11 @@ def by_snakemake(copy: Copy) -> Iterator[tuple[str, object]]:
         yield f"{engine} {new}", copy.run(engine)
         copy.edit(new, old)
     yield "wrong_digests", copy.digests()
+    yield "shown", copy.run("snakemake --cores all show")
+    copy.environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    yield "packed", copy.run("snakemake show --report report.zip")
+    with ZipFile(copy.root / "report.zip") as archive:
+        yield "archive", sorted(Path(name).name for name in archive.namelist())
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +248,15 @@ def test_kill__leaves_no_output_to_be_trusted(runs):
 def test_engines__write_the_same_bytes(runs):
     assert len(runs.dvc.first_digests) > 50
     assert runs.snakemake.first_digests == runs.dvc.first_digests
+
+
+def test_show__packs_page_figure_and_tables_without_a_network(runs):
+    assert runs.snakemake.shown.status == 0, runs.snakemake.shown.text
+    assert runs.snakemake.packed.status == 0, runs.snakemake.packed.text
+    assert runs.snakemake.archive == [
+        "confusion.csv", *["history.csv"] * 3, "panels.png", "per_class.csv", "report.html",
+        "report.html", "sweep.csv",
+    ]  # fmt: skip
 
 
 def test_slurm__runs_heavy_stages_in_jobs_also_after_one_was_cancelled(slurm):

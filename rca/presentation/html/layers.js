@@ -112,6 +112,17 @@ function drawErrors(data, labels, truth, width) {
   }
 }
 
+// Marks are embedded in the colours that they are drawn in; the background's is none.
+function drawMarks(data, marks, width) {
+  const [none, ignored] = [facts.palettes.screen[0], facts.palettes.screen.at(-1)].map((c) => key(...c));
+  fade(data);
+  for (let i = 0; i < marks.length / 4; i++) {
+    const colour = [marks[4 * i], marks[4 * i + 1], marks[4 * i + 2]];
+    if (key(...colour) === ignored) hatch(data, i, width);
+    else if (key(...colour) !== none) put(data, i, colour, 0.75);
+  }
+}
+
 const imageOf = (article, stage) => article.querySelector(`figure[data-stage="${stage}"] img`);
 
 // The stages that an article can show, from the photograph to the errors.
@@ -143,6 +154,8 @@ async function draw(canvas, article, { stage, kind }) {
     const maps = await Promise.all(
       [of.final, "truth"].map((one) => labelsIn(imageOf(article, one), width, height)));
     drawErrors(data.data, ...maps, width);
+  } else if (kind === "marks") {
+    drawMarks(data.data, await pixels(imageOf(article, stage), width, height, false), width);
   }
   canvas.width = width;
   canvas.height = height;

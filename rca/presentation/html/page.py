@@ -38,9 +38,11 @@ def number(value: float | None, decimals: int = 1) -> str:
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, decimals: int = 1) -> str:
     """A difference with its sign; a dash for None."""
-    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
+    return (
+        "–" if value is None else f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
+    )
 
 
 def code(text: str) -> Markup:

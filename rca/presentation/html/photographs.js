@@ -26,12 +26,13 @@ function keyOf(of, article, fields) {
     return -confusionOf(article, fields.actual, fields.predicted);
   }
   if (fields.sort === "name") return null;
-  if (fields.sort === "doubt") return fields.order * article.dataset.doubt;
+  if (fields.sort in article.dataset) return fields.order * article.dataset[fields.sort];
   const value = iouOf(of, image, fields.product, fields.tag);
   if (fields.sort === "score") return value === undefined ? null : fields.order * value;
   const before = iouOf(of, image, fields.since, fields.tag);
   if (value === undefined || before === undefined) return null;
-  return fields.order * (value - before);
+  const gain = value - before;
+  return fields.order * (fields.sort === "size" ? Math.abs(gain) : gain);
 }
 
 const nameOf = (article) => article.id.slice("image-".length);
@@ -72,12 +73,13 @@ function update(gallery) {
   const before = every.filter((article) => kept.has(article));
   if (shown.some((article, place) => article !== before[place])) list.append(...shown);
   list.dataset.show = fields.show;
-  form.elements.since?.closest("label").toggleAttribute("hidden", fields.sort !== "change");
+  const gains = ["change", "size"].includes(fields.sort);
+  form.elements.since?.closest("label").toggleAttribute("hidden", !gains);
   form.querySelector("output").textContent = `${shown.length} of ${every.length}`;
   galleries.set(gallery.dataset.split, shown);
   if ((list.dataset.tag ?? "") !== fields.tag) labelAll(list, of, every, fields);
   for (const article of list.querySelectorAll(".found")) article.remove();
-  if (fields.actual || fields.predicted || fields.sort === "change") {
+  if (fields.actual || fields.predicted || gains) {
     for (const article of shown) tell(of, article, fields);
   }
 }
@@ -91,7 +93,8 @@ function tell(of, article, fields) {
   if (fields.actual || fields.predicted) {
     found.textContent = `${(-100 * value).toFixed(1)} % of its pixels`;
   } else {
-    const gain = fields.order * value;
+    const gain = iouOf(of, nameOf(article), fields.product, fields.tag)
+      - iouOf(of, nameOf(article), fields.since, fields.tag);
     found.textContent = `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(1)} points`;
   }
   article.querySelector("header").append(found);
@@ -146,7 +149,7 @@ function setUp(gallery) {
   const products = facts.splits[gallery.dataset.split].products;
   const start = () => {
     form.elements.order.value = "-1";
-    form.elements.sort.value = form.elements.product ? "score" : "doubt";
+    form.elements.sort.value = form.dataset.sort;
     if (!form.elements.product) return;
     form.elements.product.value = products.at(-1)[0];
     const of = facts.splits[gallery.dataset.split];

@@ -55,6 +55,10 @@ function legend() {
   if (kinds.some(({ kind }) => kind === "errors")) {
     for (const { colour, text } of Object.values(ERRORS)) items.push([`rgb(${colour})`, text]);
   }
+  if (kinds.some(({ kind }) => kind === "marks")) {
+    const { marks } = facts.splits[view.article.closest(".gallery").dataset.split];
+    for (const { colour, text } of marks) items.push([`rgb(${colour})`, text]);
+  }
   viewer.querySelector(".legend").replaceChildren(...items.map(([colour, text]) => {
     const chip = document.createElement("span");
     chip.className = "chip";
