@@ -261,11 +261,11 @@ def test_other_settings__are_never_mixed(place, monkeypatch, capsys):
 def test_other_code__does_not_go_on(place, monkeypatch, capsys):
     predict(monkeypatch, "p/a.jpg --out o")
     code = json.loads(Path("o/predict.json").read_text())["code"]
-    assert code == code_digest("rca.inference.folder")
+    assert code == [code_digest(f"rca.inference.{name}") for name in ("model", "folder")]
 
     monkeypatch.setattr("rca.inference.journal.code_digest", lambda module: f"other {module}")
     assert predict(monkeypatch, "p/a.jpg --out o") == 2
-    assert 'now "other rca.inference.folder"' in capsys.readouterr().err
+    assert 'now ["other rca.inference.model", "oth' in capsys.readouterr().err
 
 
 def test_out__that_holds_something_else_is_refused(place, monkeypatch, capsys):
