@@ -32,6 +32,7 @@ from benchmarks.records import origin
 from rca.runtime import machine
 from rca.runtime.files import write_json
 from rca.runtime.nested import flat
+from rca.runtime.text_table import aligned
 
 RECORD = Path("benchmarks/results/gpu.json")
 VOC = (500, 375)  # pixels of a photograph
@@ -68,11 +69,12 @@ def measured(part: Part) -> Any:
 
 def table(record: dict[str, Any]) -> str:
     """A line for each figure."""
-    lines = []
-    for key, value in flat(record["parts"]):
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        lines.append(f"{key:<60}{shown:>14}")
-    return "\n".join(lines)
+    return aligned(
+        [
+            (key, f"{value:.4g}" if isinstance(value, float) else str(value))
+            for key, value in flat(record["parts"])
+        ]
+    )
 
 
 def main() -> None:
