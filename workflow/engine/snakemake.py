@@ -97,7 +97,8 @@ def read_plan() -> list[Stage]:
 def _alone() -> bool:
     """Whether no other Snakemake runs here; then its locks and marks of unfinished jobs go.
 
-    They are what a killed Snakemake leaves. DVC knows better what is unfinished.
+    They are what a killed Snakemake leaves. DVC knows better what is unfinished. What the jobs of
+    earlier runs have told goes as well.
     """
     global _guard
     _guard = (MARKS / ".guard").open("w")
@@ -105,7 +106,7 @@ def _alone() -> bool:
         fcntl.flock(_guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    for leftover in (*HOME.glob("locks/*"), *HOME.glob("incomplete/**/*")):
+    for leftover in (*HOME.glob("locks/*"), *HOME.glob("incomplete/**/*"), *HOME.glob("events/*")):
         if leftover.is_file():
             leftover.unlink()
     return True
