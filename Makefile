@@ -15,15 +15,14 @@ PARALLEL_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage lint types docs drawings reproduce faults audit dependencies \
-	lock release clean
+.PHONY: help demo check test coverage lint types docs drawings picture reproduce faults audit \
+	dependencies lock release clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(ENVIRONMENT)  ## Run the pipeline of params.yaml on the embedded photographs
-	@snakemake --cores all --quiet host progress reason
-	@rca table
+	@snakemake --cores all
 
 check: lint types  ## What to run while working: style, types and the fast tests, in two minutes
 	@$(PARALLEL_TESTS) -m "not pipeline and not slow"
@@ -52,6 +51,9 @@ docs: $(ENVIRONMENT)  ## Build the documentation's site in build/site; a warning
 
 drawings: $(ENVIRONMENT)  ## Bring the drawings and the table in docs/ up to date with the code
 	@python -m tools.reference
+
+picture: $(ENVIRONMENT)  ## Run eight photographs in a copy; draw what a terminal shows of it
+	@python -m tools.terminal_picture
 
 reproduce: $(ENVIRONMENT)  ## Run a clean clone on eight photographs; compare with the committed lock
 	@python workflow/reproduce.py $(if $(RECORD),--record)

@@ -29,15 +29,18 @@ from workflow.engine.snakemake import MARKS, plan, read_plan, shard_marks
 if workflow.is_main_process:
     # A job has no use for these, and should start quickly.
     from rca.data.images import DataError
-    from workflow.engine import last_words, slurm
+    from workflow.engine import display, last_words, slurm
 
     try:
         slurm.require_slurm()
-        stages = plan(load(Path("params.yaml")))
+        params = load(Path("params.yaml"))
+        stages = plan(params)
         slurm.prepare({"all", "show", *(stage["rule"] for stage in stages if stage["local"])})
     except (ConfigError, DataError) as error:
         sys.exit(f"snakemake: {error}")
     last_words.say_at_exit(stages)
+    results = Path("results") / params.experiment
+    display.prepare(workflow.output_settings, stages, results, slurm.is_asked_for())
 else:
     stages = read_plan()
 
@@ -56,6 +59,10 @@ def at_site(resources):
     if "gpu_partition" in config and has_gpu(resources):
         return {**resources, "slurm_partition": config["gpu_partition"]}
     return resources
+
+
+# What a job says, once it is in its log; on a terminal with bars it would be in their way.
+SHOW = 'if [ "${RCA_SHOWN-}" ] && [ -t 1 ]; then cat > /dev/null; else cat; fi'
 
 
 localrules:
@@ -121,11 +128,12 @@ for stage in stages:
         params:
             python=interpreter(stage),
             stage=stage["name"],
+            show=SHOW,
         message:
             f"{stage['name']}: {stage['desc']}"
         shell:
             "{params.python} -m workflow.engine.run_stage {params.stage}"
-            " 2>&1 | tee {log} && touch {output}"
+            " 2>&1 | tee {log} | {params.show} && touch {output}"
 
     if stage["shards"] > 1:
 
@@ -145,8 +153,9 @@ for stage in stages:
                 python=interpreter(stage),
                 stage=stage["name"],
                 shards=stage["shards"],
+                show=SHOW,
             message:
                 f"{stage['name']}: share {{wildcards.number}} of {stage['shards']}"
             shell:
                 "{params.python} -m workflow.engine.run_shard {params.stage}"
-                " {wildcards.number}/{params.shards} 2>&1 | tee {log} && touch {output}"
+                " {wildcards.number}/{params.shards} 2>&1 | tee {log} | {params.show} && touch {output}"

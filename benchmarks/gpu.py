@@ -32,6 +32,7 @@ from benchmarks import gpu_stages, gpu_steps
 from benchmarks.records import origin
 from rca.data.nested import flat
 from rca.runtime.files import write_json
+from rca.runtime.text_table import aligned
 from rca.tracking import machine
 
 RECORD = Path("benchmarks/results/gpu.json")
@@ -69,11 +70,12 @@ def measured(part: Part) -> Any:
 
 def table(record: dict[str, Any]) -> str:
     """Render the record as text, one line for each figure."""
-    lines = []
-    for key, value in flat(record["parts"]):
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        lines.append(f"{key:<60}{shown:>14}")
-    return "\n".join(lines)
+    return aligned(
+        [
+            (key, f"{value:.4g}" if isinstance(value, float) else str(value))
+            for key, value in flat(record["parts"])
+        ]
+    )
 
 
 def main() -> None:

@@ -211,15 +211,26 @@ def test_track__gets_the_whole_configuration(folder, monkeypatch):
     calls = []
     stand_in(monkeypatch, "track", lambda *cfg, **keywords: calls.append((cfg, keywords)))
 
-    rca(monkeypatch, "track --results r --out o")
+    assert rca(monkeypatch, "track --results r --out o") == 0
 
     params = config.load(Path("params.yaml"))
     paths = {"results": Path("r"), "out": Path("o"), "home": Path(".")}
     assert calls == [((params.track, params), paths)]
 
 
-def test_help__imports_neither_torch_nor_mlflow_nor_dvc():
-    heavy = ("torch", "mlflow", "dvc", "snakemake", "numpy", "PIL")
+def test_track__ends_with_the_scores_unless_an_engine_does(folder, monkeypatch, capsys):
+    stand_in(monkeypatch, "track", lambda *_, **__: None)
+    Path("r/evaluate").mkdir(parents=True)
+    Path("r/evaluate/metrics.json").write_text('{"miou": {}, "products": {}}')
+    rca(monkeypatch, "track --results r --out o")
+    assert "Nothing is scored" in capsys.readouterr().out
+    monkeypatch.setenv("RCA_EVENTS", str(folder / "events"))
+    rca(monkeypatch, "track --results r --out o")
+    assert capsys.readouterr().out == ""
+
+
+def test_help__imports_no_heavy_library():
+    heavy = ("torch", "mlflow", "dvc", "snakemake", "numpy", "PIL", "rich")
     code = f"import sys, rca.cli; print([name for name in {heavy} if name in sys.modules])"
 
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -627,4 +638,5 @@ def test_log__goes_to_stderr_with_time_and_stage(folder):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert run.stdout == ""
-    assert re.fullmatch(r"\d\d:\d\d:\d\d index: 3 images\n", run.stderr), run.stderr
+    lines = [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in run.stderr.splitlines()]
+    assert lines == ["index: 3 images", "index: done (0 s)"]

@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rca.runtime.text_table import aligned
+
 PAGE = Path("docs/explanation/faults.md")
 RECORD = Path("benchmarks/results/faults.json")
 WELL = {"identical", "refused", "taken; DVC notices", "taken; vouched for"}
@@ -34,13 +36,13 @@ def table(rows: list[Row]) -> dict[str, dict[str, dict[str, int]]]:
 
 def printed(tables: dict[str, dict[str, dict[str, int]]]) -> str:
     """Render the tables as plain text."""
-    lines = []
+    rows = []
     for group, kinds in tables.items():
-        lines.append(f"{group}:")
+        rows.append((f"{group}:", ""))
         for kind, counts in kinds.items():
             told = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-            lines.append(f"  {kind:<26}{told}")
-    return "\n".join(lines)
+            rows.append((f"  {kind}", told))
+    return aligned(rows, left=2)
 
 
 def page_table(tables: dict[str, dict[str, dict[str, int]]]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rca.checks.census import BACKGROUND, IGNORED, SplitCensus, census, class_names, within
 from rca.checks.diagnosis import Diagnosis
 from rca.checks.findings import CHECKS, Finding
+from rca.runtime.text_table import aligned
 
 WIDTH = 100
 SHOWN = 5
@@ -43,15 +44,7 @@ def counts_text(splits: Sequence[SplitCensus], names: Sequence[str]) -> str:
         columns.append([split.split, *map(str, images), "", *tagged, ""])
         if split.masks and len(split.pixels) > 2:
             columns.append(["pixels", "", "", "", *_shares(split, [BACKGROUND, *names, IGNORED])])
-    widths = [max(map(len, column)) for column in columns]
-    lines = [
-        f"  {row[0]:<{widths[0]}}"
-        + "".join(
-            f"  {cell:>{max(width, 8)}}" for cell, width in zip(row[1:], widths[1:], strict=True)
-        )
-        for row in zip(*columns, strict=True)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned(list(zip(*columns, strict=True)), indent=2)
 
 
 def _shares(split: SplitCensus, titles: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ from rca.cli import (
 )
 from rca.cli.app import app
 from rca.config import ConfigError
+from rca.runtime.bars import clear
 
 KEPT = "then run again: what is done is kept"
 DISK = {
@@ -53,6 +54,7 @@ def main() -> None:
         app()
     except Exception as error:
         message = str(error) if isinstance(error, _mendable()) else _of_the_machine(error)
+        clear()  # the bars, which would come after it
         if message is None:
             raise
         print(f"rca: {message}", file=sys.stderr)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -17,9 +18,12 @@ from rca import config
 from rca.cli.turns import turn
 from rca.cli.version import version
 from rca.config import ConfigError, Params
+from rca.runtime.events import RESULT, Listener
+from rca.runtime.progress import span
 from rca.runtime.state import WHOLE, Shard
 from rca.tracking.times import timed
 
+log = logging.getLogger(__name__)
 app = typer.Typer(
     help="Pixel masks from image tags: Regional Semantic Contrast and Aggregation.",
     no_args_is_help=True,
@@ -78,7 +82,11 @@ def home() -> Path:
 
 @contextmanager
 def parameters(
-    file: Path, *keys: str, out: Path | None = None, shard: Shard = WHOLE
+    file: Path,
+    *keys: str,
+    out: Path | None = None,
+    shard: Shard = WHOLE,
+    made: Callable[[], str] | None = None,
 ) -> Iterator[Params]:
     """The parameters, for a stage whose result depends on `keys`; none named, on the whole file.
 
@@ -86,11 +94,19 @@ def parameters(
     the new values beside the result of the old ones. When the stage that makes `out`, or its
     `shard`, ran is noted, too, for the run's duration; and no other process makes it meanwhile.
 
+    Args:
+        file: the parameter file.
+        keys: the keys that the stage's result depends on.
+        out: the folder that the stage makes.
+        shard: the share of it that is made.
+        made: the function that says in a line what the stage made.
+
     Raises:
         ConfigError: the file cannot be used, or was edited under one of `keys` meanwhile; or
             another process makes `out`.
     """
     params = config.load(file)
+    begun = time.monotonic()
     with _at_work(out, shard) if out else nullcontext():
         yield params
         now = config.load(file)
@@ -100,6 +116,17 @@ def parameters(
                 f"{file} was edited while the stage ran ({', '.join(edited) or 'any key counts'}): "
                 "its result is of the old values and was not recorded; run again"
             )
+    if made and os.environ.get("RANK", "0") == "0":
+        _say(made, shard, time.monotonic() - begun)
+
+
+def _say(made: Callable[[], str], shard: Shard, seconds: float) -> None:
+    """Log what a stage made; that the line cannot be had does not undo it."""
+    try:
+        said = made() if shard == WHOLE else f"share {shard.number} of {shard.of}"
+    except Exception:
+        said = "done"
+    log.log(RESULT, "%s (%s)", said, span(seconds))
 
 
 @contextmanager
@@ -111,6 +138,19 @@ def _at_work(out: Path, shard: Shard) -> Iterator[None]:
     share = None if shard == WHOLE else out / f"{shard.number}-of-{shard.of}"
     with turn(out, share), timed(share or out):
         yield
+
+
+class CurrentStderr(logging.StreamHandler):
+    """Write to what `sys.stderr` is just then: while bars are drawn, above them."""
+
+    @property
+    def stream(self) -> TextIO:
+        """The stream of the moment."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """Forget the stream that stderr was when the handler was made."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -132,8 +172,10 @@ def prepare(
     """Send the log of this package, and warnings of all others, to stderr."""
     stage = (context.invoked_subcommand or "").replace("-", "_")
     logging.basicConfig(
-        stream=sys.stderr,
+        handlers=[CurrentStderr()],
         format=f"%(asctime)s {stage}: %(message)s",
         datefmt="%H:%M:%S",
     )
-    logging.getLogger("rca").setLevel(logging.INFO)
+    package = logging.getLogger("rca")
+    package.setLevel(logging.INFO)
+    package.handlers = [Listener()]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rca.cli import outcomes
 from rca.cli.app import (
     PARAMS,
     STAGE,
@@ -27,7 +31,9 @@ from rca.cli.app import (
     path,
 )
 from rca.cli.launch import launch, note_machine
+from rca.cli.summary import summary
 from rca.config import ConfigError, TrainSeg
+from rca.runtime import events
 from rca.runtime.state import STATE, WHOLE
 
 MACHINE = ("compute.device", "compute.threads")
@@ -44,16 +50,17 @@ def download(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Bring the data set from its source into the layout of `index`."""
-    with parameters(params, "download", out=out) as cfg:
+    with parameters(params, "download", out=out, made=lambda: outcomes.brought(folder)) as cfg:
         from rca.stages import download as stage
 
-        stage.run(cfg.download, out=out or Path("data") / cfg.download.name)
+        folder = out or Path("data") / cfg.download.name
+        stage.run(cfg.download, out=folder)
 
 
 @app.command(rich_help_panel=STAGE)
 def index(data: Data, out: Out, params: ParamsFile = PARAMS) -> None:
     """List the images with their splits, sizes and tags."""
-    with parameters(params, "index", out=out) as cfg:
+    with parameters(params, "index", out=out, made=partial(outcomes.indexed, out)) as cfg:
         from rca.stages import index as stage
 
         stage.run(cfg.index, data=data, out=out)
@@ -62,7 +69,9 @@ def index(data: Data, out: Out, params: ParamsFile = PARAMS) -> None:
 @app.command(rich_help_panel=STAGE)
 def train_cam(index: Index, out: Out, state: State = STATE, params: ParamsFile = PARAMS) -> None:
     """Train the classification network with RSC and RSA."""
-    with parameters(params, *TRAINING, "train_cam", out=out) as cfg:
+    with parameters(
+        params, *TRAINING, "train_cam", out=out, made=partial(outcomes.trained, out)
+    ) as cfg:
         launch(cfg.compute)
         from rca.stages import train_cam as stage
 
@@ -81,7 +90,14 @@ def infer_cam(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Compute the class activation maps of every image."""
-    with parameters(params, *MACHINE, "infer_cam", out=out, shard=shard) as cfg:
+    with parameters(
+        params,
+        *MACHINE,
+        "infer_cam",
+        out=out,
+        shard=shard,
+        made=partial(outcomes.activation_maps, index),
+    ) as cfg:
         from rca.stages import infer_cam as stage
 
         stage.run(
@@ -107,7 +123,15 @@ def readout(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Read class maps from prototypes of the classes and the background."""
-    with parameters(params, "seed", *MACHINE, "readout", out=out, shard=shard) as cfg:
+    with parameters(
+        params,
+        "seed",
+        *MACHINE,
+        "readout",
+        out=out,
+        shard=shard,
+        made=partial(outcomes.class_maps, index, out),
+    ) as cfg:
         from rca.stages import readout as stage
 
         stage.run(
@@ -126,7 +150,9 @@ def readout(
 @app.command(rich_help_panel=STAGE)
 def pseudo_labels(index: Index, maps: Maps, out: Out, params: ParamsFile = PARAMS) -> None:
     """Turn the class maps of the training images into label maps."""
-    with parameters(params, "pseudo_labels", out=out) as cfg:
+    with parameters(
+        params, "pseudo_labels", out=out, made=partial(outcomes.label_maps, out, "label maps")
+    ) as cfg:
         from rca.stages import pseudo_labels as stage
 
         stage.run(cfg.pseudo_labels, index=index, maps=maps, out=out)
@@ -143,7 +169,14 @@ def crf(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Refine the label maps with a fully connected CRF."""
-    with parameters(params, "crf", "pseudo_labels", out=out, shard=shard) as cfg:
+    with parameters(
+        params,
+        "crf",
+        "pseudo_labels",
+        out=out,
+        shard=shard,
+        made=partial(outcomes.label_maps, out, "refined label maps"),
+    ) as cfg:
         from rca.stages import crf as stage
 
         stage.run(
@@ -175,7 +208,7 @@ def train_seg(
 ) -> None:
     """Train the segmentation network."""
     keys = [f"train_seg.{key}" for key in TrainSeg.model_fields if key != "supervisions"]
-    with parameters(params, *TRAINING, *keys, out=out) as cfg:
+    with parameters(params, *TRAINING, *keys, out=out, made=partial(outcomes.trained, out)) as cfg:
         trained = cfg.train_seg.supervisions
         if supervision not in trained:
             raise ConfigError(
@@ -209,7 +242,15 @@ def relabel(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Label the training images by a trained network, restricted to their tags."""
-    with parameters(params, *MACHINE, "crf", "infer_seg", out=out, shard=shard) as cfg:
+    with parameters(
+        params,
+        *MACHINE,
+        "crf",
+        "infer_seg",
+        out=out,
+        shard=shard,
+        made=partial(outcomes.label_maps, out, "label maps by the network"),
+    ) as cfg:
         from rca.stages import relabel as stage
 
         stage.run(
@@ -234,7 +275,15 @@ def infer_seg(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Predict the masks of the validation images."""
-    with parameters(params, *MACHINE, "crf", "infer_seg", out=out, shard=shard) as cfg:
+    with parameters(
+        params,
+        *MACHINE,
+        "crf",
+        "infer_seg",
+        out=out,
+        shard=shard,
+        made=partial(outcomes.label_maps, out, "masks"),
+    ) as cfg:
         from rca.stages import infer_seg as stage
 
         stage.run(
@@ -277,6 +326,7 @@ def evaluate(
         "train_seg.supervisions",
         "relabel",
         out=out,
+        made=partial(outcomes.scored, out),
     ) as cfg:
         from rca.stages import evaluate as stage
 
@@ -297,7 +347,7 @@ def evaluate(
 @app.command(rich_help_panel=STAGE)
 def report(index: Index, results: Results, out: Out, params: ParamsFile = PARAMS) -> None:
     """Write the page that shows the run."""
-    with parameters(params, out=out) as cfg:
+    with parameters(params, out=out, made=partial(outcomes.reported, out)) as cfg:
         from rca.stages import report as stage
 
         stage.run(
@@ -312,7 +362,10 @@ def report(index: Index, results: Results, out: Out, params: ParamsFile = PARAMS
 @app.command(rich_help_panel=STAGE)
 def track(results: Results, out: Out, params: ParamsFile = PARAMS) -> None:
     """Put the run into MLflow; again, after the store was deleted."""
-    with parameters(params) as cfg:
+    with parameters(params, made=partial(outcomes.tracked, out)) as cfg:
         from rca.stages import track as stage
 
         stage.run(cfg.track, cfg, results=results, out=out, home=home())
+    if events.VARIABLE not in os.environ:  # the engine that listens says it when all is done
+        with suppress(ConfigError):
+            print(f"\n{summary(results)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from rca import config
 from rca.cli.app import HELP, PARAMS, ParamsFile, app
+from rca.cli.summary import summary
 from rca.config import ConfigError
 from rca.runtime.files import write_text
 
@@ -84,19 +84,8 @@ def table(
     ] = None,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Print the mIoU of every stage."""
-    from rca.presentation.console import text_table
-
-    folder = results or Path("results") / config.load(params).experiment
-    file = folder / "evaluate" / "metrics.json"
-    if not file.is_file():
-        raise ConfigError(f"{file}: no such file; run the pipeline first: snakemake --cores all")
-    print(text_table(json.loads(file.read_text(encoding="utf-8"))))
-    pages = [folder / stage / "report.html" for stage in ("report", "track")]
-    # That of `track` names commit and machine, but may be of an earlier run.
-    if made := [page for page in pages if page.is_file()]:
-        latest = max(made, key=lambda page: page.stat().st_mtime_ns)
-        print(f"Report: {latest.resolve().as_uri()}")
+    """Print the mIoU of every stage, and where its masks and the report are."""
+    print(summary(results or Path("results") / config.load(params).experiment))
 
 
 @app.command(rich_help_panel=HELP)

@@ -14,6 +14,7 @@ from rca.evaluation.evaluators import EVALUATORS, verdicts
 from rca.evaluation.products import Product
 from rca.evaluation.runs import Runs
 from rca.presentation.score_rows import stage_rows
+from rca.runtime.text_table import aligned
 
 HEAD = ("", "split", "images", "mIoU in %", "95 % interval", "gain")
 
@@ -36,16 +37,11 @@ def text_table(metrics: Mapping[str, Any]) -> str:
                 "" if gain is None else f"{gain:+.2f}",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
-    lines = [
-        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}"
-        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[2:], widths[2:], strict=True))
-        for row in rows
-    ]
+    lines = [aligned(rows, left=2)]
     ratio = metrics["miou"].get("ratio_to_fully_supervised")
     if ratio is not None:
         lines.append(f"The network from tags reaches {ratio:.0%} of the one from true masks.")
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
 def evaluators_text(matrix: np.ndarray, images: int) -> str:
@@ -57,7 +53,7 @@ def evaluators_text(matrix: np.ndarray, images: int) -> str:
         miou = verdict["why"] if verdict["miou"] is None else f"{verdict['miou']:.2f}"
         rows.append((evaluator.name, evaluator.uncertain, evaluator.mean, miou))
     share = 100 * coverage(matrix)
-    return "\n".join([*_aligned(rows), f"{images} images, {share:.2f} % not predicted 255"])
+    return f"{aligned(rows, left=4)}\n{images} images, {share:.2f} % not predicted 255"
 
 
 def comparison_text(
@@ -75,7 +71,7 @@ def comparison_text(
         )
         for product in shared
     ]
-    lines = _aligned(rows)
+    lines = [aligned(rows, left=len(rows[0]))]
     if differences:
         lines += ["", "Differences in protocol:"]
     for difference in differences:
@@ -89,9 +85,8 @@ def comparison_text(
     return "\n".join(lines)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+def _verdict(spoilt: int, shared: int) -> str:
+    if not spoilt:
+        return "Comparable: no difference in protocol moves these numbers by itself."
+    which = "none of these numbers is" if spoilt == shared else "not all of these numbers are"
+    return f"Not comparable: {which} of one protocol, see what matters above."

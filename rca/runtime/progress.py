@@ -1,14 +1,20 @@
-"""Progress that reads well both on a terminal and in a log file."""
+"""How far work is: a bar on a terminal, plain lines in a log, events for an engine."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
+
+from rca.runtime.bars import bar, on_terminal
+from rca.runtime.events import tell
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+OFTEN = 0.5  # seconds between two events
 
 
 def progress(
@@ -18,49 +24,88 @@ def progress(
     every: float = 5.0,
     weigh: Callable[[T], int] = lambda _item: 1,
 ) -> Iterator[T]:
-    """Yield `items`, logging count, share and time left about `every` seconds and at the end.
+    """Yield `items` and show how many are done.
+
+    On a terminal that is a bar, which goes when they are done; elsewhere the log has count, share
+    and time left about `every` seconds, and a line at the end.
 
     Args:
         items: whatever is worked on.
         total: the sum of their weights.
-        what: they are, for the log.
-        every: seconds between two lines.
-        weigh: item → how many it counts for.
+        what: the name of the items, for bar and log.
+        every: the seconds between two lines.
+        weigh: the function from an item to how many it counts for.
     """
-    start = last = time.monotonic()
-    done = 0
-    for item in items:
-        yield item
-        done += weigh(item)
-        now = time.monotonic()
-        if now - last >= every and done < total:
-            left = (now - start) / done * (total - done)
-            log.info(
-                "%s %d/%d (%d %%), %s left", what, done, total, 100 * done // total, span(left)
-            )
-            last = now
-    log.info("%s %d done in %s", what, total, span(time.monotonic() - start))
+    with _shown(what, 0, total, every, lambda done: f"{done}/{total}", str(total)) as show:
+        done = 0
+        for item in items:
+            yield item
+            done += weigh(item)
+            show(done)
 
 
 def byte_progress(
     chunks: Iterable[bytes], start: int, total: int, what: str, every: float = 5.0
 ) -> Iterator[bytes]:
-    """Yield `chunks`, the bytes from `start` on of a `total`, logging as `progress` does."""
-    begun = last = time.monotonic()
-    done = start
-    for chunk in chunks:
-        yield chunk
-        done += len(chunk)
+    """Yield `chunks`, the bytes from `start` on of a `total`, shown as by `progress`."""
+
+    def count(done: int) -> str:
+        return f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
+
+    with _shown(what, start, total, every, count, f"{total / 1e6:.0f} MB") as show:
+        done = start
+        for chunk in chunks:
+            yield chunk
+            done += len(chunk)
+            show(done)
+
+
+@contextmanager
+def _shown(
+    what: str, start: int, total: int, every: float, count: Callable[[int], str], whole: str
+) -> Iterator[Callable[[int], None]]:
+    """Show how much is done, wherever this process is looked at.
+
+    Args:
+        what: the name of the items.
+        start: the amount done before.
+        total: the amount when all is done.
+        every: the seconds between two lines.
+        count: the function from an amount to its text.
+        whole: the text of the total.
+    """
+    if not log.isEnabledFor(logging.INFO):  # the first of several processes speaks for all
+        yield lambda _done: None
+    elif on_terminal():
+        with bar(what, total) as draw:
+            draw(start, count(start))
+            yield lambda done: draw(done, count(done))
+    else:
+        begun = time.monotonic()
+        tell(bar=what, done=start, total=total, count=count(start))
+        yield _teller(what, start, total, every, count)
+        log.info("%s %s done in %s", what, whole, span(time.monotonic() - begun))
+
+
+def _teller(
+    what: str, start: int, total: int, every: float, count: Callable[[int], str]
+) -> Callable[[int], None]:
+    """A function that is given how much is done and says so, neither in each step."""
+    begun = said = told = time.monotonic()
+
+    def say(done: int) -> None:
+        nonlocal said, told
         now = time.monotonic()
-        if now - last >= every and done < total:
-            rate = (done - start) / (now - begun)
-            log.info(
-                "%s %.0f of %.0f MB (%d %%), %.1f MB/s, %s left",
-                *(what, done / 1e6, total / 1e6, 100 * done // total, rate / 1e6),
-                span((total - done) / rate),
-            )
-            last = now
-    log.info("%s %.0f of %.0f MB", what, done / 1e6, total / 1e6)
+        if now - told >= OFTEN or done >= total:
+            tell(bar=what, done=done, total=total, count=count(done))
+            told = now
+        if now - said >= every and done < total:
+            left = (now - begun) / max(done - start, 1) * (total - done)
+            percent = 100 * done // total
+            log.info("%s %s (%d %%), %s left", what, count(done), percent, span(left))
+            said = now
+
+    return say
 
 
 def span(seconds: float) -> str:

@@ -15,6 +15,7 @@ from rca.data.images import DataError
 from rca.data.index import Index, Record, write_index
 from rca.data.voc_folder import VocFolder, label_palette, label_values, read_list, read_voc
 from rca.runtime.files import new_folder
+from rca.runtime.text_table import aligned
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +76,7 @@ def counts_table(index: Index) -> str:
         (name, *(str(sum(name in record.tags for record in records)) for records in splits))
         for name in index.classes
     ]
-    width = max(len(row[0]) for row in rows)
-    return "\n".join(f"  {name:{width}} {train:>7} {val:>7}" for name, train, val in rows)
+    return aligned(rows, indent=2)
 
 
 def _record(

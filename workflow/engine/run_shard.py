@@ -17,6 +17,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
 
 from workflow.engine.dvc import mend
+from workflow.engine.events import run_telling
 
 
 def main() -> int:
@@ -49,4 +50,4 @@ def is_kept(stage: Stage) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_telling(main)

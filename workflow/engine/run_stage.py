@@ -14,6 +14,7 @@ from dvc.logger import set_loggers_level
 from dvc.repo import Repo
 
 from workflow.engine.dvc import mend, treat_zombies_as_gone
+from workflow.engine.events import run_telling
 
 SAID = ("exited with 1", "exited with 2")  # by `rca`, which has printed the reason
 
@@ -42,4 +43,4 @@ def causes(error: BaseException | None) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_telling(main)

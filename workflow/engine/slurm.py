@@ -135,6 +135,11 @@ def _controller_answers() -> bool:
     return subprocess.run(["scontrol", "ping"], capture_output=True, check=False).returncode == 0
 
 
+def is_asked_for() -> bool:
+    """Whether jobs go to Slurm."""
+    return parse_args(sys.argv[1:])[1].executor == "slurm"
+
+
 def require_slurm() -> None:
     """Check that Slurm is there and answers, if `--profile slurm` is given without a dry run.
 

@@ -97,7 +97,7 @@ def _alone() -> bool:
     """Check that no other Snakemake runs here, and then remove stale locks and marks of jobs.
 
     A killed Snakemake leaves its locks and its marks of incomplete jobs. DVC knows better what is
-    incomplete.
+    incomplete. The events of earlier runs' jobs are removed as well.
     """
     global _guard
     _guard = (MARKS / ".guard").open("w")
@@ -105,7 +105,7 @@ def _alone() -> bool:
         fcntl.flock(_guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    for leftover in (*HOME.glob("locks/*"), *HOME.glob("incomplete/**/*")):
+    for leftover in (*HOME.glob("locks/*"), *HOME.glob("incomplete/**/*"), *HOME.glob("events/*")):
         if leftover.is_file():
             leftover.unlink()
     return True
