@@ -32,6 +32,7 @@ import numpy as np
 import yaml
 
 from benchmarks.masks import decided, make_labels, miou, stored
+from benchmarks.method_figure import figure
 from benchmarks.method_record import MEASURES, RECORD, measured, read_runs, summary, table
 from benchmarks.method_variants import EVERYTHING, READINGS, TRIALS, VARIANTS, overridden
 from benchmarks.records import origin, place_table
@@ -43,6 +44,7 @@ from rca.runtime.pool import ordered_map
 
 BASE = Path("benchmarks/method_base.yaml")
 STUDY = Path("docs/explanation/study.md")
+FIGURE = Path("docs/pictures/study.svg")
 TABLES = (  # page, mark in it, rows, columns
     (STUDY, f"{RECORD}#variants", VARIANTS, ("cams.crf", "prototypes.maps", "prototypes.crf")),
     (STUDY, f"{RECORD}#validation", VARIANTS, ("prototypes.val_maps", "prototypes.network")),
@@ -288,6 +290,7 @@ def main() -> None:
 
 
 def _render(content: dict[str, Any]) -> None:
+    write_text(FIGURE, figure(content, list(VARIANTS)))
     for page, mark, names, columns in TABLES:
         text = page.read_text(encoding="utf-8")
         write_text(page, place_table(text, mark, table(content, names, columns)))

@@ -16,14 +16,15 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.masks import miou
-from benchmarks.records import origin
+from benchmarks.records import origin, place_table
 from rca.data.index import Index, Record, read_index
 from rca.inference.loading import load
 from rca.inference.photograph_model import PhotographModel
-from rca.runtime.files import write_json
+from rca.runtime.files import write_json, write_text
 from rca.runtime.progress import progress
 
 RECORD = Path("benchmarks/results/predict_ways.json")
+PAGE = Path("docs/guides/predict.md")
 WAYS = {"network": "", "prototypes": "readout", "prototypes without CRF": "readout"}
 
 
@@ -64,8 +65,21 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def table(content: dict[str, Any]) -> str:
+    """Format the record as a Markdown table."""
+    titles = {
+        "network": "segmentation network, with the CRF",
+        "prototypes": "prototypes, with the CRF",
+        "prototypes without CRF": "prototypes, without it",
+    }
+    lines = ["| masks from | mIoU in % |", "|---|---:|"]
+    for way, spread in content["summary"].items():
+        lines.append(f"| {titles[way]} | {spread['mean']:.1f} ± {spread['std']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    """Measure every run, and write the record."""
+    """Measure every run, write the record and render its table."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -73,8 +87,12 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=RECORD)
     asked = options.parse_args()
     runs = [measure(results) for results in asked.results]
-    write_json(asked.out, {**origin(), "summary": summary(runs), "runs": runs})
-    print(json.dumps(summary(runs), indent=2))
+    content = {**origin(), "summary": summary(runs), "runs": runs}
+    write_json(asked.out, content)
+    print(table(content))
+    if asked.out == RECORD:
+        text = PAGE.read_text(encoding="utf-8")
+        write_text(PAGE, place_table(text, str(RECORD), table(content)))
 
 
 if __name__ == "__main__":

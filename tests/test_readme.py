@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import method_record, method_study
+from benchmarks import method_record, method_study, predict_ways
 from benchmarks.records import place_table
 from tools import record_run
 
@@ -25,14 +25,24 @@ def test_runs__tables_are_the_recorded_ones(name):
 @pytest.mark.parametrize(("page", "mark", "rows", "columns"), method_study.TABLES)
 def test_study__tables_are_the_recorded_ones(page, mark, rows, columns):
     text = page.read_text(encoding="utf-8")
-    if not method_record.RECORD.exists():
-        assert "That study has not been measured yet" in text
-        assert mark not in text
-        return
     content = json.loads(method_record.RECORD.read_text(encoding="utf-8"))
     table = method_record.table(content, rows, columns)
     assert f"<!-- table: {mark} -->\n{table}" in text
     assert place_table(text, mark, table) == text
+
+
+def test_predict__table_is_the_recorded_one():
+    text = predict_ways.PAGE.read_text(encoding="utf-8")
+    content = json.loads(predict_ways.RECORD.read_text(encoding="utf-8"))
+    assert predict_ways.table(content) in text
+    best = content["summary"]["prototypes"]
+    assert f"reaches {best['mean']:.1f} ± {best['std']:.1f} % mIoU over three seeds" in README
+
+
+def test_study__figure_is_the_recorded_one():
+    content = json.loads(method_record.RECORD.read_text(encoding="utf-8"))
+    drawn = method_study.figure(content, list(method_study.VARIANTS))
+    assert method_study.FIGURE.read_text(encoding="utf-8") == drawn
 
 
 def test_readme__links_exist():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import method_cost, method_record, method_study
+from benchmarks import method_cost, method_figure, method_record, method_study
 from benchmarks.method_variants import EVERYTHING, READINGS, VARIANTS, overridden
 from rca.config import ConfigError, load
 
@@ -128,3 +128,20 @@ def test_record__says_what_it_was_measured_with(record: Path):
         pytest.skip(f"{record} is not measured yet")
     content = json.loads(record.read_text(encoding="utf-8"))
     assert {"protocol", "commit", "python", "torch", "machine"} <= set(content)
+
+
+def test_seed_gains__pair_the_runs_of_a_seed():
+    def run(variant: str, seed: int, value: float | None) -> dict:
+        return {"variant": variant, "seed": seed, "miou": {"prototypes": {"crf": value}}}
+
+    runs = [
+        run("baseline", 0, 50.0),
+        run("baseline", 1, 60.0),
+        run("rca", 1, 61.5),
+        run("rca", 0, 49.0),
+        run("rca", 2, 70.0),  # without a baseline
+        run("rsc", 0, None),  # not measured
+    ]
+    assert method_figure.seed_gains(runs, "rca", "prototypes.crf") == [-1.0, 1.5]
+    assert method_figure.seed_gains(runs, "rsc", "prototypes.crf") == []
+    assert method_figure.seed_gains(runs, "baseline", "prototypes.crf") == []

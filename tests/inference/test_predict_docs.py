@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_network import photograph, write_weights
+from tiny_network import CLASSES, photograph, write_weights
+from tiny_prototypes import write_prototypes
 
 from rca import cli
 
@@ -30,6 +31,7 @@ def blocks(text: str, kind: str) -> list[str]:
 def place(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_weights(tmp_path / "results/demo/train_seg/pseudo/weights.safetensors")
+    write_prototypes(tmp_path / "results/demo", CLASSES)
     for number, name in enumerate(["cat.jpg", "more/dog.jpg"]):
         file = tmp_path / "photographs" / name
         file.parent.mkdir(parents=True, exist_ok=True)

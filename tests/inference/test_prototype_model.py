@@ -2,78 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_prototypes import CRF, READOUT, write_network, write_protocol
 from tiny_results import CLASSES, write_results
 
 import rca
 from rca import cli
-from rca.config import (
-    Aggregation,
-    Backbone,
-    Compute,
-    ConfigError,
-    Crf,
-    Head,
-    InferCam,
-    Readout,
-    TrainCam,
-)
+from rca.config import Compute, ConfigError
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_mask
 from rca.data.index import read_index
 from rca.inference import prototype_model
 from rca.labels.crf import dense_crf
 from rca.labels.scores import posterior_scores, upsample_cams
-from rca.models.cam_network import CamNetwork
-from rca.models.weights import save_weights
 from rca.stages import readout
-
-CFG = Readout(
-    method="prototypes",
-    blocks=[13, 16],
-    sizes=[32, 64],
-    network_stride=16,
-    prototypes=2,
-    background_prototypes=2,
-    rounds=2,
-)
-INFER_CAM, CRF = InferCam(size=32, flip=True), Crf(iterations=2)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A run as far as its prototypes, evaluated; its network is untrained."""
     folder = write_results(tmp_path_factory.mktemp("run"))
-    backbone = Backbone(name="mobilenet_v2", stride=32, weights="none")
-    cfg = TrainCam(backbone=backbone, head=Head(depth=0), rsa=Aggregation(enabled=False))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = CamNetwork(len(CLASSES), cfg)
-    weights = folder / "train_cam/weights.safetensors"
-    save_weights(weights, network, CLASSES, cfg)
+    write_network(folder, CLASSES)
     readout.run(
-        CFG,
+        READOUT,
         Compute(device="cpu", threads=1),
         0,
         index=folder / "index",
-        weights=weights,
+        weights=folder / "train_cam/weights.safetensors",
         cams=folder / "infer_cam",
         out=folder / "readout",
         state=folder / "state",
     )
-    protocol = {
-        "readout": {**CFG.model_dump(mode="json"), "settings_chosen_on": "no masks"},
-        "cam_inference": INFER_CAM.model_dump(mode="json", exclude={"bits", "shard_size"}),
-        "crf": CRF.model_dump(mode="json", exclude={"processes"}),
-    }
-    (folder / "evaluate").mkdir(exist_ok=True)
-    (folder / "evaluate/metrics.json").write_text(json.dumps({"protocol": protocol}))
+    write_protocol(folder)
     return folder
 
 
