@@ -112,7 +112,9 @@ TRIALS = {
     ),
     "large_memory": _trial("… 500 slots", {**STRONG, "train_cam.memory.slots": 500}),
     "by_image": _trial("… a memory by image", {**STRONG, "train_cam.memory.update": "image_ema"}),
-    "apart": _trial("… weight 1, the partner's class giving no negatives", APART),
+    "apart": _trial(
+        "+ RSC with background, weight 1, the partner's class giving no negatives", APART
+    ),
     "unmixed": _trial("… the same, next to nothing mixed", {**APART, "train_cam.rsc.beta": 0.05}),
     "apart_sure": _trial(
         "… the same, of the most confident 35 % of regions above 0.3 of the maximum, of believed "
@@ -130,7 +132,9 @@ TRIALS = {
     "read": _trial("Plain classifier on the block that is read", {**PLAIN, **READ}, None),
     "strong_read": _trial("+ RSC with background on it, weight 0.1", {**STRONG, **READ}, "read"),
     "apart_read": _trial(
-        "… weight 1, the partner's class giving no negatives", {**APART, **READ}, "read"
+        "+ RSC with background on it, weight 1, the partner's class giving no negatives",
+        {**APART, **READ},
+        "read",
     ),
     "as_written": _trial(
         "RCA as the paper's text has it: memory by image, partners of other images, plain sum",
@@ -152,7 +156,9 @@ TRIALS = {
     ),
     "last_block": _trial("Plain classifier, readout of its last block", {**PLAIN, **LAST}, None),
     "strong_last_block": _trial(
-        "+ RSC with background, weight 0.1, the same readout", {**STRONG, **LAST}, "last_block"
+        "+ RSC with background, weight 0.1, readout of its last block",
+        {**STRONG, **LAST},
+        "last_block",
     ),
     "deeper": _trial("Plain classifier, 12 blocks trained", {**PLAIN, **DEEPER}, None),
     "strong_deeper": _trial(
