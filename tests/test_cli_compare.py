@@ -54,7 +54,7 @@ def test_compare__commas_join_the_seeds_of_a_method(tmp_path, monkeypatch, capsy
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such file"), ("{", "not valid JSON"), ("{}", "is no metrics.json")],
+    [(None, "no such file"), ("{", "not valid JSON"), ("{}", "not a metrics.json")],
 )
 def test_compare__a_file_that_cannot_be_used_is_status_2(
     tmp_path, monkeypatch, capsys, content, message

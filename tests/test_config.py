@@ -80,7 +80,7 @@ def test_load__the_rest_has_defaults(tmp_path):
         ({"train_seg": {"supervisions": {"truth": "index"}}}, "must hold 'pseudo'"),
         ({"train_seg": {"supervisions": ["pseudo"]}}, "is a mapping: {pseudo: crf}"),
         ({"train_seg": {"supervisions": {"pseudo": "index"}}}, "the labels of pseudo are .* crf"),
-        ({"train_seg": {"supervisions": {"pseudo": "crf", "more": "crf"}}}, "more: is none of"),
+        ({"train_seg": {"supervisions": {"pseudo": "crf", "more": "crf"}}}, "more: is not one of"),
         ({"relabel": {"teachers": {"round_1": "truth"}}}, "a teacher is pseudo or an earlier"),
         ({"relabel": {"teachers": {"round_1": "round_2"}}}, "a teacher is pseudo or an earlier"),
         ({"relabel": {"teachers": {"first": "pseudo"}}}, "first: rounds are named round_1"),

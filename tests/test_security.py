@@ -186,7 +186,7 @@ def test_lists__name_no_file_outside_the_data_set(tmp_path, name):
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text(f"fine\n{name}\n")
 
-    with pytest.raises(DataError, match="leads out of the folder"):
+    with pytest.raises(DataError, match="points outside the folder"):
         read_list(tmp_path, "train", "train")
 
 

@@ -55,7 +55,7 @@ def test_turn__another_process_is_named(holder):
     other = holder()
 
     with (
-        pytest.raises(ConfigError, match=rf"results/a: process {other.pid} on \S+ is making it"),
+        pytest.raises(ConfigError, match=rf"results/a: process {other.pid} on \S+ is writing it"),
         turns.turn(Path("results/a")),
     ):
         pass
@@ -78,7 +78,7 @@ def test_turn__is_waited_for(holder, monkeypatch, caplog):
     with caplog.at_level("INFO"), turns.turn(Path("results/a")):
         pass
 
-    assert re.search(rf"waiting for process {other.pid} on \S+, which is making", caplog.text)
+    assert re.search(rf"waiting for process {other.pid} on \S+, which is writing", caplog.text)
 
 
 def test_turn__shares_are_made_side_by_side_but_each_once(holder):

@@ -139,7 +139,7 @@ def test_build_backbone__foreign_weights_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"not of this backbone: stem_0\.weight is missing"):
         built("convnext_atto", weights=path)
     path.write_text("no weights")
-    with pytest.raises(ConfigError, match="is no safetensors file"):
+    with pytest.raises(ConfigError, match="not a safetensors file"):
         built("resnet18", weights=path)
     with pytest.raises(ConfigError, match=r"nowhere\.safetensors: no such file"):
         built("resnet18", weights=Path("nowhere.safetensors"))

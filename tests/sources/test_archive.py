@@ -173,7 +173,7 @@ def test_unpack__damaged_archive(tmp_path, how):
     out = tmp_path / "set"
     out.mkdir()
     (out / "kept").write_text("of an earlier run")
-    with pytest.raises(DataError, match="no tar or zip archive, or a damaged one") as caught:
+    with pytest.raises(DataError, match="not a tar or zip archive, or damaged") as caught:
         bring(archive, out)
     assert str(archive) in str(caught.value)
     assert everything_under(out) == {"kept": b"of an earlier run"}

@@ -58,7 +58,7 @@ def test_fetch__brings_the_file(site, tmp_path, caplog):
     assert path == tmp_path / "archives" / "set.tar"
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == ["set.tar"]
-    assert "set.tar 1 of 1 MB" in caplog.text
+    assert "set.tar 1 MB done" in caplog.text
 
 
 def test_fetch__resumes_where_connections_were_cut(site, tmp_path):

@@ -254,8 +254,8 @@ def test_run__killed_while_reading_goes_on_where_it_was(
     assert files_of(run("killed")) == undisturbed
     assert fits == [1]
     assert computed == dict.fromkeys([*(["two", "none"] if spoiled else []), *VAL], 1)
-    assert (f"{STORES[0]} was done before" in caplog.text) == (not spoiled)
-    assert f"{STORES[1]} was done before" in caplog.text
+    assert (f"{STORES[0]} was already done" in caplog.text) == (not spoiled)
+    assert f"{STORES[1]} was already done" in caplog.text
 
 
 def test_run__fits_to_as_many_pixels_as_the_memory_holds(run, sampled, computed):
