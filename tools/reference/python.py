@@ -15,7 +15,7 @@ def interface(_: Path) -> str:
     for name in sorted(rca.__all__, key=str.swapcase):  # functions before classes
         is_class = not name.islower()
         parts.append(f".. auto{'class' if is_class else 'function'}:: rca.{name}")
-        parts += ["   :members:"] if is_class else []
+        parts += ["   :members:", "   :inherited-members:"] if is_class else []
     return "\n".join(["```{eval-rst}", *parts, "```"])
 
 
