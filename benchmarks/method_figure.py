@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from benchmarks.method_record import paired_gains
 from benchmarks.method_variants import EVERYTHING
 
 # Reading and measure → label, colour (Okabe and Ito's, told apart by the colour-blind), offset.
@@ -58,13 +59,11 @@ def seed_gains(runs: Sequence[dict[str, Any]], name: str, key: str) -> list[floa
         key: The reading and the measure, with a full stop between.
     """
     reading, _, measure = key.partition(".")
-    found = {(run["variant"], run["seed"]): run["miou"][reading].get(measure) for run in runs}
-    return [
-        value - before
-        for (variant, seed), value in sorted(found.items())
-        if variant == name and value is not None
-        if (before := found.get((EVERYTHING[name].reference or "", seed))) is not None
-    ]
+    own, reference = (
+        [run for run in runs if run["variant"] == variant]
+        for variant in (name, EVERYTHING[name].reference)
+    )
+    return paired_gains(own, reference, reading, measure)
 
 
 def _svg(drawing: Figure) -> str:

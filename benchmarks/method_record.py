@@ -85,22 +85,30 @@ def summarised(runs: Sequence[dict], reference: Sequence[dict]) -> dict[str, Any
     The gain pairs runs of the same seed. The deviation is the sample standard deviation, None for
     a single run.
     """
-    before = {run["seed"]: run["miou"] for run in reference}
     found: dict[str, Any] = {"seeds": [run["seed"] for run in runs]}
     for reading in READINGS:
         for name in MEASURES:
-            own = {run["seed"]: run["miou"][reading].get(name) for run in runs}
-            values = [value for value in own.values() if value is not None]
-            gains = [
-                value - before[seed][reading][name]
-                for seed, value in own.items()
-                if value is not None and name in before.get(seed, {}).get(reading, {})
-            ]
+            values = list(_by_seed(runs, reading, name).values())
+            gains = paired_gains(runs, reference, reading, name)
             if values:
                 found[f"{reading}.{name}"] = _spread(values)
             if gains:
                 found[f"{reading}.{name}_gain"] = _spread(gains)
     return found
+
+
+def paired_gains(
+    runs: Sequence[dict], reference: Sequence[dict], reading: str, measure: str
+) -> list[float]:
+    """List the gains of some runs over those of the reference, for each seed that both have."""
+    own, before = (_by_seed(some, reading, measure) for some in (runs, reference))
+    return [own[seed] - before[seed] for seed in sorted(own) if seed in before]
+
+
+def _by_seed(runs: Sequence[dict], reading: str, measure: str) -> dict[int, float]:
+    """Map the seeds of those runs that have the measure to its value."""
+    values = {run["seed"]: run["miou"][reading].get(measure) for run in runs}
+    return {seed: value for seed, value in values.items() if value is not None}
 
 
 def table(content: dict[str, Any], names: Iterable[str], columns: Iterable[str]) -> str:

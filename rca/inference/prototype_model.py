@@ -134,10 +134,12 @@ def load_prototypes(
     settings = _settings(run, params, crf, max_pixels)
     threads = torch.get_num_threads() if threads is None else threads
     where = prepare(checked(Compute, {"device": device, "threads": threads}))
-    finding, reading = (
-        placed(load_network(weights, CamNetwork, TrainCam, classes, stride), where)
-        for stride in (settings.infer_cam.network_stride, settings.readout.network_stride)
-    )
+    strides = settings.infer_cam.network_stride, settings.readout.network_stride
+    networks = {  # one, unless the classes are found at another stride than the features are read
+        stride: placed(load_network(weights, CamNetwork, TrainCam, classes, stride), where)
+        for stride in set(strides)
+    }
+    finding, reading = (networks[stride] for stride in strides)
     blocks = sorted(settings.readout.blocks or [len(reading.backbone) - 1])
     filled = settings.readout.model_copy(update={"blocks": blocks})
     settings = settings.model_copy(update={"readout": filled})

@@ -40,6 +40,21 @@ def axe_script(folder: Path) -> str:
     return script.read_text()
 
 
+def check_accessible_and_fits(page, axe: str, width: int, split: str) -> None:
+    """All of a page opened, then the viewer: it fits in the width, and axe finds no fault."""
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert not serious_faults(page, axe)
+    page.locator(f"#{split} .photo h3 a").first.click()
+    page.wait_for_selector("#viewer[open] canvas[aria-label]")
+    assert not serious_faults(page, axe)
+
+
+def shown_names(page, split: str) -> list[str]:
+    """The photographs of a split that are shown, in their order."""
+    return [t.strip() for t in page.locator(f"#{split} .photo:visible h3").all_text_contents()]
+
+
 def serious_faults(page, axe: str) -> list[str]:
     """What axe-core finds of serious and critical faults in accessibility."""
     page.evaluate(axe)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser_pages import NEEDED, PHONE, WIDE, column, pixel, serious_faults
+from browser_pages import NEEDED, PHONE, WIDE, check_accessible_and_fits, column, pixel, shown_names
 from tiny_results import evaluate_results, tiny_params, write_results
 
 from rca import cli
@@ -56,19 +56,13 @@ def visit(visits, file):
 
 def names(page) -> list[str]:
     """The training photographs that are shown, in their order."""
-    return [text.strip() for text in page.locator("#train .photo:visible h3").all_text_contents()]
+    return shown_names(page, "train")
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_page__is_accessible_and_fits(visit, axe, size, theme):
-    page = visit(size=size, color_scheme=theme)
-    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
-    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
-    assert not serious_faults(page, axe)
-    page.locator("#train .photo h3 a").first.click()
-    page.wait_for_selector("#viewer[open] canvas[aria-label]")
-    assert not serious_faults(page, axe)
+    check_accessible_and_fits(visit(size=size, color_scheme=theme), axe, size[0], "train")
 
 
 def test_tables__sort_by_gain_and_filter_rows(visit):
