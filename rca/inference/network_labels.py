@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,18 +22,6 @@ from rca.runtime.progress import progress
 from rca.runtime.state import Shard, resumable_folder, state_folder
 
 Allowed = Callable[[Record], Sequence[int]]
-
-
-class Evidence(NamedTuple):
-    """What a label map is made from.
-
-    Attributes:
-        labels: The labels that the image may get, uint8 (N,).
-        scored: The image and the probabilities of these labels, (N, H, W).
-    """
-
-    labels: np.ndarray
-    scored: Scored
 
 
 def write_network_labels(
@@ -88,29 +75,24 @@ def write_network_labels(
     names = [f"{record.image}.png" for record in records]
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))
-        evidence = _evidence(left, allowed, network, cfg, device)
+        scored = _scored(left, allowed, network, cfg, device)
         # Without a CRF, there is nothing that more processes would speed up.
-        masks = ordered_map(partial(_label, crf=crf), evidence, crf.processes if crf else 1)
+        masks = ordered_map(partial(mask_of, crf=crf), scored, crf.processes if crf else 1)
         shown = progress(masks, len(left), f"masks of {split},")
         for record, marks in zip(left, shown, strict=True):
             write_label_map(folder / f"{record.image}.png", marks, data.palette)
 
 
-def _evidence(
+def _scored(
     records: Sequence[Record],
     allowed: Allowed,
     network: DeepLab,
     cfg: InferSeg,
     device: torch.device,
-) -> Iterator[tuple[str, Evidence]]:
+) -> Iterator[tuple[str, Scored]]:
     for record in records:
         labels = np.array(allowed(record), np.uint8)
         image = read_image(record.file)
         probabilities = class_probabilities(network, image, cfg, device)[labels]
-        scored = Scored(np.asarray(image), probabilities, (record.height, record.width))
-        yield record.image, Evidence(labels, scored)
-
-
-def _label(evidence: Evidence, crf: Crf | None) -> np.ndarray:
-    """Choose the most probable of the image's labels for each pixel, uint8 (H, W)."""
-    return evidence.labels[mask_of(evidence.scored, crf)]
+        size = (record.height, record.width)
+        yield record.image, Scored(np.asarray(image), probabilities, size, labels)
