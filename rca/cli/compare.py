@@ -1,4 +1,4 @@
-"""`rca compare`: results side by side."""
+"""`rca compare`: compare results side by side."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def compare(
     ] = 60,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Put results side by side, name every difference in protocol, and say if they compare.
+    """Show results side by side with all differences in protocol, and say if they are comparable.
 
-    Exit status: 0 if they do, 1 if a difference moves one of the numbers by itself, 2 if a file
+    Exit status: 0 if they are, 1 if a difference affects one of the numbers by itself, 2 if a file
     cannot be used.
     """
     from rca.evaluation.comparison import compare as compared
@@ -64,7 +64,7 @@ def compare(
         shown = known if labels else compare_page.short_names(known)
         compare_page.write(shown, page, photographs)
         shared = shared_products(runs)
-        found = differences(runs, shared)  # also without scores: masks can be looked at
+        found = differences(runs, shared)  # even without scores: the page still shows the masks
     else:
         shared, found = compared(runs)
     print(comparison_text(runs, shared, found))
@@ -98,7 +98,7 @@ def _of_name(name: str, params: Path) -> Found:
 
 
 def _named(results: Sequence[Result], labels: str) -> list[Result]:
-    """The results under the names that the user gave."""
+    """Rename the results as the user asked."""
     if not labels:
         return list(results)
     names = [name.strip() for name in labels.split(",")]
