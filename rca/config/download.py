@@ -1,4 +1,4 @@
-"""Section `download`: which data set is brought, and from where."""
+"""Section `download`: which data set to fetch, and from where."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Source(Section):
-    """What every source is told."""
+    """The keys that every source has."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
@@ -29,13 +29,13 @@ class _Source(Section):
 
     @model_validator(mode="after")
     def _clears_no_file_of_the_user(self) -> Self:
-        """The stage, and DVC before it, clear the folder that they make."""
+        """Refuse a name whose folder holds files of the user: the stage and DVC clear it first."""
         if lost := self.lost_with(Path("data") / self.name):
             raise ValueError(lost)
         return self
 
     def lost_with(self, out: Path) -> str | None:
-        """Which file or folder of the user lies in `out`, and would be cleared with it."""
+        """Return a message if `out`, which is cleared first, holds a file or folder of the user."""
         for key, path in self:
             if isinstance(path, Path) and out.resolve() in (
                 path.resolve(),
@@ -46,7 +46,7 @@ class _Source(Section):
 
 
 class ArchiveSource(_Source):
-    """A tar archive of a folder that is laid out as `index` reads it."""
+    """A tar archive of a folder in the layout that `index` reads."""
 
     source: Literal["archive"]
     archive: Path = Field(description="Tar archive of a VOC-like folder.")
@@ -98,7 +98,7 @@ class Voc12AugSource(_Source):
 
 
 class Coco14Source(_Source):
-    """COCO 2014: 80 classes; instances become masks."""
+    """COCO 2014: 80 classes, with masks drawn from the annotated instances."""
 
     source: Literal["coco14"]
     have: Path | None = Field(

@@ -76,7 +76,7 @@ class Report(Section):
 
 
 class Track(Section):
-    """Stage `track`: the run as MLflow shows it."""
+    """Stage `track`: the record of the run in MLflow."""
 
     uri: str = Field(
         "sqlite:///mlflow.db",
@@ -88,7 +88,7 @@ class Track(Section):
     @field_validator("uri")
     @classmethod
     def _holds_no_secret(cls, uri: str) -> str:
-        """The URI goes into dvc.lock, the report, logs and MLflow itself."""
+        """Refuse a secret: the URI is written to dvc.lock, the report, logs and MLflow itself."""
         try:
             parts = urlsplit(uri)
         except ValueError as error:

@@ -15,7 +15,7 @@ SUPERVISIONS = ("pseudo", *ROUNDS, "truth")  # what a segmentation network can b
 
 
 def round_number(supervision: str) -> int:
-    """The round of self-training that a supervision is, from 1 on; 0 for no such round."""
+    """Return the number of a round of self-training, from 1 on; 0 for any other supervision."""
     return ROUNDS.index(supervision) + 1 if supervision in ROUNDS else 0
 
 
@@ -66,7 +66,8 @@ class TrainSeg(Section):
 class Relabel(Section):
     """Stage `relabel`: a trained network labels the training images, restricted to their tags.
 
-    How the network is asked is section `infer_seg`'s, but for its CRF; section `crf` refines.
+    The network predicts with the settings of section `infer_seg`, but without that section's CRF;
+    section `crf` refines the labels.
     """
 
     teachers: dict[str, str] = Field(

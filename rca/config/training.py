@@ -15,7 +15,7 @@ TIMM = "timm/"  # before the name of any of timm's networks
 
 
 class Compute(Section):
-    """Where and with how many workers a stage runs; `threads` is part of what fixes the bytes."""
+    """Where a stage runs, and with how many workers; the output's bytes depend on `threads`."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes a CUDA device where there is one."
@@ -53,7 +53,7 @@ class Compute(Section):
 
 
 def _known_backbone(name: str) -> str:
-    """Refuse a name that no backbone can have; timm's own names are for the network to see."""
+    """Refuse an unknown name; a name of timm's is checked when the network is built."""
     if name in BACKBONES or (name.startswith(TIMM) and name != TIMM):
         return name
     close = get_close_matches(name, BACKBONES, 1)
@@ -62,7 +62,7 @@ def _known_backbone(name: str) -> str:
 
 
 class Backbone(Section):
-    """The features F = FCN(I), Eq. 1."""
+    """The backbone, which computes the features F = FCN(I) of Eq. 1."""
 
     name: Annotated[str, AfterValidator(_known_backbone)] = Field(
         "vgg16",
@@ -88,7 +88,7 @@ class Backbone(Section):
     )
 
     def files(self) -> list[Path]:
-        """The file of weights, if one is named."""
+        """List the file of weights, if one is named."""
         return [self.weights] if isinstance(self.weights, Path) else []
 
 
