@@ -46,12 +46,12 @@ def _shard(text: str | Shard) -> Shard:
         return text
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise typer.BadParameter(f"{text!r} is not a share such as 2/4")
+        raise typer.BadParameter(f"{text!r} is not a shard such as 2/4")
     return Shard(int(number), int(of))
 
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
-Out = Annotated[Path, path("Where the stage writes.")]
+Out = Annotated[Path, path("Folder that the stage writes.")]
 Data = Annotated[Path, path("Folder of the data set, from `download`.")]
 Index = Annotated[Path, path("Folder of the index, from `index`.")]
 Weights = Annotated[Path, path("Trained network, a safetensors file.")]
@@ -63,11 +63,11 @@ ShardOption = Annotated[
     typer.Option(
         parser=_shard,
         metavar="K/N",
-        help="Do the K-th of N shares of the images, and keep it in the state.",
+        help="Process only the K-th of N shards of the images, and keep the result in the state.",
         show_default=False,
     ),
 ]
-State = Annotated[Path, typer.Option(help="Where a killed run is resumed from.")]
+State = Annotated[Path, typer.Option(help="Folder from which a killed run resumes.")]
 Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
 
 
@@ -115,7 +115,7 @@ def parameters(
         if edited or (not keys and now != params):
             raise ConfigError(
                 f"{file} was edited while the stage ran ({', '.join(edited) or 'any key counts'}): "
-                "its result is of the old values and was not recorded; run again"
+                "its result belongs to the old values and was not recorded; run again"
             )
     if made and os.environ.get("RANK", "0") == "0":
         _say(made, shard, time.monotonic() - begun)

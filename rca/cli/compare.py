@@ -24,13 +24,13 @@ def compare(
         list[str],
         typer.Argument(
             help="Folders of experiments, or their metrics.json; names of DVC experiments; names "
-            "or ids of MLflow runs. With commas between (A,B,C), runs of one method with different "
-            "seeds, shown as mean ± standard deviation.",
+            "or ids of MLflow runs. Runs of one method with different seeds, separated by commas "
+            "(A,B,C), are shown as mean ± standard deviation.",
             show_default=False,
         ),
     ],
     labels: Annotated[
-        str, typer.Option(help="Names of the results, with commas between.", show_default=False)
+        str, typer.Option(help="Names of the results, separated by commas.", show_default=False)
     ] = "",
     page: Annotated[
         Path | None,
@@ -41,7 +41,7 @@ def compare(
         ),
     ] = None,
     photographs: Annotated[
-        int, typer.Option(min=0, help="Photographs of each split on the page, at most.")
+        int, typer.Option(min=0, help="Maximum number of photographs of each split on the page.")
     ] = 60,
     params: ParamsFile = PARAMS,
 ) -> None:
@@ -55,7 +55,7 @@ def compare(
     from rca.presentation.console import comparison_text
 
     if len(results) < 2:
-        raise ConfigError("compare needs two results or more: rca compare results/a results/b")
+        raise ConfigError("compare needs at least two results: rca compare results/a results/b")
     known = _named([_read(argument, params) for argument in results], labels)
     runs = [result.runs for result in known]
     if page:
@@ -103,7 +103,7 @@ def _named(results: Sequence[Result], labels: str) -> list[Result]:
         return list(results)
     names = [name.strip() for name in labels.split(",")]
     if len(names) != len(results) or not all(names):
-        raise ConfigError(f"--labels {labels}: give {len(results)} names, one of each result")
+        raise ConfigError(f"--labels {labels}: give {len(results)} names, one for each result")
     return [
         replace(result, runs=replace(result.runs, name=name))
         for result, name in zip(results, names, strict=True)
