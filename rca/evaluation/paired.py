@@ -61,7 +61,7 @@ def gain_intervals(data: Index, records: Sequence[Record], sides: Sequence[Side]
     counted = progress(
         ordered_map(_count, work, processes_for(len(records))),
         len(records),
-        "images held against each other",
+        "images compared",
     )
     counts = np.stack(list(counted))
     first, *others = (
@@ -86,6 +86,6 @@ def _count(job: tuple[Index, Record, Sequence[Side]]) -> np.ndarray:
         try:
             matrix = confusion_matrix(truth, labels, len(data.classes))
         except ValueError as error:
-            raise DataError(f"{path} cannot be held against {record.mask}: {error}") from None
+            raise DataError(f"{path} cannot be compared with {record.mask}: {error}") from None
         found.append(np.stack(errors(matrix, side.policy)))
     return np.stack(found)

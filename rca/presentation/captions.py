@@ -51,7 +51,7 @@ def caption(
 def _legend(experiments: Sequence[Experiment], kind: str) -> str:
     if kind == "masks":
         return "White hatching: label 255."
-    row = "One row an image and class that it is tagged with; true mask of that class alone, 255 "
+    row = "One row per image and class that it is tagged with; true mask of that class alone, 255 "
     if kind == "posteriors":
         return (
             f"{row}hatched. White line: where the class's posterior passes {PROBABLE:g}. No heat: "
@@ -85,10 +85,10 @@ def _differences(experiments: Sequence[Experiment], product: str) -> list[str]:
     wanted = next(known for known in PRODUCTS if known.name == product)
     moving = [difference for difference in found if wanted in difference.touches]
     verdict = (
-        "The numbers of these experiments compare."
+        "The numbers of these experiments are comparable."
         if not moving
         else (
-            "The numbers of these experiments do NOT compare: "
+            "The numbers of these experiments are NOT comparable: "
             + "; ".join(f"{known.key} ({known.reason})" for known in moving)
             + "."
         )

@@ -51,16 +51,16 @@ def on_this_machine(results: Sequence[Result]) -> tuple[list[Experiment], str]:
     for result in results:
         folder = result.found[0].folder
         if len(result.found) > 1:
-            return [], f"{result.name} stands for {len(result.found)} runs, and masks are of one"
+            return [], f"{result.name} stands for {len(result.found)} runs; masks need a single one"
         if folder is None:
-            return [], f"of {result.name} only the numbers are here, not its masks"
+            return [], f"only the numbers of {result.name} are here, not its masks"
         if not (folder / "index").is_dir():
-            return [], f"{folder} has no index and so no list of its images"
+            return [], f"{folder} has no index, and so no list of its images"
         metrics = result.found[0].metrics
         experiments.append(Experiment(result.name, folder, read_index(folder / "index"), metrics))
     first = experiments[0].data
     if any(other.data.classes != first.classes for other in experiments):
-        return [], "the results are of different classes"
+        return [], "the results have different classes"
     if not (first.records and first.records[0].file.is_file()):
         return [], f"the photographs of {experiments[0].folder} are not in {first.root}"
     return experiments, ""

@@ -61,7 +61,7 @@ def read_experiments(folders: Sequence[Path], labels: Sequence[str] = ()) -> lis
         DataError: an index or a score is missing.
     """
     if labels and len(labels) != len(folders):
-        raise ConfigError(f"{len(labels)} labels for {len(folders)} experiments; give one of each")
+        raise ConfigError(f"{len(labels)} labels for {len(folders)} experiments; give one for each")
     found = [
         Experiment(label, folder, read_index(folder / "index"), read_metrics(folder))
         for folder, label in zip(
