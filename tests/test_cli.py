@@ -204,7 +204,7 @@ def test_shard__is_handed_to_the_stage(folder, monkeypatch, option, shard):
 @pytest.mark.parametrize("wrong", ["3/2", "0/2", "2", "a/b"])
 def test_shard__that_is_none_is_refused(folder, monkeypatch, capsys, wrong):
     assert rca(monkeypatch, f"crf --index i --maps m --labels l --out o --shard {wrong}") == 2
-    assert "is not a share such as 2/4" in capsys.readouterr().err
+    assert "is not a shard such as 2/4" in capsys.readouterr().err
 
 
 def test_track__gets_the_whole_configuration(folder, monkeypatch):

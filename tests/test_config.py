@@ -73,7 +73,10 @@ def test_load__the_rest_has_defaults(tmp_path):
         ({"download": source("ftp")}, "download: .*'archive', 'voc12_aug'"),
         ({"download": source("voc12_aug", archive="set.tar")}, "download.archive: no such key"),
         ({"download": source("voc12_aug", tags="list")}, "download: .*tags_list and tags_sha256"),
-        ({"download": source("voc12_aug", tags_list="t.csv")}, "download: .*go with tags: list"),
+        (
+            {"download": source("voc12_aug", tags_list="t.csv")},
+            "download: .*needed with tags: list",
+        ),
         ({"download": source("voc12_aug", saliency="s.tar")}, "download: .*go together"),
         ({"download": source("voc12_aug", name="embedded")}, "download.name: "),
         ({"download": source("voc12_aug", name="../set")}, "download.name: "),

@@ -3,8 +3,8 @@
     python -m tools.plots_page .dvc/plots/offline.html
     dvc config --local plots.html_template plots/offline.html
 
-DVC's own loads Vega from a content delivery network. Snakemake has Vega among its files, for its
-report; this puts it into the template.
+DVC's own template loads Vega from a content delivery network. Snakemake ships Vega for its report;
+this tool embeds that copy in the template.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ PAGE = """<!doctype html>
 
 
 def page() -> str:
-    """The template, with DVC's places for the charts and no place for its scripts."""
+    """Build the template: DVC's placeholder for the charts stays, the one for its scripts goes."""
     data = files("snakemake") / "assets" / "data"
     scripts = [(data / part / f"{part}.js").read_text(encoding="utf-8") for part in PARTS]
-    # A script in a page ends at the first such tag, wherever it stands.
+    # A browser ends a script at the first such tag, even inside a string.
     return PAGE % "\n".join(scripts).replace("</script", "<\\/script")
 
 

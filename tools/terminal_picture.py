@@ -1,10 +1,10 @@
-"""A picture of a run on a terminal, for the README; `make picture`.
+"""Draw a run on a terminal, for the README; `make picture`.
 
 python -m tools.terminal_picture                 run `debug` in a copy of this checkout
 python -m tools.terminal_picture --preset NAME   another preset
 
-The terminal is one without control sequences, so that bars, which go, are not in the picture.
-Neither are durations: two runs with the same scores give the same picture.
+The terminal has no control sequences, so that bars, which disappear, are not in the picture.
+Durations are left out, so that two runs with the same scores give the same picture.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from tools.checkout import ROOT, copy_checkout
 
 PICTURE = ROOT / "docs/pictures/terminal.svg"
 COLUMNS = 100
-HOME = "/home/you/rca"  # in the place of the folder that the copy is in
+HOME = "/home/you/rca"  # shown in place of the copy's folder
 DURATION = re.compile(r" \((?:\d+ (?:h|min|s) ?)+\)$", re.MULTILINE)
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-STYLES = {r"^✓": "green", r"^\$ .*": "bold"}  # as a terminal with colours has it
+STYLES = {r"^✓": "green", r"^\$ .*": "bold"}  # as on a terminal with colours
 
 
 def run(preset: str, folder: Path) -> str:
-    """What Snakemake leaves on a terminal, run with a preset in a copy in `folder`.
+    """Run Snakemake with a preset in a copy in `folder`; return what it leaves on a terminal.
 
     Raises:
-        CalledProcessError: it failed.
+        CalledProcessError: the run failed.
     """
     copy_checkout(folder, ("docs/", "tests/", "dvc.lock"))
     (folder / "params.yaml").write_bytes((ROOT / f"configs/{preset}.yaml").read_bytes())
@@ -52,7 +52,7 @@ def run(preset: str, folder: Path) -> str:
         "DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site"),
         "TERM": "dumb",
     }
-    # By this name Python takes the copy's environment for its own, as in a checkout.
+    # Called by this path, Python uses the copy's environment, as in a checkout.
     command = [str(folder / ".venv/bin/python"), "-m", "snakemake", "--cores", "all"]
     text, status = on_terminal(command, folder, environment)
     if status:
@@ -62,7 +62,7 @@ def run(preset: str, folder: Path) -> str:
 
 
 def on_terminal(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[str, int]:
-    """All that a command writes to a terminal of its own, and its exit status."""
+    """Run a command in a pseudo-terminal; return all of its output, and its exit status."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     process = subprocess.Popen(
@@ -80,28 +80,28 @@ def on_terminal(command: list[str], folder: Path, environment: dict[str, str]) -
 
 
 def left(text: str) -> str:
-    """What is left of it on the screen, if it moves within one line alone."""
-    # What was written over is gone, and so is a line of which nothing else was.
+    """Return what of `text` stays on the screen, if the cursor moves only within its line."""
+    # Overwritten text is gone, and so is a line that held nothing else.
     lines = CONTROL.sub("", text).replace("\r\n", "\n").split("\n")
     return "\n".join(line.rpartition("\r")[2] for line in lines if not line.endswith("\r"))
 
 
 def svg(text: str) -> str:
-    """A window with the text."""
+    """Draw a terminal window with the text, as SVG."""
     page = Console(record=True, width=COLUMNS, file=io.StringIO())
-    text = re.sub(r"\n{3,}", "\n\n", text)  # such a terminal has a line for the bars that it lacks
+    text = re.sub(r"\n{3,}", "\n\n", text)  # a blank line stands for bars that it cannot draw
     shown = Text(DURATION.sub("", f"{text.rstrip()}\n"))
     for pattern, style in STYLES.items():
         shown.highlight_regex(re.compile(pattern, re.MULTILINE), style)
     page.print(shown)
     picture = page.export_svg(title="rca", unique_id="rca")
-    # No font from the network: the reader's own.
+    # Use the reader's own font, and load none from the network.
     picture = re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
     return picture.replace("Fira Code,", "").replace("Fira Code, ", "")
 
 
 def main() -> None:
-    """Run, and draw."""
+    """Run a preset, and write the picture."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""The `rca` command itself: its options, its log, and how it reads parameters."""
+"""The `rca` command itself: the options that commands share, the log, and reading parameters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PARAMS = Path("params.yaml")
 
 
 def path(what: str) -> typer.models.OptionInfo:
-    """A required path option."""
+    """Define a required path option, with `what` as its help."""
     return typer.Option(help=what, show_default=False)
 
 
@@ -46,12 +46,12 @@ def _shard(text: str | Shard) -> Shard:
         return text
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise typer.BadParameter(f"{text!r} is not a share such as 2/4")
+        raise typer.BadParameter(f"{text!r} is not a shard such as 2/4")
     return Shard(int(number), int(of))
 
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
-Out = Annotated[Path, path("Where the stage writes.")]
+Out = Annotated[Path, path("Folder that the stage writes.")]
 Data = Annotated[Path, path("Folder of the data set, from `download`.")]
 Index = Annotated[Path, path("Folder of the index, from `index`.")]
 Weights = Annotated[Path, path("Trained network, a safetensors file.")]
@@ -63,19 +63,19 @@ ShardOption = Annotated[
     typer.Option(
         parser=_shard,
         metavar="K/N",
-        help="Do the K-th of N shares of the images, and keep it in the state.",
+        help="Process only the K-th of N shards of the images, and keep the result in the state.",
         show_default=False,
     ),
 ]
-State = Annotated[Path, typer.Option(help="Where a killed run is resumed from.")]
+State = Annotated[Path, typer.Option(help="Folder from which a killed run resumes.")]
 Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
 
 
 def home() -> Path:
-    """The checkout that the user works in, where what outlives a run is kept.
+    """Find the checkout that the user works in, for what must outlive a run.
 
-    `dvc exp run --temp` and the workers of `dvc queue` run the stages in folders that they remove,
-    and say in `DVC_ROOT` where the repository is.
+    `dvc exp run --temp` and the workers of `dvc queue` run the stages in temporary folders, which
+    they remove. They set `DVC_ROOT` to the repository.
     """
     return Path(os.environ.get("DVC_ROOT", "."))
 
@@ -88,22 +88,23 @@ def parameters(
     shard: Shard = WHOLE,
     made: Callable[[], str] | None = None,
 ) -> Iterator[Params]:
-    """The parameters, for a stage whose result depends on `keys`; none named, on the whole file.
+    """Load a stage's parameters, and check when it ends that they were not edited meanwhile.
 
-    An engine notes parameters when a stage ends. If they were edited while it ran, it would note
-    the new values beside the result of the old ones. When the stage that makes `out`, or its
-    `shard`, ran is noted, too, for the run's duration; and no other process makes it meanwhile.
+    An engine records the parameters when a stage ends. If they were edited while the stage ran, the
+    engine would record the new values beside a result of the old ones. With `out`, the start and
+    the end of the stage, or of its `shard`, are recorded too, and no other process can make the
+    same files at the same time.
 
     Args:
         file: the parameter file.
-        keys: the keys that the stage's result depends on.
+        keys: the dotted keys that the stage's result depends on; without any, every key counts.
         out: the folder that the stage makes.
-        shard: the share of it that is made.
-        made: the function that says in a line what the stage made.
+        shard: the part of the folder that this process makes.
+        made: the function that returns one line about what the stage made.
 
     Raises:
-        ConfigError: the file cannot be used, or was edited under one of `keys` meanwhile; or
-            another process makes `out`.
+        ConfigError: the file cannot be used, one of `keys` was edited meanwhile, or another process
+            is making `out`.
     """
     params = config.load(file)
     begun = time.monotonic()
@@ -114,14 +115,14 @@ def parameters(
         if edited or (not keys and now != params):
             raise ConfigError(
                 f"{file} was edited while the stage ran ({', '.join(edited) or 'any key counts'}): "
-                "its result is of the old values and was not recorded; run again"
+                "its result belongs to the old values and was not recorded; run again"
             )
     if made and os.environ.get("RANK", "0") == "0":
         _say(made, shard, time.monotonic() - begun)
 
 
 def _say(made: Callable[[], str], shard: Shard, seconds: float) -> None:
-    """Log what a stage made; that the line cannot be had does not undo it."""
+    """Log what a stage made; if that cannot be read, the stage still succeeds."""
     try:
         said = made() if shard == WHOLE else f"share {shard.number} of {shard.of}"
     except Exception:
@@ -131,9 +132,9 @@ def _say(made: Callable[[], str], shard: Shard, seconds: float) -> None:
 
 @contextmanager
 def _at_work(out: Path, shard: Shard) -> Iterator[None]:
-    """Note the time of what a stage makes, as the only process that makes it.
+    """Lock what a stage makes against other processes, and record when it was made.
 
-    A shard has a name of its own, for its time is not that of the whole stage.
+    The time of a shard is recorded under its own name, because it is not that of the whole stage.
     """
     share = None if shard == WHOLE else out / f"{shard.number}-of-{shard.of}"
     with turn(out, share), timed(share or out):
@@ -141,16 +142,16 @@ def _at_work(out: Path, shard: Shard) -> Iterator[None]:
 
 
 class CurrentStderr(logging.StreamHandler):
-    """Write to what `sys.stderr` is just then: while bars are drawn, above them."""
+    """A handler that writes to the current `sys.stderr`, which puts the log above drawn bars."""
 
     @property
     def stream(self) -> TextIO:
-        """The stream of the moment."""
+        """The current `sys.stderr`."""
         return sys.stderr
 
     @stream.setter
     def stream(self, _: TextIO) -> None:
-        """Forget the stream that stderr was when the handler was made."""
+        """Ignore the stream that was `sys.stderr` when the handler was made."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -169,7 +170,7 @@ def prepare(
         ),
     ] = False,
 ) -> None:
-    """Send the log of this package, and warnings of all others, to stderr."""
+    """Send this package's log, and the warnings of all other packages, to stderr."""
     stage = (context.invoked_subcommand or "").replace("-", "_")
     logging.basicConfig(
         handlers=[CurrentStderr()],

@@ -1,4 +1,4 @@
-"""`rca compare`: results side by side."""
+"""`rca compare`: compare results side by side."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def compare(
         list[str],
         typer.Argument(
             help="Folders of experiments, or their metrics.json; names of DVC experiments; names "
-            "or ids of MLflow runs. With commas between (A,B,C), runs of one method with different "
-            "seeds, shown as mean ± standard deviation.",
+            "or ids of MLflow runs. Runs of one method with different seeds, separated by commas "
+            "(A,B,C), are shown as mean ± standard deviation.",
             show_default=False,
         ),
     ],
     labels: Annotated[
-        str, typer.Option(help="Names of the results, with commas between.", show_default=False)
+        str, typer.Option(help="Names of the results, separated by commas.", show_default=False)
     ] = "",
     page: Annotated[
         Path | None,
@@ -41,13 +41,13 @@ def compare(
         ),
     ] = None,
     photographs: Annotated[
-        int, typer.Option(min=0, help="Photographs of each split on the page, at most.")
+        int, typer.Option(min=0, help="Maximum number of photographs of each split on the page.")
     ] = 60,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Put results side by side, name every difference in protocol, and say if they compare.
+    """Show results side by side with all differences in protocol, and say if they are comparable.
 
-    Exit status: 0 if they do, 1 if a difference moves one of the numbers by itself, 2 if a file
+    Exit status: 0 if they are, 1 if a difference affects one of the numbers by itself, 2 if a file
     cannot be used.
     """
     from rca.evaluation.comparison import compare as compared
@@ -55,7 +55,7 @@ def compare(
     from rca.presentation.console import comparison_text
 
     if len(results) < 2:
-        raise ConfigError("compare needs two results or more: rca compare results/a results/b")
+        raise ConfigError("compare needs at least two results: rca compare results/a results/b")
     known = _named([_read(argument, params) for argument in results], labels)
     runs = [result.runs for result in known]
     if page:
@@ -64,7 +64,7 @@ def compare(
         shown = known if labels else compare_page.short_names(known)
         compare_page.write(shown, page, photographs)
         shared = shared_products(runs)
-        found = differences(runs, shared)  # also without scores: masks can be looked at
+        found = differences(runs, shared)  # even without scores: the page still shows the masks
     else:
         shared, found = compared(runs)
     print(comparison_text(runs, shared, found))
@@ -98,12 +98,12 @@ def _of_name(name: str, params: Path) -> Found:
 
 
 def _named(results: Sequence[Result], labels: str) -> list[Result]:
-    """The results under the names that the user gave."""
+    """Rename the results as the user asked."""
     if not labels:
         return list(results)
     names = [name.strip() for name in labels.split(",")]
     if len(names) != len(results) or not all(names):
-        raise ConfigError(f"--labels {labels}: give {len(results)} names, one of each result")
+        raise ConfigError(f"--labels {labels}: give {len(results)} names, one for each result")
     return [
         replace(result, runs=replace(result.runs, name=name))
         for result, name in zip(results, names, strict=True)

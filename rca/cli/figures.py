@@ -20,7 +20,7 @@ def figures(
     ],
     out: Annotated[Path, typer.Option(help="Folder that gets the figures.")] = Path("figures"),
     labels: Annotated[
-        str, typer.Option(help="Titles of the experiments' columns, with commas between.")
+        str, typer.Option(help="Titles of the experiments' columns, separated by commas.")
     ] = "",
     only: Annotated[
         Literal["cams", "posteriors", "masks"] | None, typer.Option(help="One of the figures.")
@@ -33,7 +33,7 @@ def figures(
         ),
     ] = None,
     images: Annotated[
-        str, typer.Option(help="Names of the images, with commas between, in this order.")
+        str, typer.Option(help="Names of the images, separated by commas, in this order.")
     ] = "",
     choose: Annotated[
         Literal["typical", "changed"],

@@ -1,6 +1,6 @@
-"""What each stage made, in one line, from the files that it wrote.
+"""One line about what each stage made, from the files that it wrote.
 
-None reads a mask: only `evaluate`, which may, knows scores.
+No function here reads a mask. Scores come from the files of `evaluate`, which may read masks.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ SCORED = {"crf_train": "labels after the CRF", "network_val": "network"}
 
 
 def brought(data: Path) -> str:
-    """The data set's photographs, and where they are."""
+    """Count the data set's photographs, and say where they are."""
     return f"{_count(data / 'JPEGImages', '*')} photographs in {data}"
 
 
 def indexed(index: Path) -> str:
-    """Images of each split, and classes."""
+    """Count the images of each split, and the classes."""
     dataset = json.loads((index / "dataset.json").read_text(encoding="utf-8"))
     training, validation = _splits(index)
     classes = len(dataset["classes"])
@@ -26,25 +26,25 @@ def indexed(index: Path) -> str:
 
 
 def images(index: Path) -> str:
-    """Images of each split, in short."""
+    """Count the images of each split, in short form."""
     training, validation = _splits(index)
     return f"{training} + {validation} images"
 
 
 def trained(out: Path) -> str:
-    """Epochs, and the loss of the first and the last."""
+    """Count the epochs, and give the loss of the first and of the last."""
     with (out / "history.csv").open(encoding="utf-8", newline="") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     return f"{len(losses)} epochs, loss {losses[0]:.3f} → {losses[-1]:.3f}"
 
 
 def activation_maps(index: Path) -> str:
-    """Whose class activation maps there are."""
+    """Say how many images have class activation maps."""
     return f"class activation maps of {images(index)}"
 
 
 def class_maps(index: Path, out: Path) -> str:
-    """What `readout` made: whose class maps, and from how many prototypes."""
+    """Say how many images `readout` made class maps of, and from how many prototypes."""
     nearest = out / "nearest.json"
     of = ""
     if nearest.is_file():
@@ -54,12 +54,12 @@ def class_maps(index: Path, out: Path) -> str:
 
 
 def label_maps(out: Path, what: str) -> str:
-    """How many label maps there are."""
+    """Count the label maps, which are of the kind `what`."""
     return f"{what} of {_count(out, '*.png')} images"
 
 
 def scored(out: Path) -> str:
-    """The scores that matter most."""
+    """Give the mIoU of the products that matter most."""
     miou = json.loads((out / "miou.json").read_text(encoding="utf-8"))
     known = [
         f"{title} {miou[name]:.1f} %"
@@ -70,12 +70,12 @@ def scored(out: Path) -> str:
 
 
 def reported(out: Path) -> str:
-    """Where the page is."""
+    """Say where the page is."""
     return str(out / "report.html")
 
 
 def tracked(out: Path) -> str:
-    """Whether MLflow has the run."""
+    """Say whether the run is in MLflow."""
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     return f"run {run['run_name']} is {'' if run['saved'] else 'not '}in MLflow"
 

@@ -45,7 +45,7 @@ TRAINING = ("seed", *MACHINE, *PROCESSES, "compute.precision", "compute.compile"
 def download(
     out: Annotated[
         Path | None,
-        typer.Option(help="Where the stage writes.", show_default="data/<download.name>"),
+        typer.Option(help="Folder that the stage writes.", show_default="data/<download.name>"),
     ] = None,
     params: ParamsFile = PARAMS,
 ) -> None:

@@ -1,4 +1,4 @@
-"""How a run ends: what it came to, and where its files are."""
+"""The summary of a run: its scores, and where its files are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rca.config import ConfigError
 
 
 def summary(results: Path) -> str:
-    """What a run came to: scores, the report's address, the masks, and what to do next.
+    """Summarise a run: its scores, the report's address, the masks, and what to do next.
 
     Raises:
         ConfigError: the run has not been evaluated.
@@ -22,7 +22,7 @@ def summary(results: Path) -> str:
         raise ConfigError(f"{file}: no such file; run the pipeline first: snakemake --cores all")
     lines = [text_table(json.loads(file.read_text(encoding="utf-8")))]
     pages = [results / stage / "report.html" for stage in ("report", "track")]
-    # That of `track` names commit and machine, but may be of an earlier run.
+    # The page of `track` also names commit and machine, but may be left over from an earlier run.
     if made := [page for page in pages if page.is_file()]:
         latest = max(made, key=lambda page: page.stat().st_mtime_ns)
         lines.append(f"Report: {latest.resolve().as_uri()}")
@@ -36,6 +36,6 @@ def summary(results: Path) -> str:
 
 
 def _program() -> str:
-    """This program as the user's shell finds it, which may not have activated the environment."""
+    """Return how the user's shell calls this program, even if no environment is activated."""
     program = Path(sys.prefix, "bin", "rca")
     return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else "rca"

@@ -1,4 +1,4 @@
-"""Section `download`: which data set is brought, and from where."""
+"""Section `download`: which data set to fetch, and from where."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Source(Section):
-    """What every source is told."""
+    """The keys that every source has."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
-        description="Folder under `data/` that the data set goes to, in place of what is there.",
+        description="Folder under `data/` for the data set; replaces what is there.",
     )
 
     @field_validator("name")
     @classmethod
     def _harms_no_other(cls, name: str) -> str:
         if name in ("embedded", "archives"):
-            raise ValueError(f"data/{name} is no data set's folder; choose another name")
+            raise ValueError(f"data/{name} is not for a data set; choose another name")
         return name
 
     @model_validator(mode="after")
     def _clears_no_file_of_the_user(self) -> Self:
-        """The stage, and DVC before it, clear the folder that they make."""
+        """Refuse a name whose folder holds files of the user: the stage and DVC clear it first."""
         if lost := self.lost_with(Path("data") / self.name):
             raise ValueError(lost)
         return self
 
     def lost_with(self, out: Path) -> str | None:
-        """Which file or folder of the user lies in `out`, and would be cleared with it."""
+        """Return a message if `out`, which is cleared first, holds a file or folder of the user."""
         for key, path in self:
             if isinstance(path, Path) and out.resolve() in (
                 path.resolve(),
@@ -46,7 +46,7 @@ class _Source(Section):
 
 
 class ArchiveSource(_Source):
-    """A tar archive of a folder that is laid out as `index` reads it."""
+    """A tar archive of a folder in the layout that `index` reads."""
 
     source: Literal["archive"]
     archive: Path = Field(description="Tar archive of a VOC-like folder.")
@@ -59,31 +59,32 @@ class Voc12AugSource(_Source):
     source: Literal["voc12_aug"]
     have: Path | None = Field(
         None,
-        description="Folder with archives that you have already; they are checked and used where "
-        "they lie. The others go to `data/archives/`.",
+        description="Folder with archives that you already have; they are verified and used in "
+        "place. The others are downloaded to `data/archives/`.",
     )
     test: bool = Field(
         False,
-        description="Bring the 1,456 test images as well, of which nobody but VOC's server has the "
-        "masks.",
+        description="Also fetch the 1,456 test images, whose masks only VOC's evaluation server "
+        "has.",
     )
     tags: Literal["all", "without_difficult", "list"] = Field(
         "all",
-        description="Image tags from every annotated object; from those that VOC does not mark as "
-        "`difficult`; or from `tags_list`. Numbers differ by it: the paper's released tags are 903 "
-        "fewer than those of all objects, in 817 of 10,582 images.",
+        description="Where image tags come from: all annotated objects, those that VOC does not "
+        "mark as `difficult`, or `tags_list`. The choice changes the numbers: the paper's released "
+        "tags are 903 fewer than those of all objects, in 817 of 10,582 images.",
     )
     tags_list: Path | None = Field(
         None,
-        description="With `list`: a CSV with the columns image and tags (spaces between). Images "
-        "that are for validation only may be missing; theirs are then those of every object.",
+        description="For `list`: a CSV file with the columns image and tags (separated by spaces). "
+        "Images used only for validation may be missing; their tags then come from all objects.",
     )
     tags_sha256: Sha256 | None = Field(None, description="SHA-256 of `tags_list`.")
 
     saliency: Path | None = Field(
         None,
         description="Archive (tar or zip) of saliency maps `<image>.png` of the training images, "
-        "for `pseudo_labels.background: saliency`. VOC and SBD have none: a cue beyond tags.",
+        "for `pseudo_labels.background: saliency`. VOC and SBD have none. Saliency is a cue beyond "
+        "tags.",
     )
     saliency_sha256: Sha256 | None = Field(None, description="SHA-256 of `saliency`.")
 
@@ -91,21 +92,21 @@ class Voc12AugSource(_Source):
     def _files_come_with_their_digests(self) -> Voc12AugSource:
         given = (self.tags_list is not None, self.tags_sha256 is not None)
         if given != (self.tags == "list",) * 2:
-            raise ValueError("tags_list and tags_sha256 go with tags: list, and it with them")
+            raise ValueError("tags_list and tags_sha256 are needed with tags: list, and only then")
         if (self.saliency is None) != (self.saliency_sha256 is None):
             raise ValueError("saliency and saliency_sha256 go together")
         return self
 
 
 class Coco14Source(_Source):
-    """COCO 2014: 80 classes; instances become masks."""
+    """COCO 2014: 80 classes, with masks drawn from the annotated instances."""
 
     source: Literal["coco14"]
     have: Path | None = Field(
         None,
-        description="Folder with COCO that you have already: unpacked (`train2014/`, `val2014/`, "
-        "`annotations/`; photographs are linked), or its zip archives, which are checked and used "
-        "where they lie. The others go to `data/archives/`.",
+        description="Folder with a COCO that you already have: unpacked (`train2014/`, `val2014/`, "
+        "`annotations/`; photographs are linked), or its zip archives, which are verified and used "
+        "in place. The others are downloaded to `data/archives/`.",
     )
 
 
@@ -114,18 +115,19 @@ class FolderSource(_Source):
 
     source: Literal["folder"]
     folder: Path = Field(
-        description="Photographs and `tags.csv` (columns image, tags and maybe split), or one "
-        "sub-folder for each class, maybe within `train/` and `val/`. Masks lie in `masks/`."
+        description="Folder of photographs with `tags.csv` (columns image, tags and, optionally, "
+        "split), or with one sub-folder per class, optionally within `train/` and `val/`. Masks "
+        "go in `masks/`."
     )
     val_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.2, description="Share of the photographs for validation, where no split is given."
+        0.2, description="Fraction of the photographs for validation, if no split is given."
     )
-    val_seed: int = Field(0, ge=0, description="Which ones: another seed, another choice.")
+    val_seed: int = Field(0, ge=0, description="Seed of the choice of these photographs.")
     on_bad_file: Literal["error", "skip"] = Field(
         "error",
-        description="Photographs and masks that cannot be read, photographs without a row in "
-        "tags.csv, and rows without a photograph: stop and name them, or go on without them and "
-        "list them in `skipped.csv`.",
+        description="What to do with photographs and masks that cannot be read, photographs "
+        "without a row in tags.csv, and rows without a photograph: stop and name them, or skip "
+        "them and list them in `skipped.csv`.",
     )
 
     def lost_with(self, out: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The whole of `params.yaml`: reading it, and saying what is wrong with it."""
+"""The whole of `params.yaml`: reading it, and explaining what is wrong with it."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def load(path: Path) -> Params:
     """Read and check a parameter file.
 
     Raises:
-        ConfigError: the file is missing, no YAML, or holds a wrong key or value; every fault is
-            named on a line of its own.
+        ConfigError: the file is missing, is not valid YAML, or has a wrong key or value; each fault
+            has a line of its own.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -122,13 +122,13 @@ def load(path: Path) -> Params:
 
 
 def check_supply(params: Params) -> None:
-    """Make sure that the data set will have what later stages are told to use.
+    """Check that the data set will have what later stages are configured to use.
 
-    Apart from `load`, so that a preset can be shipped without the files that only its user has.
-    What an archive holds is for stage `check` to see.
+    This is separate from `load`, so that a preset can be shipped without the files that only its
+    user has. What an archive holds is checked by stage `check`.
 
     Raises:
-        ConfigError: it will not.
+        ConfigError: saliency maps are wanted, and the source does not bring them.
     """
     source = params.download
     brings = source.source == "archive" or (source.source == "voc12_aug" and source.saliency)
@@ -153,7 +153,7 @@ WITHOUT_SALIENCY = (
 
 
 def saliency_keys(params: Params) -> list[str]:
-    """The settings that use saliency maps, as they are written."""
+    """List the settings that use saliency maps, as they are written in the file."""
     return [
         *["pseudo_labels.background: saliency"] * (params.pseudo_labels.background == "saliency"),
         *["readout.saliency: true"] * params.readout.saliency,
@@ -171,7 +171,7 @@ def _explain(error: ValidationError) -> str:
         elif fault["type"] == "missing":
             lines.append(f"  {key}: missing")
         elif fault["type"] == "secret":
-            lines.append(f"  {key}: {fault['msg']}")  # and not what it is
+            lines.append(f"  {key}: {fault['msg']}")  # without the value, which is secret
         elif fault["type"] == "union_tag_not_found":
             lines.append(f"  {key}.source: missing")
         else:
@@ -180,7 +180,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _keys(parts: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section that pydantic reaches by `parts`."""
+    """List the keys of the section at pydantic's location `parts`."""
     section: type[BaseModel] = Params
     for part in parts:
         if section is Params and part == "download":
@@ -194,12 +194,12 @@ def _keys(parts: tuple[int | str, ...]) -> list[str]:
 
 
 def _key(parts: tuple[int | str, ...]) -> str:
-    """The key as it is written: pydantic puts the chosen source between a source and its key."""
+    """Return the key as it is written: pydantic adds the chosen source after `download`."""
     if parts[0:1] == ("download",):
         parts = (parts[0], *parts[2:])
     return ".".join(str(part) for part in parts) or "(the file)"
 
 
 def json_schema() -> str:
-    """JSON schema of `params.yaml`, for editors."""
+    """Write the JSON schema of `params.yaml`, for editors."""
     return json.dumps(Params.model_json_schema(), indent=2) + "\n"

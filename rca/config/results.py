@@ -24,7 +24,8 @@ class Evaluate(Section):
 
     ignored_predictions: Literal["strict", "background", "excluded"] = Field(
         "strict",
-        description="Predicted 255: counted as a miss, as background, or left out (with coverage).",
+        description="How pixels predicted 255 count: as misses, as background, or not at all (the "
+        "coverage is then stated).",
     )
     boundary: Fraction = Field(
         0.02,
@@ -32,12 +33,12 @@ class Evaluate(Section):
         "(Cheng et al. 2021: 0.02).",
     )
     resamples: Count = Field(
-        1000, description="Resamples of the images for the bootstrap's confidence intervals."
+        1000, description="Bootstrap resamples of the images for the confidence intervals."
     )
     seed_threshold: Fraction = Field(
         0.25,
-        description="Background score at which CAMs are cut into seeds to be scored and shown; no "
-        "other stage uses it. `pseudo_labels.threshold` cuts the CAMs that become labels.",
+        description="Background score that turns CAMs into the seeds that are scored and shown; no "
+        "other stage uses it. `pseudo_labels.threshold` turns CAMs into labels.",
     )
     threshold_chosen_on: str = Field(
         "no masks",
@@ -55,7 +56,7 @@ class Evaluate(Section):
         description="For the protocol: what the backbones' weights were trained on, which a file "
         "of weights does not say. Weights from segmentation masks (COCO) are pixel supervision.",
     )
-    processes: int = Field(0, ge=0, description="Worker processes; 0 takes every core.")
+    processes: int = Field(0, ge=0, description="Worker processes; 0 uses every core.")
 
 
 class Report(Section):
@@ -63,36 +64,39 @@ class Report(Section):
 
     panels: Count = Field(
         1500,
-        description="Validation photographs on the page at most; of more, half the best and half "
-        "the worst. The page shrinks pictures to stay below 30 MB, which 1,500 do.",
+        description="Maximum number of validation photographs on the page; if there are more, it "
+        "shows the best and the worst, half each. Pictures are shrunk to keep the page below 30 "
+        "MB, for which 1,500 are few enough.",
     )
-    training_panels: Count = Field(60, description="Training photographs, likewise.")
+    training_panels: Count = Field(
+        60, description="Maximum number of training photographs, likewise."
+    )
     class_panels: int = Field(
         1,
         ge=0,
-        description="Images of each class named as its best, as its worst and as those that "
-        "changed most from the CAM on: so many of each, in both splits.",
+        description="Number of images of each class to list as its best, as its worst and as those "
+        "that changed most since the CAM; the same number of each, in both splits.",
     )
 
 
 class Track(Section):
-    """Stage `track`: the run as MLflow shows it."""
+    """Stage `track`: the record of the run in MLflow."""
 
     uri: str = Field(
         "sqlite:///mlflow.db",
         description="MLflow tracking URI, without a password or a token: MLflow takes these from "
         "the environment.",
     )
-    run_name: str | None = Field(None, description="Name of the run; `null` takes `experiment`.")
+    run_name: str | None = Field(None, description="Name of the run; `null` uses `experiment`.")
 
     @field_validator("uri")
     @classmethod
     def _holds_no_secret(cls, uri: str) -> str:
-        """The URI goes into dvc.lock, the report, logs and MLflow itself."""
+        """Refuse a secret: the URI is written to dvc.lock, the report, logs and MLflow itself."""
         try:
             parts = urlsplit(uri)
         except ValueError as error:
-            raise ValueError(f"no URI ({error})") from None
+            raise ValueError(f"not a valid URI ({error})") from None
         if parts.password or SECRET.search(parts.query):
             raise PydanticCustomError("secret", SECRET_IN_URI)
         return uri

@@ -25,5 +25,5 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     def digest(self) -> str:
-        """Twelve hex digits that change whenever a value does."""
+        """Return twelve hex digits that change whenever a value does."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]

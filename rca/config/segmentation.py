@@ -15,7 +15,7 @@ SUPERVISIONS = ("pseudo", *ROUNDS, "truth")  # what a segmentation network can b
 
 
 def round_number(supervision: str) -> int:
-    """The round of self-training that a supervision is, from 1 on; 0 for no such round."""
+    """Return the number of a round of self-training, from 1 on; 0 for any other supervision."""
     return ROUNDS.index(supervision) + 1 if supervision in ROUNDS else 0
 
 
@@ -27,7 +27,7 @@ class TrainSeg(Section):
         min_length=1,
         description="Networks to train: name → the stage whose output holds its labels. "
         "`pseudo: crf`, the refined pseudo-labels; `round_1: relabel/round_1`, what the network "
-        "of an earlier training makes of the training images (section `relabel`); "
+        "of an earlier training predicts for the training images (section `relabel`); "
         "`truth: index`, the true masks, for comparison.",
     )
     head: Literal["deeplab_v2", "large_fov", "deeplab_v3"] = "deeplab_v2"
@@ -35,7 +35,7 @@ class TrainSeg(Section):
     batch_size: Count = 8
     balanced: bool = Field(
         False,
-        description="Weigh the background's pixels together as much as the classes' together. "
+        description="Weight the background's pixels, in total, as much as the classes' pixels. "
         "Against networks that call everything background where labels are few and noisy.",
     )
     view: View = View(mode="crop", size=321, scale=(0.5, 1.5), flip=True, jitter=0.0, hue=0.0)
@@ -66,7 +66,8 @@ class TrainSeg(Section):
 class Relabel(Section):
     """Stage `relabel`: a trained network labels the training images, restricted to their tags.
 
-    How the network is asked is section `infer_seg`'s, but for its CRF; section `crf` refines.
+    The network predicts with the settings of section `infer_seg`, but without that section's CRF;
+    section `crf` refines the labels.
     """
 
     teachers: dict[str, str] = Field(
@@ -96,5 +97,5 @@ class InferSeg(Section):
     scales: list[Positive] = Field([0.75, 1.0, 1.25], min_length=1)
     flip: bool = True
     crf: bool = Field(
-        False, description="Refine the network's probabilities by the CRF of section `crf`."
+        False, description="Refine the network's probabilities with the CRF of section `crf`."
     )

@@ -15,10 +15,10 @@ TIMM = "timm/"  # before the name of any of timm's networks
 
 
 class Compute(Section):
-    """Where and with how many workers a stage runs; `threads` is part of what fixes the bytes."""
+    """Where a stage runs, and with how many workers; the output's bytes depend on `threads`."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="`auto` takes a CUDA device where there is one."
+        "auto", description="`auto` uses a CUDA device if there is one."
     )
     threads: Count = Field(
         2, description="CPU threads of torch; the same count gives the same bytes."
@@ -28,32 +28,33 @@ class Compute(Section):
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32",
-        description="Of the networks in training. The losses, the memory and the prototypes are "
-        "float32 in any case, and so is inference.",
+        description="Precision of the networks in training. The losses, the memory, the prototypes "
+        "and inference are always float32.",
     )
     compile: bool = Field(
-        False, description="Compile the networks for training (torch.compile); minutes at first."
+        False,
+        description="Compile the networks for training (torch.compile); the start takes minutes.",
     )
     checkpoint_steps: int = Field(
         500,
         ge=0,
-        description="Steps of the optimiser between two checkpoints of a training; 0 writes one "
-        "only when SIGTERM or SIGUSR1 asks to stop.",
+        description="Optimiser steps between two checkpoints of a training; 0 writes one only when "
+        "SIGTERM or SIGUSR1 asks to stop.",
     )
     gpus: Count = Field(
         1,
-        description="Processes of a training on each node, each with a GPU unless `device: cpu`.",
+        description="Processes per node in a training, each with a GPU unless `device: cpu`.",
     )
     nodes: Count = Field(1, description="Nodes of a training; above 1 only in a Slurm job.")
     shards: Count = Field(
         1,
-        description="Jobs among which Snakemake shares the images of `infer_cam`, "
+        description="Jobs among which Snakemake splits the images of `infer_cam`, "
         "`readout`, `crf`, `relabel` and `infer_seg`; the results are the same.",
     )
 
 
 def _known_backbone(name: str) -> str:
-    """Refuse a name that no backbone can have; timm's own names are for the network to see."""
+    """Refuse an unknown name; a name of timm's is checked when the network is built."""
     if name in BACKBONES or (name.startswith(TIMM) and name != TIMM):
         return name
     close = get_close_matches(name, BACKBONES, 1)
@@ -62,16 +63,16 @@ def _known_backbone(name: str) -> str:
 
 
 class Backbone(Section):
-    """The features F = FCN(I), Eq. 1."""
+    """The backbone, which computes the features F = FCN(I) of Eq. 1."""
 
     name: Annotated[str, AfterValidator(_known_backbone)] = Field(
         "vgg16",
-        description="A network of torchvision's, or `timm/MODEL`: a network of timm's that is a "
-        "row of convolutional stages, with the extra `timm`.",
+        description="A torchvision network, or `timm/MODEL`: a timm network that is a sequence of "
+        "convolutional stages; needs the extra `timm`.",
         json_schema_extra={"anyOf": [{"enum": list(BACKBONES)}, {"pattern": f"^{TIMM}."}]},
     )
     stride: Literal[8, 16, 32] = Field(
-        8, description="Input pixels per feature; lower strides dilate instead (paper: 8)."
+        8, description="Input pixels per feature; lower strides use dilation (paper: 8)."
     )
     weights: Path | Literal["imagenet", "none"] = Field(
         "imagenet",
@@ -80,15 +81,15 @@ class Backbone(Section):
     )
     blocks: Count | None = Field(
         None,
-        description="Leading blocks in use; `null` takes all. 18 leaves out MobileNetV2's last 1×1 "
-        "convolution, as DeepLab does.",
+        description="Number of leading blocks in use; `null` uses all. 18 leaves out MobileNetV2's "
+        "last 1×1 convolution, as DeepLab does.",
     )
     frozen_blocks: int = Field(
-        0, ge=0, description="Leading blocks that are not trained (paper: 0)."
+        0, ge=0, description="Number of leading blocks that are not trained (paper: 0)."
     )
 
     def files(self) -> list[Path]:
-        """The file of weights, if one is named."""
+        """List the file of weights, if one is named."""
         return [self.weights] if isinstance(self.weights, Path) else []
 
 
@@ -96,8 +97,10 @@ class Optimiser(Section):
     """SGD with Nesterov momentum, and its schedule."""
 
     lr: Positive = Field(1e-3, description="Learning rate of the backbone's weights (paper: 1e-3).")
-    head_lr_factor: Positive = Field(10, description="Times `lr` for the new layers (paper: 10).")
-    bias_lr_factor: Positive = Field(2, description="Times more for biases (paper: 2).")
+    head_lr_factor: Positive = Field(
+        10, description="Factor on `lr` for the new layers (paper: 10)."
+    )
+    bias_lr_factor: Positive = Field(2, description="Further factor on `lr` for biases (paper: 2).")
     momentum: Fraction = 0.9
     weight_decay: float = Field(5e-4, ge=0)
     schedule: Literal["step", "poly"] = Field(
@@ -107,6 +110,7 @@ class Optimiser(Section):
     power: Positive = Field(0.9, description="Exponent of `poly`.")
     accumulate: Count = Field(
         1,
-        description="Batches whose mean gradient makes a step, for batches that the device cannot "
-        "hold at once. Contrast and mixup stay within a batch, and each is memorised at once.",
+        description="Gradient accumulation: batches whose mean gradient makes a step, for batches "
+        "that do not fit on the device. Contrast and mixup stay within a batch, and the memory is "
+        "written after each.",
     )

@@ -1,7 +1,7 @@
-"""Results side by side, and whether they are comparable.
+"""Whether results are comparable, and how their protocols differ.
 
-Two numbers compare two methods only if all else was equal. Each difference in protocol is named;
-one that moves a number by itself makes the products that it touches not comparable.
+Two numbers compare two methods only if everything else was equal. Every difference in protocol is
+listed. If one affects a number by itself, the products whose numbers it affects are not comparable.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Difference:
     """A key of the protocol whose value is not the same in all runs.
 
     Attributes:
-        key: The key, dotted.
+        key: The dotted key.
         values: The value in each run.
-        touches: The shared products whose numbers the difference moves by itself.
-        reason: Why it moves them, or why it does not.
+        touches: The shared products whose numbers the difference affects by itself.
+        reason: Why it affects them, or why it does not.
     """
 
     key: str
@@ -45,7 +45,7 @@ def compare(runs: Sequence[Runs]) -> tuple[list[Product], list[Difference]]:
 
 
 def shared_products(runs: Sequence[Runs]) -> list[Product]:
-    """The products that are scored in all runs."""
+    """List the products that are scored in all runs."""
     return [
         product
         for product in PRODUCTS
@@ -54,7 +54,7 @@ def shared_products(runs: Sequence[Runs]) -> list[Product]:
 
 
 def differences(runs: Sequence[Runs], shared: Sequence[Product]) -> list[Difference]:
-    """Every difference in protocol, and which of the `shared` products it moves."""
+    """Find every difference in protocol, and which of the `shared` products it affects."""
     found = []
     of_others = {f"tags_at_inference.{product.name}" for product in {*PRODUCTS} - {*shared}}
     for key, values in differing([run.metrics[0]["protocol"] for run in runs]):
@@ -67,12 +67,12 @@ def differences(runs: Sequence[Runs], shared: Sequence[Product]) -> list[Differe
 
 
 def verdict(shared: Sequence[Product], found: Sequence[Difference], where: str) -> str:
-    """Whether the numbers compare, as a sentence.
+    """Say in one sentence whether the numbers are comparable.
 
     Args:
         shared: the products that are scored in all runs.
         found: every difference in protocol.
-        where: the reader finds these, `above` or `below`.
+        where: where the reader finds these differences, `above` or `below`.
     """
     spoilt = {product.name for difference in found for product in difference.touches}
     if not shared:

@@ -1,4 +1,4 @@
-"""Gains between results on the same images, with intervals: both drawn on the same images."""
+"""Gains between results, with intervals from paired resamples: the same images on both sides."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Side:
     """The label maps of a product in one result.
 
     Attributes:
-        folder: holds `<image>.png`.
-        policy: for predicted 255.
+        folder: the folder that holds `<image>.png`.
+        policy: how pixels predicted 255 are counted.
     """
 
     folder: Path
@@ -33,11 +33,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Gains:
-    """Intervals of gains in points, low and high end.
+    """Intervals of gains in percentage points, each as its low and its high end.
 
     Attributes:
-        mean: of the mIoU.
-        classes: of the IoU of each class, the background among them.
+        mean: the interval of the mIoU's gain.
+        classes: the interval of the IoU's gain of each class, including the background.
     """
 
     mean: tuple[float, float]
@@ -45,23 +45,23 @@ class Gains:
 
 
 def gain_intervals(data: Index, records: Sequence[Record], sides: Sequence[Side]) -> list[Gains]:
-    """The gains of each side but the first over the first.
+    """Compute the gains of each further side over the first.
 
     Args:
-        data: the index that `records` are of.
-        records: images with a mask.
-        sides: two or more.
+        data: the index that `records` come from.
+        records: the images to compare on, each with a true mask.
+        sides: two or more sides; the first is the reference.
 
     Raises:
-        DataError: a label map is missing, or does not go with its truth.
+        DataError: a label map is missing, or does not fit its true mask.
         WorkerError: a worker process was killed.
     """
-    few = replace(data, records=())  # what a worker process has no use for
+    few = replace(data, records=())  # the worker processes do not need all records
     work = ((record.image, (few, record, sides)) for record in records)
     counted = progress(
         ordered_map(_count, work, processes_for(len(records))),
         len(records),
-        "images held against each other",
+        "images compared",
     )
     counts = np.stack(list(counted))
     first, *others = (
@@ -76,7 +76,7 @@ def gain_intervals(data: Index, records: Sequence[Record], sides: Sequence[Side]
 
 
 def _count(job: tuple[Index, Record, Sequence[Side]]) -> np.ndarray:
-    """True positives, false positives and false negatives of an image, (sides, 3, C + 1)."""
+    """Count an image's true positives, false positives, false negatives, (sides, 3, C + 1)."""
     data, record, sides = job
     truth = data.truth(record)
     found = []
@@ -86,6 +86,6 @@ def _count(job: tuple[Index, Record, Sequence[Side]]) -> np.ndarray:
         try:
             matrix = confusion_matrix(truth, labels, len(data.classes))
         except ValueError as error:
-            raise DataError(f"{path} cannot be held against {record.mask}: {error}") from None
+            raise DataError(f"{path} cannot be compared with {record.mask}: {error}") from None
         found.append(np.stack(errors(matrix, side.policy)))
     return np.stack(found)

@@ -133,7 +133,7 @@ def per_class(
 def confusions(
     results: Mapping[Product, Scores], names: Sequence[str]
 ) -> Iterator[tuple[str | float | None, ...]]:
-    """Rows of `CONFUSION`: where the pixels of each true class went, in percent of them."""
+    """Yield rows of `CONFUSION`: where the pixels of each true class went, in percent of them."""
     for product, scores in results.items():
         matrix = scores.counts.matrix
         totals = np.broadcast_to(matrix.sum(axis=1)[:, None], matrix.shape)

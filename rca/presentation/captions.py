@@ -1,4 +1,4 @@
-"""What must be said beside a figure: whose images they are, how these were chosen, the scores."""
+"""Captions of figures: whose images are shown, how they were chosen, and the scores."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def caption(
     shown: Sequence[tuple[str, str | None]],
     how: str,
 ) -> str:
-    """The text beside a figure.
+    """Write the text that goes beside a figure.
 
     Args:
-        experiments: from left to right.
-        kind: of the figure.
-        split: of its images.
-        product: whose scores are named.
-        titles: of its columns.
-        shown: the image, and the class if it is about one, of each row.
-        how: the images were chosen, in words.
+        experiments: the experiments, from left to right.
+        kind: the kind of figure.
+        split: the split of the images.
+        product: the product whose scores are given.
+        titles: the titles of the columns.
+        shown: the image of each row, and its class if the row shows a single one.
+        how: how the images were chosen, in words.
     """
     parts = [
         f"{TITLES[product]}, {SPLITS[split]}.",
@@ -51,7 +51,7 @@ def caption(
 def _legend(experiments: Sequence[Experiment], kind: str) -> str:
     if kind == "masks":
         return "White hatching: label 255."
-    row = "One row an image and class that it is tagged with; true mask of that class alone, 255 "
+    row = "One row per image and class that it is tagged with; true mask of that class alone, 255 "
     if kind == "posteriors":
         return (
             f"{row}hatched. White line: where the class's posterior passes {PROBABLE:g}. No heat: "
@@ -65,7 +65,7 @@ def _legend(experiments: Sequence[Experiment], kind: str) -> str:
 
 
 def _scored(experiment: Experiment, product: str) -> str:
-    """Label, folder, seed and score of an experiment."""
+    """State the label, folder, seed and score of an experiment."""
     metrics = experiment.metrics
     start = f"{experiment.label}: {experiment.folder}, seed {metrics['seed']}"
     row = metrics["products"].get(product)
@@ -76,7 +76,7 @@ def _scored(experiment: Experiment, product: str) -> str:
 
 
 def _differences(experiments: Sequence[Experiment], product: str) -> list[str]:
-    """What their protocols do not share, and whether their numbers compare."""
+    """Describe how the protocols differ, and say whether the numbers are comparable."""
     if len(experiments) == 1 or any(
         product not in known.metrics["products"] for known in experiments
     ):
@@ -85,10 +85,10 @@ def _differences(experiments: Sequence[Experiment], product: str) -> list[str]:
     wanted = next(known for known in PRODUCTS if known.name == product)
     moving = [difference for difference in found if wanted in difference.touches]
     verdict = (
-        "The numbers of these experiments compare."
+        "The numbers of these experiments are comparable."
         if not moving
         else (
-            "The numbers of these experiments do NOT compare: "
+            "The numbers of these experiments are NOT comparable: "
             + "; ".join(f"{known.key} ({known.reason})" for known in moving)
             + "."
         )
@@ -105,7 +105,7 @@ def _differences(experiments: Sequence[Experiment], product: str) -> list[str]:
 def _rows(
     experiments: Sequence[Experiment], product: str, shown: Iterable[tuple[str, str | None]]
 ) -> list[str]:
-    """IoU in percent of each row, where it is known."""
+    """List the IoU in percent of each row, where it is known."""
     labels = " | ".join(known.label for known in experiments)
     lines = [f"Rows, with their IoU in % ({labels}):"]
     for image, name in shown:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 420, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 42  # at least: long tick labels push the axis inwards
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 42  # minimum margins: long tick labels push the axis inwards
 LABEL_HEIGHT, CHARACTER = 16, 6.6  # of text at 13 pixels
 
 
@@ -22,7 +22,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """Values from `low` to `high` onto pixels from `start` to `end`."""
+    """A linear map of values from `low` to `high` to pixels from `start` to `end`."""
 
     low: float
     high: float
@@ -30,7 +30,7 @@ class Axis:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of `value`."""
+        """Convert `value` to its pixel."""
         share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
@@ -38,13 +38,13 @@ class Axis:
 def line_chart(
     lines: Sequence[Line], *, x_title: str, y_title: str, marker: tuple[float, str] | None = None
 ) -> str:
-    """One SVG element with axes, curves and their names beside their ends.
+    """Draw axes, and curves with their names beside their ends, as one SVG element.
 
     Args:
-        lines: at most four, else colours repeat.
-        x_title: below the axis.
-        y_title: for those who cannot see the chart, and its heading.
-        marker: position on the x axis and text of a vertical line.
+        lines: the curves; with more than four, colours repeat.
+        x_title: the title below the x axis.
+        y_title: the name of the values, which is not drawn, but read out by a screen reader.
+        marker: the position on the x axis, and the text, of a vertical line.
     """
     known = [(x, y) for line in lines for x, y in line.points if y is not None]
     names = [line.name for line in lines] if len(lines) > 1 else []
@@ -70,7 +70,7 @@ def line_chart(
 
 
 def nice_ticks(low: float, high: float, count: int = 5, finest: float = 0.0) -> list[float]:
-    """About `count` round values whose first and last enclose `low` and `high`.
+    """Choose about `count` round values whose first and last enclose `low` and `high`.
 
     They are at least `finest` apart; 1 gives whole numbers.
     """
@@ -82,14 +82,14 @@ def nice_ticks(low: float, high: float, count: int = 5, finest: float = 0.0) -> 
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
-    """Smallest and largest; a single value gets some room about it."""
+    """Return the smallest and the largest value; a single value gets some room on both sides."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = max(abs(low) * 0.05, 1e-3) if high == low else 0.0
     return low - room, high + room
 
 
 def _whole_span(values: Sequence[float]) -> tuple[float, float]:
-    """Smallest and largest whole number; a single value gets one to each side."""
+    """Return the smallest and the largest whole number; a single one gets 1 on each side."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     return (low, high) if high > low else (low - 1, high + 1)
 
@@ -138,7 +138,7 @@ def _curve(line: Line, x: Axis, y: Axis, number: int) -> str:
 
 
 def _end_labels(lines: Sequence[Line], y: Axis, right: float) -> list[str]:
-    """Names at the height of the curves' last points, pushed apart where they would overlap."""
+    """Place names at the height of the curves' last points, apart where they would overlap."""
     ends = {
         number: y([up for _, up in line.points if up is not None][-1])
         for number, line in enumerate(lines)
@@ -159,12 +159,12 @@ def _end_labels(lines: Sequence[Line], y: Axis, right: float) -> list[str]:
 def _points(
     rows: Sequence[Mapping[str, float | None]], across: str, up: str
 ) -> list[tuple[float, float | None]]:
-    """Two columns of a table as points; a row without the first has none."""
+    """Return two columns of a table as points; a row without the first column gives none."""
     return [(x, row[up]) for row in rows if (x := row[across]) is not None]
 
 
 def history_charts(rows: Sequence[Mapping[str, float | None]]) -> dict[str, str]:
-    """A chart for each column of a training's history but `epoch`, each with its own scale."""
+    """Draw a chart of each column of a training's history but `epoch`, with its own scale."""
     columns = [name for name in rows[0] if name != "epoch"] if rows else []
     return {
         name: line_chart([Line(name, _points(rows, "epoch", name))], x_title="epoch", y_title=name)
@@ -173,7 +173,7 @@ def history_charts(rows: Sequence[Mapping[str, float | None]]) -> dict[str, str]
 
 
 def sweep_chart(rows: Sequence[Mapping[str, float | None]], threshold: float) -> str:
-    """mIoU, over- and under-activation by background threshold; a line marks `threshold`."""
+    """Draw mIoU, over- and under-activation by background threshold; a line marks `threshold`."""
     names = {
         "miou": "mIoU",
         "over_activation": "over-activation",

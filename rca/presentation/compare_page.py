@@ -26,12 +26,12 @@ PHOTOGRAPHS = 60  # of each split, unless the user says otherwise
 
 
 def write(results: Sequence[Result], out: Path, count: int = PHOTOGRAPHS) -> None:
-    """Write the page, which needs no other file.
+    """Write the page as one self-contained file.
 
     Args:
-        results: two or more; gains are over the first.
-        out: the file.
-        count: photographs of each split at most.
+        results: two or more results; gains are relative to the first.
+        out: the HTML file.
+        count: the maximum number of photographs of each split.
 
     Raises:
         DataError: a mask or a score of a result is missing or damaged.
@@ -65,7 +65,7 @@ def write(results: Sequence[Result], out: Path, count: int = PHOTOGRAPHS) -> Non
 
 
 def short_names(results: Sequence[Result]) -> Sequence[Result]:
-    """The results under the last parts of their names, where these tell them apart."""
+    """Shorten the results' names to their last parts, if these are distinct."""
     names = [",".join(PurePath(part).name for part in result.name.split(",")) for result in results]
     if len(set(names)) < len(names) or not all(names):
         return results
@@ -76,7 +76,7 @@ def short_names(results: Sequence[Result]) -> Sequence[Result]:
 
 
 def _origins(results: Sequence[Result]) -> dict[str, Any]:
-    """Where each result is from: what is the same in all, what is its own, how to repeat it."""
+    """Describe each result's origin: what is the same in all, what is its own, how to repeat it."""
     every = [_terms(result) for result in results]
     held = Counter((term, text) for terms in every for term, text in terms.items())
     same = {term: text for (term, text), number in held.items() if number == len(results)}
@@ -94,7 +94,7 @@ def _origins(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _in_words(protocol: Mapping[str, Any]) -> str:
-    """The protocol as a paragraph; nothing where an older version stated less of it."""
+    """Describe the protocol in a paragraph; return nothing if an older version recorded less."""
     try:
         return in_words(protocol)
     except KeyError:
@@ -102,7 +102,7 @@ def _in_words(protocol: Mapping[str, Any]) -> str:
 
 
 def _terms(result: Result) -> dict[str, str]:
-    """Terms and what there is to say of a result; of several runs, each text once."""
+    """Map each term of a result's origin to its text; for several runs, to each text once."""
     texts: dict[str, dict[str, None]] = {}
     for found in result.found:
         for term, text in [*found.terms, *origin(found.metrics)]:
@@ -113,7 +113,7 @@ def _terms(result: Result) -> dict[str, str]:
 def _photographs(
     experiments: Sequence[Experiment], count: int, names: Sequence[str]
 ) -> dict[str, Any]:
-    """The page's variables that are about single images: their pictures, facts and colours."""
+    """Prepare the page's variables about single images: their pictures, facts and colours."""
     found: dict[str, Beside | str] = {}
     if experiments and count:
         found = {split: beside(experiments, split, count) for split in ("val", "train")}

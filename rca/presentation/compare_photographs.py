@@ -1,4 +1,4 @@
-"""The photographs of `rca compare --page`: the masks of all results beside each other."""
+"""The photographs of `rca compare --page`, with the masks of all results beside each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rca.presentation.score_rows import TITLES
 from rca.presentation.stage_layers import label_layer, truth_layer
 from rca.runtime.progress import progress
 
-# What is shown of a split: the last of these that all results have.
+# The product shown of a split: the last of these that all results have.
 FINALS = {
     "val": ("network_val", *(f"{name}_val" for name in ROUNDS)),
     "train": ("crf_train", *(f"{name}_train" for name in ROUNDS)),
@@ -36,8 +36,8 @@ class Beside:
 
     Attributes:
         shown: its photographs.
-        title: of the product whose masks are shown.
-        images: how many are in all results, and how many in any.
+        title: the title of the product whose masks are shown.
+        images: the number of images in all results, and the number in any of them.
         facts: what the script sorts and filters by.
     """
 
@@ -48,17 +48,18 @@ class Beside:
 
 
 def beside(experiments: Sequence[Experiment], split: str, count: int) -> Beside | str:
-    """The photographs of a split that changed most from the first result to the last.
+    """Select the photographs of a split that changed most from the first result to the last.
 
-    By the IoU, up or down; without true masks by the share of pixels that differ.
+    Change is measured by the IoU, up or down; without true masks, by the share of pixels that
+    differ.
 
     Args:
-        experiments: the results, of the same classes.
+        experiments: the results, which have the same classes.
         split: `train` or `val`.
-        count: photographs at most.
+        count: the maximum number of photographs.
 
     Returns:
-        The photographs, or in words why there are none.
+        The photographs, or the reason why there are none, in words.
     """
     product = _final(experiments, split)
     records = shared_records(experiments, split)
@@ -95,11 +96,11 @@ def beside(experiments: Sequence[Experiment], split: str, count: int) -> Beside 
 
 
 def _final(experiments: Sequence[Experiment], split: str) -> str | None:
-    """The last product of a split that all results have masks of, and scores if any has."""
+    """Find the last product of a split that all results have masks of, and scores if any has."""
     found = None
     for product in FINALS[split]:
         scored = {product in known.metrics["products"] for known in experiments}
-        begins = product == FINALS[split][0]  # a later one's folder may be left of an earlier run
+        begins = product == FINALS[split][0]  # a later one's folder may be from an earlier run
         if label_maps(experiments, product) and (
             scored == {True} or (scored == {False} and begins)
         ):
@@ -108,7 +109,7 @@ def _final(experiments: Sequence[Experiment], split: str) -> str | None:
 
 
 def _gallery(experiments: Sequence[Experiment], records: Sequence[Record], product: str) -> Gallery:
-    """The photographs with each result's mask, the difference of first and last, and the truth."""
+    """Show each result's mask, the difference of first and last, and the truth."""
     verb = LABEL_MAPS[product][1]
     files = {record.image: record.file for record in records}
     keys = [f"result-{number}" for number in range(1, len(experiments) + 1)]
@@ -146,7 +147,7 @@ def _difference_layer(first: Layer, last: Layer, truth: Layer) -> Layer:
 
 
 def _shares(gallery: Gallery, images: Iterable[str]) -> dict[str, float]:
-    """Image → share of the pixels in which first and last result differ, in percent."""
+    """Compute image → share of the pixels in which first and last result differ, in percent."""
     masks = [layer for layer in gallery.layers if layer.kind == "labels" and layer.product]
     first, last = masks[0], masks[-1]
     wanted = list(images)
@@ -161,7 +162,7 @@ def _gains(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str,
 
 
 def _table(experiments: Sequence[Experiment], product: str) -> Table:
-    """The rows of the product in each result, under the result's key in place of its name."""
+    """Collect the product's rows of each result, with the result's key as the product."""
     return [
         {**row, "product": f"result-{number}"}
         for number, known in enumerate(experiments, start=1)

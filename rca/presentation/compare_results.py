@@ -1,4 +1,4 @@
-"""The results that `rca compare` puts side by side, and what of them lies on this machine."""
+"""The results that `rca compare` compares, and which of their files are on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rca.evaluation.runs import Runs
 from rca.presentation.experiments import Experiment
 from rca.tracking.find import Found
 
-# Product → folder of its label maps, and the verb that writes them.
+# Product → folder of its label maps, and the command that writes them.
 LABEL_MAPS = {
     "pseudo_labels_train": ("pseudo_labels", "pseudo-labels"),
     "crf_train": ("crf", "crf"),
@@ -32,8 +32,8 @@ class Result:
     """One argument of `rca compare`.
 
     Attributes:
-        runs: one run, or runs of one method with different seeds.
-        found: where each of them was found.
+        runs: one run, or several runs of one method with different seeds.
+        found: where each run was found.
     """
 
     runs: Runs
@@ -41,40 +41,40 @@ class Result:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name under which it is shown."""
         return self.runs.name
 
 
 def on_this_machine(results: Sequence[Result]) -> tuple[list[Experiment], str]:
-    """The results as experiments whose images can be shown, or none of them and in words why."""
+    """Return the results as experiments whose images can be shown, or none and the reason why."""
     experiments = []
     for result in results:
         folder = result.found[0].folder
         if len(result.found) > 1:
-            return [], f"{result.name} stands for {len(result.found)} runs, and masks are of one"
+            return [], f"{result.name} stands for {len(result.found)} runs; masks need a single one"
         if folder is None:
-            return [], f"of {result.name} only the numbers are here, not its masks"
+            return [], f"only the numbers of {result.name} are here, not its masks"
         if not (folder / "index").is_dir():
-            return [], f"{folder} has no index and so no list of its images"
+            return [], f"{folder} has no index, and so no list of its images"
         metrics = result.found[0].metrics
         experiments.append(Experiment(result.name, folder, read_index(folder / "index"), metrics))
     first = experiments[0].data
     if any(other.data.classes != first.classes for other in experiments):
-        return [], "the results are of different classes"
+        return [], "the results have different classes"
     if not (first.records and first.records[0].file.is_file()):
         return [], f"the photographs of {experiments[0].folder} are not in {first.root}"
     return experiments, ""
 
 
 def label_maps(experiments: Sequence[Experiment], product: str) -> list[Path]:
-    """The folders of a product's label maps in all experiments; none where one lacks it."""
+    """List the folders of a product's label maps in all experiments; none if one lacks it."""
     known = LABEL_MAPS.get(product)
     folders = [experiment.folder / known[0] for experiment in experiments] if known else []
     return folders if all(folder.is_dir() for folder in folders) else []
 
 
 def shared_records(experiments: Sequence[Experiment], split: str) -> list[Record]:
-    """The first experiment's images of a split that all others have, too, at the same size."""
+    """List the first experiment's images of a split that all others also have, at the same size."""
     sizes = [
         {(record.image, record.width, record.height) for record in experiment.data.split(split)}
         for experiment in experiments
@@ -90,9 +90,9 @@ def shared_records(experiments: Sequence[Experiment], split: str) -> list[Record
 def paired_gains(
     experiments: Sequence[Experiment], shared: Sequence[Product], found: Sequence[Difference]
 ) -> dict[str, list[Gains]]:
-    """Product → the gain of each experiment but the first over it, with paired intervals.
+    """Compute product → the gain of each further experiment over the first, with paired intervals.
 
-    Only of products whose numbers compare and whose label maps are kept.
+    Products whose numbers are not comparable are left out, and those whose label maps are missing.
     """
     spoilt = {product.name for difference in found for product in difference.touches}
     gains = {}

@@ -1,4 +1,4 @@
-"""What the tables of `rca compare --page` say."""
+"""The tables of `rca compare --page`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rca.evaluation.paired import Gains
 from rca.evaluation.products import NETWORKS, PRODUCTS, Product
 from rca.evaluation.runs import Runs
 
-# Key of `metrics.json` → what it is, and its decimals.
+# Key of `metrics.json` → title of the measure, and its decimals.
 MEASURES = {
     "mean_precision": ("Precision", 1),
     "mean_recall": ("Recall", 1),
@@ -26,13 +26,13 @@ MEASURES = {
 
 
 def every_product(runs: Sequence[Runs]) -> list[Product]:
-    """The products that are scored in any of the runs."""
+    """List the products that are scored in any of the runs."""
     scored = {name for run in runs for name in run.metrics[0]["products"]}
     return [product for product in PRODUCTS if product.name in scored]
 
 
 def main_product(shared: Sequence[Product]) -> Product | None:
-    """The product at the head of the page: the last network from tags, or else the last of all."""
+    """Choose the product at the head of the page: the last network from tags, else the last."""
     networks = {name for trained_on, name in NETWORKS.items() if trained_on != "truth"}
     for wanted in (networks, {product.name for product in shared}):
         if of_these := [product for product in shared if product.name in wanted]:
@@ -46,7 +46,7 @@ def score_table(
     found: Sequence[Difference],
     gains: Mapping[str, Sequence[Gains]],
 ) -> list[dict[str, Any]]:
-    """One row a product: its mIoU in each result, and the gain of each over the first."""
+    """Return one row per product: its mIoU in each result, and the gain of each over the first."""
     spoilt = {product.name for difference in found for product in difference.touches}
     rows = []
     for product in every_product(runs):
@@ -67,7 +67,7 @@ def score_table(
 
 
 def measure_table(runs: Sequence[Runs]) -> list[dict[str, Any]]:
-    """One row a product and measure: its value in each result, and the differences."""
+    """Return one row per product and measure: its value in each result, and the differences."""
     rows = []
     for product in every_product(runs):
         for key, (title, decimals) in MEASURES.items():
@@ -89,12 +89,12 @@ def measure_table(runs: Sequence[Runs]) -> list[dict[str, Any]]:
 def class_tables(
     runs: Sequence[Runs], gains: Mapping[str, Sequence[Gains]], names: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Product → one row a class: its IoU in each result, and the differences from the first.
+    """Return product → one row per class: its IoU in each result, the differences from the first.
 
     Args:
         runs: the results.
         gains: product → paired gains, from `paired_gains`.
-        names: of all classes, the background among them.
+        names: the names of all classes, including the background.
     """
     tables = {}
     for product in every_product(runs):
@@ -113,7 +113,7 @@ def class_tables(
 def difference_table(
     shared: Sequence[Product], found: Sequence[Difference]
 ) -> list[dict[str, Any]]:
-    """One row a difference in protocol, those first that move a number."""
+    """Return one row per difference in protocol; those that affect a number come first."""
     rows = [
         {
             "key": one.key,
@@ -130,7 +130,7 @@ def difference_table(
 
 
 def _touched(touches: Sequence[Product], shared: Sequence[Product]) -> str:
-    """The products that a difference moves, in as few words as they take."""
+    """Name the products that a difference affects, in as few words as possible."""
     if len(touches) == len(shared):
         return "every score" if touches else ""
     parts = []
@@ -143,7 +143,7 @@ def _touched(touches: Sequence[Product], shared: Sequence[Product]) -> str:
 
 
 def class_names(runs: Sequence[Runs]) -> list[str]:
-    """The classes of all results, each once, in the order of the first that has it."""
+    """List the classes of all results, each once, in the order of the first that has it."""
     named = (
         name for run in runs for name in run.metrics[0]["protocol"].get("classes", ["background"])
     )
@@ -155,7 +155,7 @@ def _rows(run: Runs, product: str) -> list[Mapping[str, Any]]:
 
 
 def _cell(run: Runs, product: str) -> dict[str, Any]:
-    """The mIoU with its interval over images, or over several seeds with its deviation."""
+    """Return the mIoU with its interval over images; of several seeds, with its deviation."""
     values = [metrics["miou"].get(product) for metrics in run.metrics]
     whole = [value for value in values if value is not None]
     interval = _rows(run, product)[0].get("miou_interval") if len(values) == 1 else None
@@ -176,7 +176,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _gains(
     values: Sequence[float | None], intervals: Sequence[tuple[float, float]]
 ) -> list[dict[str, Any]]:
-    """The differences of all values but the first from the first, with their intervals."""
+    """Compute the difference of each further value from the first, with its interval."""
     first, *others = values
     return [
         {

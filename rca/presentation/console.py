@@ -20,7 +20,7 @@ HEAD = ("", "split", "images", "mIoU in %", "95 % interval", "gain")
 
 
 def text_table(metrics: Mapping[str, Any]) -> str:
-    """`metrics.json` as an aligned table, one line a product."""
+    """Format `metrics.json` as an aligned table, one line per product."""
     if not metrics["products"]:
         return "Nothing is scored: the data set has no true masks."
     rows = [HEAD]
@@ -45,7 +45,7 @@ def text_table(metrics: Mapping[str, Any]) -> str:
 
 
 def evaluators_text(matrix: np.ndarray, images: int) -> str:
-    """What each evaluator says of a confusion matrix, int64 (C + 1, C + 2)."""
+    """Format what each evaluator says of a confusion matrix, int64 (C + 1, C + 2)."""
     rows = [("evaluator", "predicted 255 is", "mean over", "mIoU in %")]
     found = verdicts(matrix)
     for evaluator in EVALUATORS:
@@ -59,7 +59,7 @@ def evaluators_text(matrix: np.ndarray, images: int) -> str:
 def comparison_text(
     runs: Sequence[Runs], shared: Sequence[Product], differences: Sequence[Difference]
 ) -> str:
-    """Results side by side, every difference in protocol, and the verdict."""
+    """Format results side by side, every difference in protocol, and the verdict."""
     spoilt = {product.name for difference in differences for product in difference.touches}
     rows = [("", "split", *(run.name for run in runs), "comparable")]
     rows += [

@@ -1,4 +1,4 @@
-"""`rca data doctor`, put together from the parts; no stage, for none depends on what it writes."""
+"""`rca data doctor`: the diagnosis and its page. Not a stage, since none depends on its output."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from rca.sources.folder import lay_out
 
 __all__ = ["as_text", "run", "run_raw"]
 
-SHOWN, FOLDED = 8, 200  # findings of a check, at once and on a click
-EXAMPLES, PER_CLASS = 6, 3  # pictures of a check and of a class
+SHOWN, FOLDED = 8, 200  # findings of a check, shown at once and on a click
+EXAMPLES, PER_CLASS = 6, 3  # pictures of a check, and of a class
 # A picture would add nothing to these.
 TEXT_CHECKS = {*ON_IMPORT, "unlisted", "tags_missing", "list", "mask_gap", "saliency"}
 
@@ -38,13 +38,13 @@ def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) 
     """Diagnose the data set `data`; write `doctor.html` and `doctor.json` to `out`, if given.
 
     Args:
-        cfg: section `index`: its lists and classes; `limit` has no part in it.
+        cfg: section `index`, for its lists and classes; `limit` is ignored.
         data: a VOC-like folder.
-        out: folder that gets the two files.
-        processes: that open the images; 0 takes every core.
+        out: the folder for the two files.
+        processes: the number of processes that open the images; 0 uses every core.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: the folder `data` does not exist.
     """
     splits = {"train": cfg.train_list, "val": cfg.val_list}
     diagnosis = diagnose(data, splits, cfg.classes, processes)
@@ -55,18 +55,18 @@ def run(cfg: IndexSection, *, data: Path, out: Path | None, processes: int = 0) 
 def run_raw(
     cfg: FolderSource, index: IndexSection, *, out: Path | None, processes: int = 0
 ) -> Diagnosis:
-    """Diagnose a user's own folder as `download` would bring it, which needs not to have run.
+    """Diagnose a user's own folder as `download` would bring it; `download` need not have run.
 
-    The folder is laid out for the time of the look: photographs are linked where they can be.
+    The folder is laid out in a temporary folder, with links to the photographs where possible.
 
     Args:
-        cfg: section `download`; nothing is refused, whatever `on_bad_file` says.
+        cfg: section `download`; no file is refused, whatever `on_bad_file` says.
         index: section `index`.
         out: as for `run`.
         processes: as for `run`.
 
     Raises:
-        DataError: there is no such folder, or nothing can be made of it at all.
+        DataError: the user's folder does not exist, or cannot be laid out at all.
     """
     with TemporaryDirectory(prefix="rca-doctor-") as scratch:
         data = Path(scratch) / "data"
@@ -78,7 +78,7 @@ def run_raw(
             data / "SegmentationClassAug" / f"{e.image}.png": e.mask for e in entries if e.mask
         }
         known = {str(ours): str(theirs) for ours, theirs in names.items()}
-        # The folder's own findings say these once for all photographs.
+        # The findings on the user's folder report these once for all photographs.
         again = {"tag_unknown"}.intersection(finding.check for finding in found)
         findings = found + [
             replace(finding, file=_theirs(finding.file, known), what=_theirs(finding.what, known))
@@ -91,12 +91,12 @@ def run_raw(
 
 
 def _theirs(text: object, names: Mapping[str, str]) -> str:
-    """`text` with the user's own files in place of those laid out."""
+    """Replace the files that were laid out in `text` by the user's own files."""
     return re.sub(r"\S+/data/\S+?\.(?:jpg|png)\b", lambda m: names.get(m[0], m[0]), str(text))
 
 
 def _write(diagnosis: Diagnosis, chosen: Sequence[str] | None, out: Path | None) -> None:
-    """Write the two files; whatever else lies in the user's folder `out` stays."""
+    """Write the two files, and keep whatever else lies in the user's folder `out`."""
     if out:
         write_json(out / "doctor.json", as_json(diagnosis))
         write_text(out / "doctor.html", _page(diagnosis, chosen))
@@ -130,7 +130,7 @@ def _page(diagnosis: Diagnosis, chosen: Sequence[str] | None) -> str:
 
 
 def _rows(diagnosis: Diagnosis, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The table of counts: a row for the background, each class, and ignored pixels."""
+    """Build the table of counts: a row for the background, each class, and ignored pixels."""
     splits = census(diagnosis)
     totals = [sum(split.pixels.values()) for split in splits]
     most = [max(split.tagged.values(), default=0) for split in splits]
@@ -176,7 +176,7 @@ def _check(
 def _examples(
     diagnosis: Diagnosis, panels: Panels, names: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Class → panels of its first images, as the lists have them; the splits take turns."""
+    """Return class → panels of its first images, in the order of the lists."""
     images = [image for names in diagnosis.lists for image in names.images]
     holding: dict[str, list[str]] = defaultdict(list)
     for image in images:
@@ -198,7 +198,7 @@ class Panels:
             try:
                 return read_mask(path) if path else None
             except DataError:
-                return None  # a finding says so
+                return None  # a finding reports it
 
         def paint(photo: Image.Image, labels: np.ndarray) -> Image.Image:
             return draw_labels(photo, labels, palette)
@@ -211,7 +211,7 @@ class Panels:
         )
 
     def some(self, images: Sequence[str] | dict[str, None], count: int) -> list[dict[str, Any]]:
-        """At most `count` panels."""
+        """Return panels of the first images that can be opened, at most `count`."""
         panels: list[dict[str, Any]] = []
         for image in images:
             if len(panels) == count:

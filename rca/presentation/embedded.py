@@ -1,7 +1,7 @@
-"""Pictures inside a page: photographs, label maps and scores, each as few bytes as it needs.
+"""Pictures embedded in a page: photographs, label maps and scores, each in few bytes.
 
-Label maps and scores come without their photograph. The page's script draws them over it, so that
-no pixel of the photograph is stored twice; where no script runs they are still pictures to look at.
+Label maps and scores are stored without their photograph. The page's script draws them over it, so
+that no pixel of the photograph is stored twice. Without the script, they are still viewable.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METHOD = 4  # of libwebp, from 0 (fast) to 6 (small)
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture as an `<img>` wants it."""
+    """A picture as an `<img>` element takes it."""
 
     uri: str
     width: int
@@ -30,17 +30,17 @@ class Embedded:
 
 
 def data_uri(image: Image.Image, quality: int = 80) -> str:
-    """`image` as a WebP data URI."""
+    """Encode `image` as a WebP data URI."""
     return _uri(image, quality=quality)
 
 
 def embed_photograph(photo: Image.Image) -> Embedded:
-    """`photo` at the size it has."""
+    """Embed `photo` at its own size."""
     return Embedded(_uri(photo, quality=PHOTOGRAPH_QUALITY), *photo.size)
 
 
 def embed_labels(labels: np.ndarray, size: tuple[int, int], palette: np.ndarray) -> Embedded:
-    """A label map in the colours of `palette`, not one of them changed by compression.
+    """Embed a label map in the colours of `palette`, without loss.
 
     Args:
         labels: uint8 (H, W).
@@ -52,11 +52,11 @@ def embed_labels(labels: np.ndarray, size: tuple[int, int], palette: np.ndarray)
 
 
 def embed_scores(scores: np.ndarray, size: tuple[int, int]) -> Embedded:
-    """Scores as grey, black for 0 and white for 1; smaller than `size`, which is where they go.
+    """Embed scores in grey, from black for 0 to white for 1, reduced to `SCORES_SIDE` pixels.
 
     Args:
         scores: float32 (H, W) from 0 to 1.
-        size: width and height of the photograph that they belong to.
+        size: width and height of the photograph, at which the page shows them.
     """
     scale = min(1.0, SCORES_SIDE / max(size))
     small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))

@@ -36,24 +36,24 @@ class Experiment:
 
     @property
     def threshold(self) -> float:
-        """The background's score."""
+        """The background score at which CAMs are cut into seeds."""
         return self.metrics["protocol"]["threshold"]
 
     @cached_property
     def table(self) -> list[dict[str, str]]:
-        """IoUs of every image."""
+        """The IoUs of every image."""
         return read_image_table(self.folder, self.data.classes)
 
     def scores(self, product: str, column: str = "iou") -> dict[str, float]:
-        """Image → IoU in percent of a product; of one class with the column `iou_<class>`."""
+        """Return image → IoU in percent of a product; of one class for column `iou_<class>`."""
         return score_rows.image_scores(self.table, column).get(product, {})
 
 
 def read_experiments(folders: Sequence[Path], labels: Sequence[str] = ()) -> list[Experiment]:
-    """The experiments in `folders`, which are of the same classes.
+    """Read the experiments in `folders`, which must have the same classes.
 
     Args:
-        folders: one of each, with the outputs of all stages.
+        folders: the folder of each experiment, with the outputs of all stages.
         labels: their names in the figures; by default those of the folders.
 
     Raises:
@@ -61,7 +61,7 @@ def read_experiments(folders: Sequence[Path], labels: Sequence[str] = ()) -> lis
         DataError: an index or a score is missing.
     """
     if labels and len(labels) != len(folders):
-        raise ConfigError(f"{len(labels)} labels for {len(folders)} experiments; give one of each")
+        raise ConfigError(f"{len(labels)} labels for {len(folders)} experiments; give one for each")
     found = [
         Experiment(label, folder, read_index(folder / "index"), read_metrics(folder))
         for folder, label in zip(
@@ -79,10 +79,10 @@ def read_experiments(folders: Sequence[Path], labels: Sequence[str] = ()) -> lis
 
 
 def shared_images(experiments: Sequence[Experiment], split: str) -> dict[str, tuple[str, ...]]:
-    """Image → tags of a split, which is the same in all experiments.
+    """Return image → tags of a split, which must have the same images in all experiments.
 
     Raises:
-        ConfigError: it is not, or is empty.
+        ConfigError: the images differ, or there are none.
     """
     first, *others = (
         {record.image: record.tags for record in experiment.data.split(split)}
@@ -101,7 +101,7 @@ def shared_images(experiments: Sequence[Experiment], split: str) -> dict[str, tu
 
 
 def named_split(experiments: Sequence[Experiment], images: Sequence[str]) -> str:
-    """The split that all of `images` belong to.
+    """Find the split that all of `images` belong to.
 
     Raises:
         ConfigError: an image is unknown, or they are of both splits.
@@ -125,17 +125,18 @@ def choose(
     rule: Choice,
     count: int,
 ) -> tuple[list[str], str]:
-    """At most `count` images, and in words how they were chosen.
+    """Choose at most `count` images, and say in words how they were chosen.
 
     Args:
         experiments: the first is the one to compare with, the last the one presented.
-        product: whose scores decide.
+        product: the product whose scores decide.
         tags: image → tags, of the images to choose from.
         rule: `typical` or `changed`.
-        count: images in all.
+        count: the number of images in total.
 
     Raises:
-        ConfigError: `changed` is asked for of one experiment, or without scores.
+        ConfigError: `changed` is asked for with one experiment, without scores, or where no IoU
+            differs.
     """
     first, last = experiments[0], experiments[-1]
     scores = last.scores(product)

@@ -1,4 +1,4 @@
-"""Figures for a paper: pictures in rows and columns, as PNG and as PDF with its text as text."""
+"""Figures for a paper: pictures in rows and columns, as PNG and as PDF with searchable text."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CHARACTER = 0.075  # of a wide letter
 POINTS = 8
 INK = "#222222"
 HATCHED = "255 (ignored)"
-# Neither the time nor matplotlib's version: the same input, the same bytes.
+# Without the time and matplotlib's version, so that the same input gives the same bytes.
 METADATA = {
     "png": {"Software": None},
     "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
 }
-# As matplotlib comes, whatever the user's matplotlibrc says, and fonts that keep text searchable.
+# Matplotlib's defaults, whatever the user's matplotlibrc says; the fonts keep text searchable.
 STYLE = ("default", {"pdf.fonttype": 42, "savefig.pad_inches": 0})
 
 
@@ -37,9 +37,9 @@ class Row:
     """A row of a figure.
 
     Attributes:
-        pictures: one a column, each at most `tile(dpi)` large; None leaves the place empty.
-        name: of its class, written beside it.
-        colour: of the bar beside the name, as `#rrggbb`.
+        pictures: one per column, each at most `tile(dpi)` large; None leaves the place empty.
+        name: the name of its class, written beside it.
+        colour: the colour of the bar beside the name, as `#rrggbb`.
     """
 
     pictures: Sequence[Image.Image | None]
@@ -48,7 +48,7 @@ class Row:
 
 
 def tile(dpi: int) -> tuple[int, int]:
-    """Width and height in pixels of the largest picture that fits."""
+    """Compute the width and height in pixels of the largest picture that fits."""
     return round(TILE[0] * dpi), round(TILE[1] * dpi)
 
 
@@ -59,14 +59,14 @@ def write_figure(
     legend: Mapping[str, str],
     dpi: int,
 ) -> None:
-    """Write one figure to `files`, each whole or not at all; no pixel of a picture is resampled.
+    """Write one figure to `files`, each atomically; no pixel of a picture is resampled.
 
     Args:
-        files: where to, each `.png` or `.pdf`.
-        titles: one a column.
-        rows: from top to bottom.
+        files: the files to write, each `.png` or `.pdf`.
+        titles: the titles of the columns.
+        rows: the rows, from top to bottom.
         legend: class → colour as `#rrggbb`, for the foot; `HATCHED` stands for hatching.
-        dpi: pixels of an inch.
+        dpi: the number of pixels per inch.
     """
     with matplotlib.style.context(STYLE):
         figure = _figure(titles, rows, legend, dpi)
@@ -79,7 +79,7 @@ def write_figure(
 def _figure(
     titles: Sequence[str], rows: Sequence[Row], legend: Mapping[str, str], dpi: int
 ) -> Figure:
-    """The figure, laid out in pixels."""
+    """Lay out the figure, in pixels."""
     gap, margin, line, side = (round(inches * dpi) for inches in (GAP, MARGIN, LINE, SIDE))
     step = tile(dpi)[0] + gap
     left = margin + (side if any(row.name for row in rows) else 0)
@@ -113,7 +113,7 @@ def _place(figure: Figure, picture: Image.Image, left: int, top: int) -> None:
 
 
 def _name(figure: Figure, row: Row, box: tuple[int, int, int, int]) -> None:
-    """The name of a row, turned, with a bar in its colour: some colours are too pale for text."""
+    """Write a row's rotated name, and a bar in its colour: some colours are too pale for text."""
     left, bottom, width, height = _box(figure, *box)
     figure.text(
         left + 0.3 * width, bottom + height / 2, row.name,
@@ -126,7 +126,7 @@ def _name(figure: Figure, row: Row, box: tuple[int, int, int, int]) -> None:
 def _box(
     figure: Figure, left: int, top: int, width: int, height: int
 ) -> tuple[float, float, float, float]:
-    """Pixels from the upper left corner as shares from the lower left one."""
+    """Convert pixels from the upper left corner to shares from the lower left one."""
     whole_width, whole_height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
     return (
         left / whole_width,
@@ -137,7 +137,7 @@ def _box(
 
 
 def _legend_size(legend: Mapping[str, str], inches: float) -> tuple[int, int]:
-    """Columns and lines of the legend."""
+    """Compute the numbers of columns and lines of the legend."""
     if not legend:
         return 0, 0
     entry = CHARACTER * max(map(len, legend)) + 0.35

@@ -1,6 +1,6 @@
-"""`rca figures`: what experiments made of the same images, side by side, for a paper.
+"""`rca figures`: the results of experiments on the same images, side by side, for a paper.
 
-No stage: it puts finished experiments together, and none depends on what it writes.
+Not a stage: it combines finished experiments, and no stage depends on its output.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rca.runtime.files import write_text
 
 DPI = 240
 Kind = Literal["cams", "posteriors", "masks"]
-SPLITS: dict[Kind, str] = {"cams": "train", "posteriors": "train", "masks": "val"}  # as the paper's
+SPLITS: dict[Kind, str] = {"cams": "train", "posteriors": "train", "masks": "val"}  # the paper's
 MAPS: dict[Kind, str] = {"cams": "infer_cam", "posteriors": "readout"}  # kind → folder
 MAP_PRODUCTS: dict[Kind, str] = {"cams": "cam_seeds", "posteriors": "readout"}
 MASKS = {
@@ -59,22 +59,23 @@ def run(
     """Write each kind of figure as `.png`, `.pdf` and the caption `.txt`.
 
     Args:
-        results: folders of the experiments, what to compare with first.
-        out: folder that gets the files.
-        labels: the experiments' names, by default those of their folders.
-        kinds: which figures; none stands for CAMs, masks and, where every experiment has
-            prototypes, posteriors.
-        split: whose images; by default training images for maps, validation images for masks.
-        images: names, in the order of the rows; none chooses by `rule`.
-        rule: how to choose.
-        count: images to choose.
+        results: the folders of the experiments; the first is the one to compare with.
+        out: the folder for the files.
+        labels: the experiments' names; by default those of their folders.
+        kinds: the figures to draw; by default CAMs, masks and, if every experiment has prototypes,
+            posteriors.
+        split: the split of the images; by default training images for maps, validation images for
+            masks.
+        images: the names of the images, in the order of the rows; by default, `rule` chooses them.
+        rule: the rule by which images are chosen.
+        count: the number of images to choose.
 
     Returns:
-        The files.
+        The files that were written.
 
     Raises:
-        ConfigError: the experiments do not go together, an image is unknown, or posteriors are
-            asked of an experiment that has none.
+        ConfigError: the experiments cannot be shown together, an image is unknown, or an experiment
+            lacks the posteriors that were asked for.
         DataError: a stage's output is missing.
     """
     experiments = read_experiments(results, labels)
@@ -102,7 +103,7 @@ def run(
             titles, rows, legend = _draw_maps(experiments, shown, of, kind)
         text = caption(experiments, kind, of, product, titles, shown, how)
         drawn.append((kind, (titles, rows, legend), text))
-    # The folder may hold other files of the user's, so it is not replaced as that of a stage is.
+    # The folder may hold other files of the user, so it is not replaced as a stage's folder is.
     files = []
     for kind, figure, text in drawn:
         pictures = [out / f"{kind}.{suffix}" for suffix in ("png", "pdf")]
@@ -127,7 +128,7 @@ def _without_posteriors(experiments: Sequence[Experiment]) -> list[Experiment]:
 
 
 def _rows(kind: Kind, images: Sequence[str], tags: Mapping[str, Sequence[str]]) -> list[Shown]:
-    """A row an image; of maps, one for each class of the image's tags.
+    """List one row per image or, for maps, one per image and tag.
 
     Raises:
         ConfigError: none of the images has a tag to show a map of.
@@ -146,7 +147,7 @@ Reader = Callable[[Shown], np.ndarray | None]
 def _draw_maps(
     experiments: Sequence[Experiment], shown: Sequence[Shown], split: str, kind: Kind
 ) -> Drawn:
-    """Titles, rows and no legend: photograph, each experiment's map of the class, its true mask."""
+    """Draw photograph, each experiment's map of the class, and its true mask; without a legend."""
     first = experiments[0]
     classes = first.data.classes
 
@@ -178,7 +179,7 @@ def _draw_maps(
 
 
 def _draw_masks(experiments: Sequence[Experiment], shown: Sequence[Shown], split: str) -> Drawn:
-    """Titles, rows and legend: photograph, each experiment's masks, the true masks."""
+    """Draw photograph, each experiment's mask, and the true mask; with a legend."""
     first = experiments[0]
     folder, product, verb = MASKS[split]
     layers = [
@@ -204,7 +205,7 @@ Column = tuple[str, Reader, Callable[[Image.Image, np.ndarray], Image.Image]]
 def _grid(
     first: Experiment, shown: Sequence[Shown], columns: Sequence[Column]
 ) -> tuple[list[str], list[Row], set[int]]:
-    """Titles of the columns that hold something, their rows, and the values in the label maps."""
+    """Draw the columns; return those that hold something, and the values in the label maps."""
     files = {record.image: record.file for record in first.data.records}
     paints = colours(first.data)
     pictures: list[list[Image.Image | None]] = []

@@ -18,7 +18,7 @@ PHOTOGRAPH = "Photograph"
 
 
 def stage_key(title: str) -> str:
-    """The title as a word for attributes, `trained-on-truth`."""
+    """Turn a title into a word for HTML attributes, such as `trained-on-truth`."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
@@ -28,12 +28,12 @@ class Layer:
 
     Attributes:
         title: its heading.
-        product: name of the product it shows, for its IoU, if it has one.
+        product: name of the product that it shows, if that has an IoU.
         read: image → label map or scores, (H, W), or None where there is nothing to show.
         draw: (photograph as shown, what was read) → picture.
-        threshold: where scores are drawn with a line; None for label maps.
-        kind: what `read` gives: label maps, scores, or places marked with small numbers.
-        key: its name as a word for attributes; by default that of the title.
+        threshold: the score at which a line is drawn; None for label maps.
+        kind: what `read` returns: label maps, scores, or places marked with small numbers.
+        key: its name as a word for HTML attributes; by default, its title as such a word.
     """
 
     title: str
@@ -46,7 +46,7 @@ class Layer:
 
     @property
     def stage(self) -> str:
-        """The name that the page's script knows the layer by."""
+        """The name by which the page's script knows the layer."""
         return self.key or stage_key(self.title)
 
 
@@ -71,7 +71,7 @@ class Gallery:
     def pictures(
         self, image: str, width: int, height: int
     ) -> list[tuple[str, str | None, Image.Image]]:
-        """Title, product and picture of photograph and layers, at most width × height large."""
+        """Return title, product and picture of photograph and layers, within width × height."""
         photo = fit(self.photo(image), width, height)
         shown: list[tuple[str, str | None, Image.Image]] = [(PHOTOGRAPH, None, photo)]
         for layer in self.layers:
@@ -81,11 +81,11 @@ class Gallery:
         return shown
 
     def panel(self, image: str, side: int | None = None) -> dict[str, Any]:
-        """What a page shows of `image`: name, tags and pictures, each with its IoU if known.
+        """Prepare what a page shows of `image`: name, tags, and pictures with their IoU if known.
 
         Args:
-            image: its name.
-            side: pixels of the pictures' longer side; None takes `SIDE`.
+            image: the name of the image.
+            side: the longer side of the pictures in pixels; None stands for `SIDE`.
         """
         side = side or SIDE
         pictures = [

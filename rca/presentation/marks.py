@@ -1,4 +1,4 @@
-"""Where two label maps differ, as small numbers that a page has colours for."""
+"""Where two label maps differ, marked with small numbers that a page has colours for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rca.config import IGNORE
 from rca.presentation.screen_colours import BACKGROUND, IGNORED
 
 SAME, GAINED, LOST, OTHER = range(4)
-# Apart from each other with red-green blindness, too.
+# Distinguishable with red-green colour blindness, too.
 COLOURS = {GAINED: (0, 135, 255), LOST: (240, 120, 0), OTHER: (214, 40, 120)}
 MARK_PALETTE = np.tile(np.array(IGNORED, np.uint8), (256, 1))
 MARK_PALETTE[SAME] = BACKGROUND
@@ -17,15 +17,16 @@ for _mark, _colour in COLOURS.items():
 
 
 def difference(before: np.ndarray, after: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
-    """What became of each pixel, uint8 (H, W): `SAME`, `GAINED`, `LOST`, `OTHER` or 255.
+    """Mark what became of each pixel, uint8 (H, W): `SAME`, `GAINED`, `LOST`, `OTHER` or 255.
 
-    Gained is what only `after` has right, lost what only `before` has right. All else that differs
-    is `OTHER`; without `truth` that is all that differs. 255 stays where the truth is 255.
+    A pixel is `GAINED` if only `after` is right, and `LOST` if only `before` is. Every other
+    difference is `OTHER`; without `truth`, every difference is. Where the truth is 255, so is the
+    mark.
 
     Args:
-        before: uint8 (H, W), labels.
-        after: likewise.
-        truth: likewise, or None where there is none.
+        before: the labels of one result, uint8 (H, W).
+        after: the labels of the other, uint8 (H, W).
+        truth: the true labels, uint8 (H, W), or None if there are none.
     """
     marks = np.where(before != after, np.uint8(OTHER), np.uint8(SAME))
     if truth is not None:
@@ -36,11 +37,11 @@ def difference(before: np.ndarray, after: np.ndarray, truth: np.ndarray | None) 
 
 
 def legend(first: str, last: str, truth: bool) -> list[dict[str, object]]:
-    """Colours and texts of the marks, for the page.
+    """List the colours and texts of the marks, for the page.
 
     Args:
-        first: name of the result that `before` is of.
-        last: name of the result that `after` is of.
+        first: name of the result that `before` comes from.
+        last: name of the result that `after` comes from.
         truth: whether there are true masks.
     """
     texts = {

@@ -1,4 +1,4 @@
-"""Where the results come from, as the report says it: what is the same in every run."""
+"""Where the results come from, as the report states it: only what is the same in every run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def origin(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Terms and what there is to say: seed, data, images, signals.
+    """List the terms of the origin with their texts: seed, data, images, signals.
 
     A file of an older version, or from elsewhere, may lack any of them.
     """
@@ -41,17 +41,17 @@ def origin(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def scores_digest(results: Path) -> str:
-    """SHA-256 of `metrics.json`, by which a repeated run is known."""
+    """Compute the SHA-256 of `metrics.json`, by which a repeated run is recognised."""
     return sha256_of(results / SCORES)
 
 
 def _data(data: Mapping[str, Any]) -> str:
-    """Name and source of the data set, as far as it states them."""
+    """State the name and source of the data set, as far as they are recorded."""
     stated = (data.get(key, UNSTATED) for key in ("name", "source"))
     known = [text for text in stated if text != UNSTATED]
     return ", from source ".join(known) or UNSTATED
 
 
 def _file(key: str) -> str:
-    """What the digest under a dotted key is of: `archives.a.tar` and `tags_sha256` of a file."""
+    """Name what a digest is of by its dotted key: `archives.a.tar` → `a.tar`."""
     return key.removeprefix("archives.").removesuffix("_sha256")

@@ -1,6 +1,6 @@
 """Label maps, CAMs and single pixels drawn over their photograph.
 
-Everything is drawn at twice the shown size and then reduced, so that contours come out smooth.
+Everything is drawn at twice the final size and then reduced, so that contours are smooth.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ HEAT = np.array(  # nine steps of matplotlib's `inferno`
 
 
 def fit(photo: Image.Image, width: int, height: int) -> Image.Image:
-    """`photo` as large as goes into width × height, its aspect kept."""
+    """Resize `photo` to the largest size within width × height, keeping its aspect ratio."""
     scale = min(width / photo.width, height / photo.height)
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     return photo.resize(size, Image.Resampling.LANCZOS)
 
 
 def draw_labels(photo: Image.Image, labels: np.ndarray, palette: np.ndarray) -> Image.Image:
-    """Classes as tints with a contour over a paler photograph, 255 as white hatching.
+    """Draw classes as tints with a contour over a paler photograph, 255 as white hatching.
 
     Args:
         photo: RGB, at the size to be shown.
@@ -53,12 +53,12 @@ def draw_labels(photo: Image.Image, labels: np.ndarray, palette: np.ndarray) -> 
 
 
 def draw_cam(photo: Image.Image, scores: np.ndarray, threshold: float) -> Image.Image:
-    """The best class's CAM as heat over the photograph in grey, with a line at `threshold`.
+    """Draw a CAM as a heat map over the photograph in grey, with a line at `threshold`.
 
     Args:
         photo: RGB, at the size to be shown.
         scores: float32 (H, W) from 0 to 1, of any size.
-        threshold: the background's score.
+        threshold: the background score.
     """
     _, grey, scores = _enlarge(photo, scores)
     levels = np.rint(np.clip(scores, 0, 1) * 255).astype(np.uint8)
@@ -69,13 +69,13 @@ def draw_cam(photo: Image.Image, scores: np.ndarray, threshold: float) -> Image.
 
 
 def draw_spot(photo: Image.Image, x: float, y: float, side: int) -> Image.Image:
-    """A square of the photograph with one of its pixels ringed, in the middle if there is room.
+    """Draw a square of the photograph with one pixel ringed, in the middle if there is room.
 
     Args:
         photo: RGB, of any size.
-        x: of the pixel, as a share of the width.
-        y: of the pixel, as a share of the height.
-        side: pixels of the picture's side.
+        x: the pixel's position, as a share of the width.
+        y: the pixel's position, as a share of the height.
+        side: the side of the picture, in pixels.
     """
     reach = max(min(photo.size) * CROP, 1)
     spot = (x * photo.width, y * photo.height)
@@ -94,7 +94,7 @@ def draw_spot(photo: Image.Image, x: float, y: float, side: int) -> Image.Image:
 
 
 def _enlarge(photo: Image.Image, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photograph, float32 (h, w, 3), its grey, (h, w, 1), and values, at the size to draw at."""
+    """Enlarge photograph, float32 (h, w, 3), in grey, (h, w, 1), and values to drawing size."""
     size = (photo.width * OVERSAMPLING, photo.height * OVERSAMPLING)
     discrete = values.dtype == np.uint8
     method = Image.Resampling.NEAREST if discrete else Image.Resampling.BILINEAR
@@ -114,7 +114,7 @@ def _reduce(canvas: np.ndarray) -> Image.Image:
 
 
 def _edges(labels: np.ndarray, width: int) -> np.ndarray:
-    """Pixels with another label within `width` up, down, left or right, bool (h, w)."""
+    """Find pixels with another label within `width` up, down, left or right, bool (h, w)."""
     edge = np.zeros(labels.shape, dtype=bool)
     for step in range(1, width + 1):
         vertical = labels[step:] != labels[:-step]
@@ -127,13 +127,13 @@ def _edges(labels: np.ndarray, width: int) -> np.ndarray:
 
 
 def _hatching(shape: tuple[int, int]) -> np.ndarray:
-    """Opacity of white diagonals on a white veil, float32 (h, w, 1)."""
+    """Compute the opacity of white diagonals on a white veil, float32 (h, w, 1)."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return np.where((rows + columns) % 14 < 5, np.float32(0.9), np.float32(0.45))[..., None]
 
 
 def _heat_table() -> np.ndarray:
-    """Colour of each of 256 levels, float32 (256, 3)."""
+    """Interpolate the colour of each of 256 levels, float32 (256, 3)."""
     position = np.linspace(0, len(HEAT) - 1, 256)
     channels = [np.interp(position, range(len(HEAT)), channel) for channel in HEAT.T]
     return np.stack(channels, axis=1).astype(np.float32)

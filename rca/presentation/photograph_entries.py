@@ -1,4 +1,4 @@
-"""Photographs on a page: what is embedded of each, and what the script finds them by."""
+"""Photographs on a page: what is embedded of each, and by what the script finds them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 SIDES = (500, 400, 320, 288, 256)  # pixels, of a photograph's longer side: the first that fits
 BUDGET = 28e6  # bytes of all pictures together
-SAMPLED = 24  # photographs by which the bytes are foretold
+SAMPLED = 24  # photographs from which the total of bytes is estimated
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Shown:
     Attributes:
         split: its name.
         gallery: all of its images.
-        images: those on the page, in the order that they have without a script.
-        final: key of the layer that is held against the truth.
+        images: the images on the page, in their order without a script.
+        final: key of the layer that is compared with the truth.
         scored: whether that layer has scores.
         classes: class → its best, worst and most changed images, as `class_rows` has them.
         sorted_by: image → names and numbers that the script can sort by, besides the scores.
-        notes: image → what is written beside its name.
+        notes: image → the text beside its name.
     """
 
     split: str
@@ -51,11 +51,11 @@ class Shown:
 
 
 def group(shown: Shown, side: int, palette: np.ndarray) -> dict[str, Any]:
-    """One split as the page's template takes it.
+    """Prepare one split for the page's template.
 
     Args:
         shown: the split.
-        side: pixels of the photographs' longer side.
+        side: the longer side of the photographs, in pixels.
         palette: uint8 (256, 3), label → colour on a screen.
     """
     many = progress(shown.images, len(shown.images), f"{shown.split} photographs drawn")
@@ -68,14 +68,15 @@ def group(shown: Shown, side: int, palette: np.ndarray) -> dict[str, Any]:
 
 
 def picture_side(groups: Iterable[Shown], palette: np.ndarray, limits: str) -> int:
-    """The longest side of `SIDES` with which all pictures together stay within `BUDGET`.
+    """Choose the longest side of `SIDES` with which all pictures together stay within `BUDGET`.
 
-    Foretold from a few photographs at equal distances. Says so where not even the shortest fits.
+    The bytes are estimated from a few evenly spaced photographs. If not even the shortest side
+    fits, a warning is logged.
 
     Args:
         groups: the splits.
         palette: uint8 (256, 3), label → colour on a screen.
-        limits: what the user can lower, for the message.
+        limits: the end of the warning, which names what the user can lower.
     """
     total = 0.0
     for side in SIDES:
@@ -95,17 +96,17 @@ def picture_side(groups: Iterable[Shown], palette: np.ndarray, limits: str) -> i
 
 
 def entry(shown: Shown, image: str, side: int, palette: np.ndarray) -> dict[str, Any]:
-    """What the page holds of an image: name, tags, note, pictures and, for the script, its facts.
+    """Collect what the page holds of an image: name, tags, note, pictures, facts for the script.
 
     Args:
         shown: the split.
-        image: its name.
-        side: pixels of the photograph's longer side.
+        image: the name of the image.
+        side: the longer side of the photograph, in pixels.
         palette: uint8 (256, 3), label → colour on a screen.
     """
     gallery = shown.gallery
     whole = gallery.photo(image)
-    side = min(side, max(whole.size))  # nothing is gained by enlarging
+    side = min(side, max(whole.size))  # enlarging gains nothing
     photo = fit(whole, side, side)
     plain = Layer(PHOTOGRAPH, None, lambda _: None, lambda picture, _: picture)
     pictures = [_picture(plain, "photograph", None, photo.size, embed_photograph(photo))]

@@ -1,4 +1,4 @@
-"""What the report's script sorts and filters photographs by."""
+"""What a page's script sorts and filters photographs by."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rca.evaluation.confusion import confusion_matrix
 from rca.presentation.gallery import Gallery
 
 FINAL = {"val": ("Prediction", "network_val"), "train": ("After CRF", "crf_train")}
-LABELS = 254  # all that a map can hold beside 0 and 255
-NOTABLE = 0.001  # share of an image's annotated pixels from which a confusion is told
+LABELS = 254  # all that a map can hold besides 0 and 255
+NOTABLE = 0.001  # share of an image's annotated pixels from which on a confusion is listed
 
 Table = Sequence[Mapping[str, str]]
 
@@ -21,12 +21,12 @@ Table = Sequence[Mapping[str, str]]
 def confused(
     truth: np.ndarray | None, final: np.ndarray | None, name: str
 ) -> list[tuple[int, int, float]]:
-    """(true label, predicted label, share of the annotated pixels) of each notable confusion.
+    """Find each notable confusion: (true label, predicted label, share of the annotated pixels).
 
     Args:
-        truth: uint8 (H, W), or None where there is none; nothing is told then.
-        final: likewise.
-        name: of the latter, for messages.
+        truth: the true labels, uint8 (H, W), or None if there are none; then the list is empty.
+        final: the predicted labels, likewise.
+        name: the name of `final`, for messages.
 
     Raises:
         DataError: the two have different sizes.
@@ -48,15 +48,15 @@ def confused(
 def facts(
     gallery: Gallery, final: str, shown: Sequence[str], table: Table, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """What the script sorts and filters by, but for what it finds in the page itself.
+    """Collect what the script sorts and filters by, except what it finds in the page itself.
 
-    Products with their titles, and image → product → IoU: the mean, then that of each class in it
-    by label, in percent.
+    These are products with their titles, and image → product → IoU in percent: the mean under an
+    empty key, and that of each class in the image under its label.
 
     Args:
         gallery: the images of the split.
-        final: key of the layer that the errors are of.
-        shown: those on the page.
+        final: key of the layer whose errors are shown.
+        shown: the images on the page.
         table: the rows of `per_image.csv` for the products of the split.
         classes: C class names.
     """

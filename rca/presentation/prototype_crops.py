@@ -23,12 +23,12 @@ Crop = dict[str, Any]
 
 
 def has_prototypes(readout: Path) -> bool:
-    """Whether the maps in `readout`, the stage's folder, were read from prototypes."""
+    """Return whether the maps in `readout`, the stage's folder, were read from prototypes."""
     return (readout / NEAREST).is_file()
 
 
 def prototype_crops(data: Index, readout: Path) -> dict[str, list[list[Crop]]]:
-    """Label → its prototypes → crops, the most similar first; the background is last.
+    """Return label → its prototypes → crops, the most similar first; the background is last.
 
     Args:
         data: the index that the stage saw.

@@ -7,7 +7,7 @@ from itertools import chain, zip_longest
 
 
 def best_and_worst(scores: Mapping[str, float], count: int) -> tuple[list[str], list[str]]:
-    """Half of `count` images from each end, each list from its extreme on; no image twice.
+    """Select half of `count` images from each end, each from its extreme on; no image twice.
 
     Args:
         scores: image → score, the higher the better; ties keep their order.
@@ -22,7 +22,7 @@ def best_and_worst(scores: Mapping[str, float], count: int) -> tuple[list[str], 
 def extremes(
     before: Mapping[str, float], after: Mapping[str, float], count: int
 ) -> dict[str, list[str]]:
-    """Image → what it stands for: `best`, `worst`, `most changed`; in this order.
+    """Return image → what it stands for: `best`, `worst`, `most changed`; in this order.
 
     Args:
         before: image → score of an earlier product.
@@ -39,13 +39,13 @@ def extremes(
 
 
 def most_changed(before: Mapping[str, float], after: Mapping[str, float], count: int) -> list[str]:
-    """At most `count` images whose score moved most, up or down, the farthest first."""
+    """Select at most `count` images whose score moved most, up or down, the farthest first."""
     moved = {image: abs(after[image] - before[image]) for image in after if image in before}
     return [image for image in _ranked(moved) if moved[image]][:count]
 
 
 def evenly(images: Sequence[str], count: int) -> list[str]:
-    """At most `count` images at equal distances, for want of a score."""
+    """Select at most `count` evenly spaced images, if there is no score."""
     count = min(count, len(images))
     return [images[place * len(images) // count] for place in range(count)]
 
@@ -56,7 +56,7 @@ def spread(
     classes: Sequence[str],
     count: int,
 ) -> list[str]:
-    """At most `count` images of the better half, the classes taking turns.
+    """Select at most `count` images of the better half, the classes taking turns.
 
     A class starts with its median image within that half, and not with its best, so that the
     choice shows what is common there.

@@ -15,7 +15,7 @@ from rca.presentation.ranking import best_and_worst, extremes
 def choose(
     gallery: Gallery, split: str, count: int, classes: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Shown:
-    """At most `count` images, half best and half worst, and with them all that `classes` names.
+    """Select at most `count` images, half best and half worst, and all that `classes` names.
 
     Where there are fewer with a score, doubt takes its place for the others.
     """
@@ -43,7 +43,7 @@ def choose(
 def class_rows(
     gallery: Gallery, split: str, classes: Iterable[str], table: Table, count: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Class → its best, worst and most changed images, by the IoU of that class alone.
+    """Return class → its best, worst and most changed images, by the IoU of that class alone.
 
     Args:
         gallery: the images of the split.

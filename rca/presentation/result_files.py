@@ -1,4 +1,4 @@
-"""What stages wrote of numbers, read back by what shows them."""
+"""Reading back the numbers that stages wrote, for whatever shows them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 from rca.data.images import DataError, whole
 
-STAGES = ("train_cam", "train_seg", "evaluate")  # that write numbers
+STAGES = ("train_cam", "train_seg", "evaluate")  # the stages that write numbers
 
 
 def read_metrics(results: Path) -> dict[str, Any]:
-    """`metrics.json` of the experiment in `results`.
+    """Read `metrics.json` of the experiment in `results`.
 
     Raises:
-        DataError: it is not there, or is no JSON.
+        DataError: the file is missing, or is not valid JSON.
     """
     return read_json(results / "evaluate/metrics.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What a JSON file of a stage holds.
+    """Read a JSON file of a stage.
 
     Raises:
-        DataError: it is not there, or is no JSON.
+        DataError: the file is missing, or is not valid JSON.
     """
     text = read_text(path)
     try:
@@ -36,10 +36,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_image_table(results: Path, classes: Sequence[str]) -> list[dict[str, str]]:
-    """`per_image.csv`, which has a column of each class.
+    """Read `per_image.csv`, which has a column for each class.
 
     Raises:
-        DataError: it is not there, or is of an older version.
+        DataError: the file is missing or damaged, or was written by an older version.
     """
     path = results / "evaluate/per_image.csv"
     rows = read_table(path)
@@ -50,19 +50,19 @@ def read_image_table(results: Path, classes: Sequence[str]) -> list[dict[str, st
 
 
 def read_doubts(results: Path) -> dict[str, float]:
-    """Image → doubt of its mask, from 0 to 1, from `doubt.csv`.
+    """Read image → doubt of its mask, from 0 to 1, from `doubt.csv`.
 
     Raises:
-        DataError: it is not there.
+        DataError: the file is missing.
     """
     return {row["image"]: float(row["doubt"]) for row in read_table(results / "evaluate/doubt.csv")}
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file.
+    """Read the rows of a CSV file.
 
     Raises:
-        DataError: it is not there, or damaged.
+        DataError: the file is missing or damaged.
     """
     with whole(path, _again(path)):
         rows = list(csv.DictReader(read_text(path).splitlines()))
@@ -72,10 +72,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def read_numbers(path: Path) -> list[dict[str, float | None]]:
-    """The rows of a CSV file of numbers; an empty cell is None.
+    """Read the rows of a CSV file of numbers; an empty cell is None.
 
     Raises:
-        DataError: it is not there, or damaged.
+        DataError: the file is missing or damaged.
     """
     with whole(path, _again(path)):
         return [
@@ -85,10 +85,10 @@ def read_numbers(path: Path) -> list[dict[str, float | None]]:
 
 
 def read_text(path: Path) -> str:
-    """The file as text.
+    """Read a file as text.
 
     Raises:
-        DataError: it is not there, or damaged.
+        DataError: the file is missing or damaged.
     """
     try:
         with whole(path, _again(path)):
@@ -98,7 +98,7 @@ def read_text(path: Path) -> str:
 
 
 def _again(path: Path) -> str:
-    """Which stage makes the file anew: its folder, or the one that holds those of several runs."""
+    """Say which stage to run again, by the folder of the file or, for a training, of its runs."""
     parents = [folder.name for folder in path.parents]
     stage = next((name for name in parents if name in STAGES), parents[0])
     return f"run `rca {stage.replace('_', '-')}` again"

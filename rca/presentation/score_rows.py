@@ -1,4 +1,4 @@
-"""What the report's tables say, from what stage `evaluate` wrote."""
+"""The rows of the report's tables, from the files that stage `evaluate` wrote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TITLES = {product.name: product.title for product in PRODUCTS}
 
 
 def stage_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a product: its numbers, and its gain in points over the product it improves on."""
+    """Return one row per product: its numbers, and its gain in points over what it improves on."""
     miou = metrics["miou"]
     before = {product.name: improved_on(product, miou) for product in PRODUCTS}
     return [
@@ -30,7 +30,7 @@ def stage_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def evaluator_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row an evaluator: what it is, and product → what it says of it."""
+    """Return one row per evaluator: its description, and product → its verdict."""
     return [
         {
             "name": evaluator.name,
@@ -49,10 +49,10 @@ def evaluator_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 def image_scores(
     rows: Iterable[Mapping[str, str]], column: str = "iou"
 ) -> dict[str, dict[str, float]]:
-    """Product → image → IoU in percent, from the rows of `per_image.csv`; blanks are left out.
+    """Return product → image → IoU in percent, from `per_image.csv`; blanks are left out.
 
     Args:
-        rows: of the table.
+        rows: the rows of the table.
         column: `iou`, the mean over the image's classes, or `iou_<class>`.
     """
     scores: dict[str, dict[str, float]] = {}
@@ -63,7 +63,7 @@ def image_scores(
 
 
 def confusion_shares(matrix: Sequence[Sequence[int]]) -> list[list[float | None]]:
-    """Where the pixels of each true class went, in percent of it; None for a class without any."""
+    """Compute where each true class's pixels went, in percent; None for a class without any."""
     totals = [sum(row) for row in matrix]
     return [
         [100 * count / total if total else None for count in row]
@@ -74,7 +74,7 @@ def confusion_shares(matrix: Sequence[Sequence[int]]) -> list[list[float | None]
 def confusions(
     shares: Sequence[Sequence[float | None]], names: Sequence[str], count: int = 3
 ) -> list[tuple[float, str, str]]:
-    """The largest (share, true class, predicted class) with the two classes apart."""
+    """Find the `count` largest (share, true class, predicted class) with different classes."""
     apart = [
         (share, true, predicted)
         for row, true in zip(shares, names, strict=False)
@@ -85,7 +85,7 @@ def confusions(
 
 
 def best_threshold(rows: Sequence[Mapping[str, float | None]]) -> tuple[float, float] | None:
-    """Threshold and mIoU of the sweep's best row; None if no row has a value."""
+    """Return threshold and mIoU of the sweep's best row; None if no row has a value."""
     scored = [
         (miou, threshold)
         for row in rows

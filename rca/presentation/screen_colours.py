@@ -53,7 +53,7 @@ RARE = 0.6  # how far a pair that is never seen together counts, beside the comm
 
 
 def screen_palette(classes: Sequence[str], tags: Iterable[Sequence[str]]) -> np.ndarray:
-    """Colours of labels 0 … C and 255, uint8 (256, 3); the labels between have that of 255.
+    """Return the colours of labels 0 … C and 255, uint8 (256, 3); all others have that of 255.
 
     Args:
         classes: C class names, in label order.
@@ -83,13 +83,13 @@ def screen_palette(classes: Sequence[str], tags: Iterable[Sequence[str]]) -> np.
 
 
 def contrast(colour: Sequence[int], other: Sequence[int]) -> float:
-    """WCAG's contrast ratio, from 1 to 21."""
+    """Compute WCAG's contrast ratio, from 1 to 21."""
     low, high = sorted(float(_luminance(np.array([rgb]))[0]) for rgb in (colour, other))
     return (high + 0.05) / (low + 0.05)
 
 
 def _candidates() -> np.ndarray:
-    """All colours of a grid that both pages show well and that are colourful, uint8 (N, 3)."""
+    """List all colourful colours of a grid that both pages show well, uint8 (N, 3)."""
     steps = range(0, 256, STEP)
     grid = np.array(list(product(steps, steps, steps)), np.uint8)
     light = _luminance(grid)
@@ -111,6 +111,6 @@ def _luminance(colours: np.ndarray) -> np.ndarray:
 
 
 def _lab(colours: np.ndarray, sight: np.ndarray) -> np.ndarray:
-    """OKLab of the colours as `sight` sees them, (N, 3)."""
+    """Convert the colours, as `sight` sees them, to OKLab, (N, 3)."""
     seen = np.clip(_linear(colours) @ sight.T, 0, 1)
     return np.cbrt(seen @ TO_LMS.T) @ TO_LAB.T

@@ -1,4 +1,4 @@
-"""What the stages made of an image, as the layers that report and figures show."""
+"""What the stages made of an image, as the layers that the report and the figures show."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rca.presentation.overlays import draw_cam, draw_labels
 from rca.presentation.prototype_crops import has_prototypes
 
 TRUTH = "Truth"
-# A folder of this network may be left of an earlier run; its scores are of this one.
+# This network's folder may be left over from an earlier run; its scores are always of this run.
 SUPERVISED = "fully_supervised_val"
 EVEN = 0.5  # class and background are equally probable
 
@@ -30,7 +30,7 @@ def galleries(
     scores: Mapping[str, Mapping[str, float]],
     doubts: Mapping[str, float],
 ) -> dict[str, Gallery]:
-    """The images of each split, with what is shown of them."""
+    """Build each split's gallery: its images, with what is shown of them."""
     records = {record.image: record for record in data.records}
     predictions = results / "infer_seg"
     networks = [label_layer(data, predictions / "pseudo", "Prediction", "network_val", "infer-seg")]
@@ -72,7 +72,7 @@ def galleries(
 
 
 def _maps(data: Index, results: Path, split: str, threshold: float) -> list[Layer]:
-    """The CAMs, and the posteriors where there are any."""
+    """Show the CAMs and, where there are any, the posteriors."""
     cams = cam_layer(data, results / "infer_cam" / split, f"cam_seeds_{split}", threshold)
     readout = results / "readout"
     if not has_prototypes(readout):
@@ -81,7 +81,7 @@ def _maps(data: Index, results: Path, split: str, threshold: float) -> list[Laye
 
 
 def cam_layer(data: Index, folder: Path, product: str, threshold: float) -> Layer:
-    """The highest CAM of each pixel, from the CAM store `folder`."""
+    """Show the highest CAM of each pixel, from the CAM store `folder`."""
     read = cam_reader(data, folder)
     draw = partial(draw_cam, threshold=threshold)
     return Layer(
@@ -95,7 +95,7 @@ def cam_layer(data: Index, folder: Path, product: str, threshold: float) -> Laye
 
 
 def readout_layer(data: Index, folder: Path, product: str) -> Layer:
-    """How probable each pixel's best class is beside the background, from the posteriors there."""
+    """Show the probability of each pixel's best class against the background, from posteriors."""
     read = cam_reader(data, folder)
 
     def lead(image: str) -> np.ndarray:
@@ -108,7 +108,7 @@ def readout_layer(data: Index, folder: Path, product: str) -> Layer:
 
 
 def cam_reader(data: Index, folder: Path) -> Callable[[str], tuple[np.ndarray, np.ndarray]]:
-    """Image → classes, (N,) 0-based, and their CAMs at the image's size, float32 (N, H, W)."""
+    """Return image → its classes, (N,) 0-based, and CAMs at its size, float32 (N, H, W)."""
     records = {record.image: record for record in data.records}
     store = cache(lambda: CamStore(folder))
 
@@ -120,7 +120,7 @@ def cam_reader(data: Index, folder: Path) -> Callable[[str], tuple[np.ndarray, n
 
 
 def label_layer(data: Index, folder: Path, title: str, product: str | None, verb: str) -> Layer:
-    """The label maps in `folder`, which `rca VERB` writes."""
+    """Show the label maps in `folder`, which `rca VERB` writes."""
 
     def read(image: str) -> np.ndarray:
         path = folder / f"{image}.png"
@@ -132,7 +132,7 @@ def label_layer(data: Index, folder: Path, title: str, product: str | None, verb
 
 
 def truth_layer(data: Index) -> Layer:
-    """The true masks, where there are any."""
+    """Show the true masks, where there are any."""
     records = {record.image: record for record in data.records}
 
     def read(image: str) -> np.ndarray | None:
@@ -142,7 +142,7 @@ def truth_layer(data: Index) -> Layer:
 
 
 def colours(data: Index) -> dict[str, str]:
-    """Class → its colour as `#rrggbb`."""
+    """Return class → its colour as `#rrggbb`."""
     return {
         name: "#" + bytes(data.palette[label]).hex()
         for label, name in enumerate(data.classes, start=1)

@@ -1,7 +1,7 @@
-"""Bars on the terminal that this process writes its log to.
+"""Progress bars on the terminal that this process writes its log to.
 
-One `Progress` of rich's draws all that are under way, below the log. Where stderr is no terminal
-nothing is drawn, and rich is not imported.
+One `rich.progress.Progress` draws all active bars, below the log. If stderr is not a terminal,
+nothing is drawn and rich is not imported.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _drawn: Progress | None = None
 
 
 def on_terminal() -> bool:
-    """Whether there are bars to be drawn, or lines to be written."""
+    """Return whether to draw bars; otherwise, progress is logged as lines."""
     return _drawn is not None or sys.stderr.isatty()
 
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """Draw a bar; it is given how much is done, and the same as text.
+    """Draw a bar, and yield a function that updates it from the amount done, and this as text.
 
     Args:
-        what: the items, as the bar is titled.
+        what: the name of the items, which is the bar's title.
         total: the amount at which the bar is full.
     """
     global _drawn
@@ -43,7 +43,7 @@ def bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
 
 
 def clear() -> None:
-    """Take the bars away and give the terminal back, as before a last message."""
+    """Remove the bars and restore the terminal, as before a last message."""
     global _drawn
     if _drawn is not None:
         _drawn.stop()
@@ -51,7 +51,7 @@ def clear() -> None:
 
 
 def columns() -> tuple:
-    """What a bar consists of, here and where an engine draws those of many stages."""
+    """Return the columns of a bar, here and where an engine draws the bars of many stages."""
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     return (
@@ -68,5 +68,5 @@ def _start() -> Progress:
 
     started = Progress(*columns(), console=Console(stderr=True), transient=True)
     started.start()
-    atexit.register(clear)  # also after Ctrl-C: the cursor is hidden meanwhile
+    atexit.register(clear)  # also after Ctrl-C, since bars hide the cursor
     return started

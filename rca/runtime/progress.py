@@ -1,4 +1,4 @@
-"""How far work is: a bar on a terminal, plain lines in a log, events for an engine."""
+"""Progress of work: a bar on a terminal, plain lines in a log, events for an engine."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def progress(
 ) -> Iterator[T]:
     """Yield `items` and show how many are done.
 
-    On a terminal that is a bar, which goes when they are done; elsewhere the log has count, share
-    and time left about `every` seconds, and a line at the end.
+    On a terminal, this is a bar that disappears when all are done. Elsewhere, a line with count,
+    percentage and time left is logged about every `every` seconds, and another at the end.
 
     Args:
-        items: whatever is worked on.
-        total: the sum of their weights.
+        items: the items to work on.
+        total: the sum of the items' weights.
         what: the name of the items, for bar and log.
-        every: the seconds between two lines.
-        weigh: the function from an item to how many it counts for.
+        every: the seconds between two lines in the log.
+        weigh: the function from an item to its weight.
     """
     with _shown(what, 0, total, every, lambda done: f"{done}/{total}", str(total)) as show:
         done = 0
@@ -47,7 +47,7 @@ def progress(
 def byte_progress(
     chunks: Iterable[bytes], start: int, total: int, what: str, every: float = 5.0
 ) -> Iterator[bytes]:
-    """Yield `chunks`, the bytes from `start` on of a `total`, shown as by `progress`."""
+    """Yield `chunks`, the bytes from `start` on of `total`, and show how many are done."""
 
     def count(done: int) -> str:
         return f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
@@ -64,17 +64,17 @@ def byte_progress(
 def _shown(
     what: str, start: int, total: int, every: float, count: Callable[[int], str], whole: str
 ) -> Iterator[Callable[[int], None]]:
-    """Show how much is done, wherever this process is looked at.
+    """Yield a function that shows the amount done: on a bar, or in the log and to an engine.
 
     Args:
         what: the name of the items.
-        start: the amount done before.
+        start: the amount that was done before.
         total: the amount when all is done.
-        every: the seconds between two lines.
+        every: the seconds between two lines in the log.
         count: the function from an amount to its text.
         whole: the text of the total.
     """
-    if not log.isEnabledFor(logging.INFO):  # the first of several processes speaks for all
+    if not log.isEnabledFor(logging.INFO):  # of several processes, only rank 0 reports
         yield lambda _done: None
     elif on_terminal():
         with bar(what, total) as draw:
@@ -90,7 +90,7 @@ def _shown(
 def _teller(
     what: str, start: int, total: int, every: float, count: Callable[[int], str]
 ) -> Callable[[int], None]:
-    """A function that is given how much is done and says so, neither in each step."""
+    """Return a function that reports the amount done to engine and log, but not at every call."""
     begun = said = told = time.monotonic()
 
     def say(done: int) -> None:
@@ -109,7 +109,7 @@ def _teller(
 
 
 def span(seconds: float) -> str:
-    """`75` → `1 min 15 s`."""
+    """Format a duration: `75` → `1 min 15 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -27,7 +27,7 @@ TRAININGS = {
 
 
 def scored_at(results: Path) -> datetime:
-    """When the scores of the experiment in `results` were written, in UTC."""
+    """Return when the scores of the experiment in `results` were written, in UTC."""
     return datetime.fromtimestamp((results / SCORES).stat().st_mtime, UTC)
 
 

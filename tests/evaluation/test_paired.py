@@ -68,7 +68,7 @@ def test_gain_intervals__are_of_resamples_drawn_together(data, tmp_path):
 def test_gain_intervals__name_a_mask_that_is_missing_or_of_another_size(data, tmp_path):
     found = sides(data, tmp_path / "m", right, right)
     write_label_map(tmp_path / "m/1/a.png", np.zeros((1, 1), np.uint8), voc_palette())
-    with pytest.raises(DataError, match=r"m/1/a\.png cannot be held against"):
+    with pytest.raises(DataError, match=r"m/1/a\.png cannot be compared with"):
         gain_intervals(data, data.split("train"), found)
     (tmp_path / "m/1/a.png").unlink()
     with pytest.raises(DataError, match=r"m/1/a\.png"):

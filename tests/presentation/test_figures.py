@@ -65,7 +65,7 @@ def test_figures__writes_both_with_captions_that_say_what_is_shown(pair, tmp_pat
 
     masks = (out / "masks.txt").read_text()
     assert f"Baseline: {pair[0]}, seed 0, mIoU of all 1 images in %" in masks
-    assert "The numbers of these experiments compare." in masks
+    assert "The numbers of these experiments are comparable." in masks
     assert "mIoU is the mean over 3 classes" in masks
     # `v`: background 1/4 and dog 0/3; then background 1/1, cat 0/1, dog 2/3.
     assert f"  v: {100 * (1 / 4 + 0) / 2:.1f} | {100 * (1 + 0 + 2 / 3) / 3:.1f}\n" in masks

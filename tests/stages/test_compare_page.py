@@ -153,7 +153,7 @@ def test_page__says_why_there_are_no_photographs(two, tmp_path, lost, told):
 def test_page__of_a_file_or_of_seeds_has_tables_alone(two, tmp_path):
     out, file = tmp_path / "page.html", two[1] / "evaluate/metrics.json"
     assert compare(two[0], file, "--page", out) == 0
-    assert f"of {file.name} only the numbers are here, not its masks" in text_of(out)
+    assert f"only the numbers of {file.name} are here, not its masks" in text_of(out)
     seeds = json.loads(file.read_text()) | {"seed": 7}
     file.write_text(json.dumps(seeds))
     again = two[0].with_name("again")
@@ -192,4 +192,4 @@ def test_page__names_a_mask_that_is_missing(two, tmp_path, capsys):
 
 def test_labels__are_one_of_each(two, capsys):
     assert compare(*two, "--labels", "a") == 2
-    assert "give 2 names, one of each result" in capsys.readouterr().err
+    assert "give 2 names, one for each result" in capsys.readouterr().err

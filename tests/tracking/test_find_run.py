@@ -140,7 +140,7 @@ def test_compare__writes_a_page_of_names_with_tables_alone(repository, monkeypat
         cli.main()
     assert end.value.code in (0, None)
     text = " ".join(out.read_text().split())
-    assert "of one only the numbers are here, not its masks" in text and "+1.0" in text
+    assert "only the numbers of one are here, not its masks" in text and "+1.0" in text
     assert "dvc exp apply two" in text and "<article" not in text
 
 

@@ -1,7 +1,7 @@
-"""What is shown of a run by Snakemake: bars of the jobs, a line for each stage, the scores.
+"""The display of a run by Snakemake: a bar for each job, a line for each stage, the scores.
 
-Snakemake's own words go to `.snakemake/log/`. They are shown instead where they are asked for, by
-`--verbose`, `--printshellcmds`, `--quiet` or a dry run.
+Snakemake's own output goes to `.snakemake/log/`. With `--verbose`, `--printshellcmds`,
+`--debug-dag`, `--quiet` or a dry run, it is shown in place of this display.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SHOWN = "RCA_SHOWN"  # in the environment of local jobs: their output need not go to the terminal
-EVERY = 0.2  # seconds between two looks at the events
+EVERY = 0.2  # seconds between two reads of the events
 COLOURS = {"✓": "green", "!": "yellow", "✗": "red"}
-# What Snakemake says of every run and of every failure, after which come the stage's last words.
+# Snakemake's messages in every run and at every failure; the stage's own last lines follow these.
 CHATTER = (
     "Assuming unrestricted shared filesystem usage",
     "Exiting because a job execution failed",
@@ -38,10 +38,10 @@ CHATTER = (
 
 
 def prepare(settings: Any, stages: Sequence[Stage], results: Path, on_cluster: bool) -> None:
-    """Show a run, if there will be one, in place of what Snakemake says of it.
+    """Show this display in place of Snakemake's own output, unless that is asked for.
 
     Args:
-        settings: Snakemake's settings of its output.
+        settings: Snakemake's output settings.
         stages: all stages.
         results: the folder of the experiment.
         on_cluster: whether jobs run on other machines.
@@ -56,15 +56,15 @@ def prepare(settings: Any, stages: Sequence[Stage], results: Path, on_cluster: b
 
 
 class Formatter(DefaultFormatter):
-    """One line for a job."""
+    """A formatter that prints one line per job."""
 
     def format_job_info(self, msg: dict[str, Any]) -> str:
-        """What the job is, without its number and the time."""
+        """Describe a job by its rule's message, without the job's number and the time."""
         return msg["rule_msg"] or super().format_job_info(msg)
 
 
 class Filter(logging.Filter):
-    """Let pass what users need, from the moment a run begins."""
+    """A filter that passes only what users need, from the start of a run on."""
 
     def __init__(self, display: Display) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Filter(logging.Filter):
         self.begun = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether Snakemake says it on the terminal."""
+        """Return whether Snakemake prints the record on the terminal."""
         event, text = getattr(record, "event", None), str(record.msg)
         if event == LogEvent.WORKFLOW_STARTED:
             self.begun = True
@@ -89,7 +89,7 @@ class Filter(logging.Filter):
 
 
 class Display:
-    """The terminal, or the log, that Snakemake writes to."""
+    """What a run shows on the terminal, or in the log, that Snakemake writes to."""
 
     def __init__(self, stages: Sequence[Stage], results: Path, on_cluster: bool) -> None:
         self.stages = stages
@@ -97,14 +97,14 @@ class Display:
         self.on_cluster = on_cluster
         self.bars: Progress | None = None
         self._tasks: dict[tuple[str, str], TaskID] = {}
-        self._said: set[str] = set()  # stages that said what they made
+        self._said: set[str] = set()  # stages that have reported what they made
         self._elsewhere = {stage["name"] for stage in stages if on_cluster and not stage["local"]}
-        self._width = max(len(stage["name"]) for stage in stages) + 4  # a share's number is behind
+        self._width = max(len(stage["name"]) for stage in stages) + 4  # room for the share's number
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def begin(self) -> None:
-        """Follow the jobs, until this process ends."""
+        """Print how much there is to run, and follow the jobs until this process ends."""
         due = sum(not (MARKS / stage["name"]).exists() for stage in self.stages)
         logs = Path(self.stages[0]["log"]).parent
         print(
@@ -123,7 +123,7 @@ class Display:
         atexit.register(self.end)
 
     def end(self) -> None:
-        """Take the bars away; if every stage is done, say what the run came to."""
+        """Remove the bars; if every stage is done, print the run's summary."""
         atexit.unregister(self.end)
         self._end.set()
         self._thread.join()
@@ -153,7 +153,7 @@ class Display:
             self._say(stage, share, "failed", "✗")
         if self.bars is None:
             return
-        if "begun" in event and job not in self._tasks:  # the repeat of a killed job goes on
+        if "begun" in event and job not in self._tasks:  # a restarted job keeps its bar
             self._tasks[job] = self.bars.add_task(self._title(stage, share), total=None, count="")
         elif "bar" in event and job in self._tasks:
             self.bars.update(
@@ -171,9 +171,9 @@ class Display:
 
     def _say(self, stage: str, share: str, text: str, sign: str) -> None:
         if self.bars is not None:
-            if not share or sign != "✓":  # a share that is done, its stage tells of
+            if not share or sign != "✓":  # its stage reports a share that is done
                 self._print_above(sign, f" {f'{stage} {share}':<{self._width}}  {text}")
-        elif stage in self._elsewhere:  # what runs here says so itself
+        elif stage in self._elsewhere:  # a job on this machine logs here itself
             print(f"{stage}{f' {share}' if share else ''}: {text}", file=sys.stderr)
 
     def _print_above(self, sign: str, text: str) -> None:

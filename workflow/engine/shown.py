@@ -1,4 +1,4 @@
-"""What Snakemake's own report shows of a run: pages, figures and tables, each with a caption."""
+"""The content of Snakemake's own report on a run: pages, figures and tables, with captions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from workflow.engine.snakemake import read_plan
 
 COPIES = Path(".snakemake/shown")
-CAPTIONS = "workflow/captions"  # from the Snakefile's folder
-# File under results/<experiment>/ → category, and what it is called there.
+CAPTIONS = "workflow/captions"  # relative to the Snakefile's folder
+# File under results/<experiment>/ → its category in the report, and its name there.
 RUN = {
     "track/report.html": ("Pages", "The run"),
     "report/panels.png": ("Figures", "Examples"),
@@ -27,11 +27,11 @@ class Shown:
     """A file of a run as Snakemake's report shows it.
 
     Attributes:
-        source: the file of the stage.
-        copy: what is given to Snakemake.
-        caption: a file in reStructuredText, from the Snakefile's folder.
-        category: under which it is found.
-        labels: by which it is found there.
+        source: the file that the stage wrote.
+        copy: the copy that Snakemake reads.
+        caption: a reStructuredText file, relative to the Snakefile's folder.
+        category: the heading under which the report lists it.
+        labels: the columns by which the report lists it under that heading.
     """
 
     source: Path
@@ -42,10 +42,10 @@ class Shown:
 
 
 def shown(stages: Sequence[Mapping[str, Any]]) -> list[Shown]:
-    """The files of a run that make its report.
+    """List the files of a run that go into the report.
 
     Args:
-        stages: those of the plan, each with `name` and `log`.
+        stages: the stages of the plan, each with `name` and `log`.
     """
     experiment = Path(stages[0]["log"]).parent.name
     trainings = [

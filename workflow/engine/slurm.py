@@ -136,7 +136,7 @@ def _controller_answers() -> bool:
 
 
 def is_asked_for() -> bool:
-    """Whether jobs go to Slurm."""
+    """Return whether jobs go to Slurm."""
     return parse_args(sys.argv[1:])[1].executor == "slurm"
 
 

@@ -1,4 +1,4 @@
-"""Pages from their templates; style sheet and pictures go inside."""
+"""HTML pages, rendered from templates with style sheet and pictures embedded."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from markupsafe import Markup, escape
 
 
 def render(template: str = "report.html.j2", **content: Any) -> str:
-    """A page as one HTML text that refers to nothing outside itself.
+    """Render a page as one HTML text that refers to nothing outside itself.
 
     Args:
-        template: a file beside this module.
-        **content: the template's variables; strings are escaped but for SVG and data URIs.
+        template: the name of a file beside this module.
+        **content: the template's variables; strings are escaped, except for SVG and data URIs.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -34,17 +34,17 @@ def render(template: str = "report.html.j2", **content: Any) -> str:
 
 
 def number(value: float | None, decimals: int = 1) -> str:
-    """A number with its decimals; a dash for None."""
+    """Format a number with its decimals; None as a dash."""
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
 def signed(value: float | None, decimals: int = 1) -> str:
-    """A difference with its sign; a dash for None."""
+    """Format a difference with its sign; None as a dash."""
     return (
         "–" if value is None else f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
     )
 
 
 def code(text: str) -> Markup:
-    """Text as HTML, with what stands between backticks as code."""
+    """Convert text to HTML, with what stands between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
