@@ -83,10 +83,3 @@ def comparison_text(
         ]
     lines += ["", verdict(shared, differences, "above")]
     return "\n".join(lines)
-
-
-def _verdict(spoilt: int, shared: int) -> str:
-    if not spoilt:
-        return "Comparable: no difference in protocol moves these numbers by itself."
-    which = "none of these numbers is" if spoilt == shared else "not all of these numbers are"
-    return f"Not comparable: {which} of one protocol, see what matters above."
