@@ -83,9 +83,12 @@ def summarised(runs: Sequence[dict], reference: Sequence[dict]) -> dict[str, Any
     """Compute mean and deviation over the seeds, of each measure and its gain over the reference.
 
     The gain pairs runs of the same seed. The deviation is the sample standard deviation, None for
-    a single run.
+    a single run. A run that diverged has no score; its seed is listed apart.
     """
-    found: dict[str, Any] = {"seeds": [run["seed"] for run in runs]}
+    found: dict[str, Any] = {
+        "seeds": [run["seed"] for run in runs if "diverged" not in run],
+        "diverged": [run["seed"] for run in runs if "diverged" in run],
+    }
     for reading in READINGS:
         for name in MEASURES:
             values = list(_by_seed(runs, reading, name).values())
@@ -124,7 +127,7 @@ def table(content: dict[str, Any], names: Iterable[str], columns: Iterable[str])
     lines = [f"| mIoU in % | {titles} |", f"|---{'|---:' * 2 * len(columns)}|"]
     for name in names:
         if row := content["summary"].get(name):
-            cells = [EVERYTHING[name].title]
+            cells = [EVERYTHING[name].title + _without(row["diverged"])]
             for column in columns:
                 cells += [_cell(row.get(column)), _cell(row.get(f"{column}_gain"), "+")]
             lines.append(f"| {' | '.join(cells)} |")
@@ -135,6 +138,14 @@ def read_runs(folder: Path) -> list[dict]:
     """Read the runs measured in `folder`, sorted by variant and seed."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     return sorted(runs, key=lambda run: (run["variant"], run["seed"]))
+
+
+def _without(diverged: Sequence[int]) -> str:
+    """Say which seeds a row lacks, because their trainings diverged."""
+    if not diverged:
+        return ""
+    which = "seeds" if len(diverged) > 1 else "seed"
+    return f" (diverged with {which} {', '.join(map(str, diverged))})"
 
 
 def _cell(spread: dict[str, float | None] | None, sign: str = "") -> str:

@@ -91,24 +91,48 @@ def measure(work: Path, task: Mapping[str, Params]) -> list[str]:
         work: The folder that `prepare` has filled.
         task: The variants with their parameters, all of the same training and seed.
     """
-    from rca.stages import train_cam
-
     params = next(iter(task.values()))
-    seed, trained = params.seed, work / "trained" / f"{params.train_cam.digest()}-{params.seed}"
+    trained = work / "trained" / f"{params.train_cam.digest()}-{params.seed}"
     if not (trained / "seconds.json").exists():
-        begun = time.perf_counter()
-        train_cam.run(
-            params.train_cam,
-            params.compute,
-            seed,
-            index=work / "index" / "all",
-            out=trained,
-            state=work / "state",
-            views=work / "views",
-        )
-        write_json(trained / "seconds.json", {"train_cam": time.perf_counter() - begun})
+        try:
+            _train(work, trained, params)
+        except FloatingPointError as error:  # a result too: this training gives no network
+            return [str(_diverged(work, name, task[name], error)) for name in task]
     seconds = json.loads((trained / "seconds.json").read_text(encoding="utf-8"))
     return [str(_score(work, trained, name, task[name], seconds)) for name in task]
+
+
+def _train(work: Path, trained: Path, params: Params) -> None:
+    from rca.stages import train_cam
+
+    begun = time.perf_counter()
+    train_cam.run(
+        params.train_cam,
+        params.compute,
+        params.seed,
+        index=work / "index" / "all",
+        out=trained,
+        state=work / "state",
+        views=work / "views",
+    )
+    write_json(trained / "seconds.json", {"train_cam": time.perf_counter() - begun})
+
+
+def _diverged(work: Path, variant: str, params: Params, error: FloatingPointError) -> Path:
+    """Write the run of a training whose loss left the numbers: without a score."""
+    path = _result(work, variant, params.seed)
+    content = {**_identity(variant, params), "miou": {name: {} for name in READINGS}}
+    write_json(path, {**content, "diverged": str(error)})
+    return path
+
+
+def _identity(variant: str, params: Params) -> dict[str, Any]:
+    return {
+        "variant": variant,
+        "seed": params.seed,
+        "commit": origin()["commit"],
+        "params": measured(params),
+    }
 
 
 def _score(
@@ -152,10 +176,7 @@ def _score(
     write_json(
         path,
         {
-            "variant": variant,
-            "seed": params.seed,
-            "commit": origin()["commit"],
-            "params": measured(params),
+            **_identity(variant, params),
             "miou": scores,
             "losses": {name: np.atleast_1d(history[name]).tolist() for name in columns},
             "seconds": {name: round(value, 1) for name, value in seconds.items()},

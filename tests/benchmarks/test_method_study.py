@@ -116,6 +116,24 @@ def test_table__has_a_row_for_each_variant():
     ]
 
 
+def test_measure__a_training_that_diverges_is_a_run_without_scores(tmp_path, monkeypatch):
+    def diverge(*_, **__):
+        raise FloatingPointError("the loss became nan in epoch 2: lower optimiser.lr")
+
+    monkeypatch.setattr("rca.stages.train_cam.run", diverge)
+    params = overridden(BASE, {**EVERYTHING["rsa"].changes, "seed": 1})
+    method_study.measure(tmp_path, {"rsa": params})
+
+    runs = method_record.read_runs(tmp_path / "runs")
+    others = [run("rsa", seed, 40.0 + seed) for seed in (0, 2)]
+    content = {"summary": {"rsa": method_record.summarised([*others, *runs], [])}}
+    assert runs[0]["diverged"].startswith("the loss became nan")
+    assert content["summary"]["rsa"]["seeds"] == [0, 2]
+    row = method_record.table(content, ["rsa"], ["prototypes.crf"]).splitlines()[-1]
+    assert row == "| + RSA (diverged with seed 1) | 41.0 ± 1.4 |  |"
+    assert method_study._tasks(tmp_path, BASE, ["rsa"], [1]) == []  # not measured again
+
+
 def test_contrast_cost__measures_ways_that_agree():
     found = method_cost.contrast_cost(3, 2, repeats=1)
     assert found["regions"] == 16
