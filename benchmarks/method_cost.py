@@ -1,13 +1,15 @@
 """The cost of RSC and RSA, each measured in turns with what it is compared with.
 
     python -m benchmarks.method_cost --batch 2 --repeats 3
+    python -m benchmarks.method_cost --batch 2 --only-own      adds part 2 to the record
 
 1. A training step (forward, backward, update) of the plain classifier and one of RCA, at the
    paper's sizes: VGG16, 368 × 368, stride 8, with a full memory and prototypes. Most of what RCA
    adds is its second head, three convolutions on 2D channels, twice the D of the features. So
    `two_heads`, the classifier with that head on features and zeros, is measured too: what RCA adds
    to it is RSC and RSA themselves.
-2. RSC alone, forward and backward: batched, and by the loop of the supplement's Algorithm 1 over
+2. The same with the preset voc12, at 20 and at 80 classes. Its heads are single 1×1 convolutions.
+3. RSC alone, forward and backward: batched, and by the loop of the supplement's Algorithm 1 over
    images and classes, one query at a time against the memory, which is normalised once per step;
    with the numbers of classes of VOC and of COCO.
 
@@ -18,6 +20,7 @@ medians over the turns.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Callable
@@ -35,7 +38,7 @@ from rca.config import load
 from rca.method.contrast import region_contrast
 from rca.method.memory import MemoryBank
 from rca.method.mixup import mix_regions
-from rca.method.objective import memorise, rca_losses
+from rca.method.objective import memorise, rca_losses, region_masks
 from rca.method.prototypes import random_prototypes
 from rca.models.cam_network import CamNetwork
 from rca.runtime.files import write_json
@@ -44,6 +47,7 @@ from rca.training.optimiser import build_optimiser
 
 RECORD = Path("benchmarks/results/method_cost.json")
 PRESET = Path("configs/voc12_paper.yaml")
+OWN = Path("configs/voc12.yaml")
 
 
 def in_turns(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -74,13 +78,13 @@ def without_context(features: Tensor) -> Tensor:
 
 
 def training_step(
-    classes: int, batch: int, size: int, changes: dict, context: bool = True
+    preset: Path, classes: int, batch: int, size: int, changes: dict, context: bool = True
 ) -> Callable[[], None]:
-    """Set up a step of the paper's preset with `changes`, on random images with two tags each.
+    """Set up a step of a preset with `changes`, on random images with two tags each.
 
     Without `context`, the final head sees features and zeros.
     """
-    cfg = load(PRESET).train_cam
+    cfg = load(preset).train_cam
     content = cfg.model_dump()
     content["backbone"]["weights"] = "none"
     for section, values in changes.items():
@@ -104,10 +108,12 @@ def training_step(
 
     def step() -> None:
         maps = network(images)
+        remembering = cfg.rsc.enabled or (cfg.rsa.enabled and context)
+        masks = region_masks(maps.coarse, tags, objective) if remembering else None
         parts = (maps.coarse, maps.final, tags, memory, objective)
-        loss = rca_losses(maps.queries, *parts, epoch=2, generator=draws)["loss"]
-        if cfg.rsc.enabled or (cfg.rsa.enabled and context):
-            memorise(maps.features, *parts)
+        loss = rca_losses(maps.queries, *parts, epoch=2, generator=draws, masks=masks)["loss"]
+        if remembering:
+            memorise(maps.features, *parts, masks=masks)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -191,18 +197,21 @@ def contrast_cost(classes: int, tags: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def step_cost(batch: int, size: int, repeats: int) -> dict[str, Any]:
+def step_cost(preset: Path, classes: int, batch: int, size: int, repeats: int) -> dict[str, Any]:
     """Measure a step of the plain classifier, with RSC, with the second head, and of RCA."""
+    backbone = load(preset).train_cam.backbone
+    arguments = (preset, classes, batch, size)
     no_contrast, no_aggregation = {"rsc": {"enabled": False}}, {"rsa": {"enabled": False}}
     steps = {
-        "classifier": training_step(20, batch, size, no_contrast | no_aggregation),
-        "classifier_and_rsc": training_step(20, batch, size, no_aggregation),
-        "two_heads": training_step(20, batch, size, no_contrast, context=False),
-        "rca": training_step(20, batch, size, {}),
+        "classifier": training_step(*arguments, no_contrast | no_aggregation),
+        "classifier_and_rsc": training_step(*arguments, no_aggregation),
+        "two_heads": training_step(*arguments, no_contrast, context=False),
+        "rca": training_step(*arguments, {}),
     }
     seconds = in_turns(steps, repeats)
     return {
-        "network": f"VGG16, stride 8, {size} × {size}, batch {batch}, 20 classes",
+        "network": f"{backbone.name}, stride {backbone.stride}, {size} × {size}, batch {batch}, "
+        f"{classes} classes",
         "seconds": seconds,
         "rsc_over_classifier": _ratio(seconds, "classifier_and_rsc", "classifier"),
         "rca_over_two_heads": _ratio(seconds, "rca", "two_heads"),
@@ -223,9 +232,17 @@ def main() -> None:
     options.add_argument("--size", type=int, default=368, help="side of the input (paper: 368)")
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--only-own", action="store_true", help="only the preset voc12")
     options.add_argument("--out", type=Path, default=RECORD)
     asked = options.parse_args()
     torch.set_num_threads(asked.threads)
+    own_size = load(OWN).train_cam.view.size
+    own = [step_cost(OWN, n, asked.batch, own_size, asked.repeats) for n in (20, 80)]
+    if asked.only_own:
+        record = json.loads(asked.out.read_text())
+        write_json(asked.out, {**record, "own_preset": {**origin(), "training_steps": own}})
+        print(own)
+        return
     record = {
         "protocol": "CPU seconds of the process, medians over turns taken one after the other, "
         "after a warm-up each",
@@ -234,7 +251,8 @@ def main() -> None:
         "repeats": asked.repeats,
         **origin(),
         "contrast": [contrast_cost(20, 2, asked.repeats), contrast_cost(80, 3, asked.repeats)],
-        "training_step": step_cost(asked.batch, asked.size, asked.repeats),
+        "training_step": step_cost(PRESET, 20, asked.batch, asked.size, asked.repeats),
+        "own_preset": {**origin(), "training_steps": own},
     }
     write_json(asked.out, record)
     print(record["contrast"], record["training_step"], sep="\n")

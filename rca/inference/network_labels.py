@@ -15,7 +15,8 @@ from rca.data.index import Index, Record, left_to_label
 from rca.inference.decision import Scored, mask_of
 from rca.inference.probabilities import class_probabilities
 from rca.models.deeplab import DeepLab
-from rca.models.device import placed, prepare
+from rca.models.device import prepare
+from rca.models.inference import for_inference
 from rca.models.weights import load_network
 from rca.runtime.pool import ordered_map
 from rca.runtime.progress import progress
@@ -63,7 +64,7 @@ def write_network_labels(
     """
     records = data.split(split)
     device = prepare(compute)
-    network = placed(load_network(weights, DeepLab, TrainSeg, data.classes), device)
+    network = for_inference(load_network(weights, DeepLab, TrainSeg, data.classes), device)
     values = {
         "section": cfg.model_dump(exclude={"crf"}),
         "crf": crf.model_dump(exclude={"processes"}) if crf else None,

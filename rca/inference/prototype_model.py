@@ -27,9 +27,10 @@ from rca.labels.scores import posterior_scores, upsample_cams
 from rca.method.readout import label_posterior, pixel_directions
 from rca.models.backbones import Backbone
 from rca.models.cam_network import CamNetwork
-from rca.models.device import placed, prepare
+from rca.models.device import prepare
 from rca.models.features import block_features
 from rca.models.found_classes import predicted_classes
+from rca.models.inference import for_inference
 from rca.models.weights import load_network, read_metadata
 from rca.readout.fitted import PROTOTYPES, Fitted, read_fitted
 
@@ -79,7 +80,8 @@ class PrototypeModel(PhotographModel):
         """Compute the posterior of the background and of each class that the photograph holds."""
         small = reduced(image, self.settings.max_pixels)
         pixels = normalised(small).to(self.device)
-        present = predicted_classes(self.network, pixels, self.settings.infer_cam).bool().cpu()
+        final_maps, infer_cam = self.network.final_maps, self.settings.infer_cam
+        present = predicted_classes(final_maps, pixels, infer_cam).bool().cpu()
         cfg = self.settings.readout
         assert cfg.blocks  # `load_prototypes` fills them in
         blocks = block_features(self.backbone, pixels, cfg.blocks, cfg.sizes)
@@ -136,7 +138,7 @@ def load_prototypes(
     where = prepare(checked(Compute, {"device": device, "threads": threads}))
     strides = settings.infer_cam.network_stride, settings.readout.network_stride
     networks = {  # one, unless the classes are found at another stride than the features are read
-        stride: placed(load_network(weights, CamNetwork, TrainCam, classes, stride), where)
+        stride: for_inference(load_network(weights, CamNetwork, TrainCam, classes, stride), where)
         for stride in set(strides)
     }
     finding, reading = (networks[stride] for stride in strides)

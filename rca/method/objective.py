@@ -118,6 +118,7 @@ def rca_losses(
     generator: torch.Generator,
     gather: Gather = alone,
     project: Project | None = None,
+    masks: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Compute the total loss and its parts.
 
@@ -135,6 +136,7 @@ def rca_losses(
         generator: The generator of the mixup.
         gather: A function that gathers rows from all processes, whose generators must agree.
         project: The head in front of the comparison, as in `region_contrast`.
+        masks: P, as `region_masks` gives it; None computes it here.
 
     Returns:
         `loss`, with the graph; `final`, `coarse` and `contrast`, its unweighted parts, detached.
@@ -143,7 +145,7 @@ def rca_losses(
     coarse_loss = multilabel_loss(image_scores(coarse), tags)
     contrast = final_loss.new_zeros(())
     if settings.contrast and epoch >= settings.contrast_start_epoch:
-        regions = query_regions(features, coarse, final, tags, settings)
+        regions = query_regions(features, coarse, final, tags, settings, masks)
         contrast = _contrast(regions, len(tags), memory, settings, generator, gather, project)
     loss = final_loss + settings.auxiliary_weight * coarse_loss
     return {
@@ -164,6 +166,7 @@ def memorise(
     settings: ObjectiveSettings,
     gather: Gather = alone,
     names: Tensor | None = None,
+    masks: Tensor | None = None,
 ) -> Regions:
     """Put the regions of a step into the memory, after its loss.
 
@@ -178,11 +181,12 @@ def memorise(
             all.
         names: The number of each image in the data set, (B,), by which `image_ema` keeps its
             entries.
+        masks: P, as `region_masks` gives it; None computes it here.
 
     Returns:
         The regions that entered, of all processes. Their images are those of `names`, if given.
     """
-    regions = entering_regions(features, coarse, final, tags, settings)
+    regions = entering_regions(features, coarse, final, tags, settings, masks)
     if names is not None:
         regions = regions._replace(images=names[regions.images])
     regions = Regions(*map(gather, regions))
@@ -192,23 +196,38 @@ def memorise(
 
 @torch.no_grad()
 def entering_regions(
-    features: Tensor, coarse: Tensor, final: Tensor, tags: Tensor, settings: ObjectiveSettings
+    features: Tensor,
+    coarse: Tensor,
+    final: Tensor,
+    tags: Tensor,
+    settings: ObjectiveSettings,
+    masks: Tensor | None = None,
 ) -> Regions:
     """Pool the regions that `memorise` writes, image by image, the background last in each."""
     entering = admitted(tags, image_scores(final), settings.gate)  # (B, C)
     pooling, background = settings.memory_pooling, settings.background
-    return _regions(features, coarse, tags, entering, settings, pooling, background)
+    return _regions(features, coarse, tags, entering, settings, pooling, background, masks)
 
 
 def query_regions(
-    features: Tensor, coarse: Tensor, final: Tensor, tags: Tensor, settings: ObjectiveSettings
+    features: Tensor,
+    coarse: Tensor,
+    final: Tensor,
+    tags: Tensor,
+    settings: ObjectiveSettings,
+    masks: Tensor | None = None,
 ) -> Regions:
     """Pool the regions to contrast with the memory, with gradients for `features` alone."""
     asking = tags.bool()
     if settings.query_gate > 0:
         asking = admitted(tags, image_scores(final), settings.query_gate)
     background = settings.background_queries
-    return _regions(features, coarse, tags, asking, settings, "independent", background)
+    return _regions(features, coarse, tags, asking, settings, "independent", background, masks)
+
+
+def region_masks(coarse: Tensor, tags: Tensor, settings: ObjectiveSettings) -> Tensor:
+    """Compute P of a step, bool (B, C, H, W): its contrast and its memory pool the same regions."""
+    return class_regions(coarse, tags, settings.region_rule, settings.region_fraction)
 
 
 def _regions(
@@ -219,9 +238,11 @@ def _regions(
     settings: ObjectiveSettings,
     pooling: Pooling,
     background: bool,
+    masks: Tensor | None,
 ) -> Regions:
     """Pool the regions of the chosen classes, (B, C), and on request of the background."""
-    masks = class_regions(coarse, tags, settings.region_rule, settings.region_fraction)
+    if masks is None:
+        masks = region_masks(coarse, tags, settings)
     kept = confident_pixels(masks, coarse, settings.confident_share) & chosen[..., None, None]
     pooled = pool_regions(features, kept, pooling)  # (B, C, D)
     if background:

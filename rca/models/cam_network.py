@@ -77,11 +77,19 @@ class CamNetwork(nn.Module):
         """
         features = self.backbone(images)  # (B, D, h, w)
         coarse = self.coarse_head(features)  # (B, C, h, w)
-        final = self.final_head(self._with_context(features)) if self.rsa.enabled else coarse
+        final = self._refined(features) if self.rsa.enabled else coarse
         queries = features
         if querying and self.query_head is not None:
             queries = self.query_head(features)
         return CamMaps(features, coarse, final, queries)
+
+    def final_maps(self, images: Tensor) -> Tensor:
+        """Compute O alone, (B, C, h, w), as inference needs it: with RSA, C is not computed."""
+        features = self.backbone(images)
+        return self._refined(features) if self.rsa.enabled else self.coarse_head(features)
+
+    def _refined(self, features: Tensor) -> Tensor:
+        return self.final_head(self._with_context(features))
 
     def _with_context(self, features: Tensor) -> Tensor:
         """Join features and aggregated context: F̂ = [F ; F'], (B, 2D, h, w)."""

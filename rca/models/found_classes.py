@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from rca.config import InferCam
 from rca.method.cams import image_scores
-from rca.models.cam_network import CamNetwork
 from rca.models.multiscale import multiscale
 
 
-def predicted_classes(network: CamNetwork, image: Tensor, cfg: InferCam) -> Tensor:
-    """Predict the classes in an image, (3, H, W), as float32 (C,) of 0 and 1.
+def predicted_classes(
+    final_maps: Callable[[Tensor], Tensor], image: Tensor, cfg: InferCam
+) -> Tensor:
+    """Predict the classes in an image, as float32 (C,) of 0 and 1.
 
     These are the classes with a probability of at least `cfg.presence`, and the most probable one.
+
+    Args:
+        final_maps: A function from normalised images to their final maps, (B, C, h, w).
+        image: The normalised image, (3, H, W).
+        cfg: The size, the flip and the probability.
     """
     scores = multiscale(
-        lambda view: image_scores(network(view).final)[..., None, None],
+        lambda view: image_scores(final_maps(view))[..., None, None],
         image,
         short_side=cfg.size,
         scales=[1.0],

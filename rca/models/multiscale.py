@@ -9,6 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def once_for_each_size(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Wrap a network for views of a single image, so that it runs once for each size of them.
+
+    Views of the same size are equal, as long as all are mirrored or none is.
+    """
+    found: dict[torch.Size, Tensor] = {}
+
+    def run(views: Tensor) -> Tensor:
+        if views.shape not in found:
+            found[views.shape] = network(views)
+        return found[views.shape]
+
+    return run
+
+
 @torch.inference_mode()
 def multiscale(
     network: Callable[[Tensor], Tensor],

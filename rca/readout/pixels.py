@@ -21,8 +21,8 @@ from rca.data.views import normalised
 from rca.method.readout import Pixels, ReadoutSettings, pixel_directions
 from rca.models.backbones import Backbone
 from rca.models.cam_network import CamNetwork
-from rca.models.device import placed
 from rca.models.features import block_features
+from rca.models.inference import for_inference
 from rca.models.weights import load_network
 from rca.readout.sample import (
     ImageSample,
@@ -137,7 +137,7 @@ def make_reader(
         ConfigError: The weights cannot be used, or the backbone has no such block.
     """
     network = load_network(weights, CamNetwork, TrainCam, data.classes, cfg.network_stride)
-    backbone = placed(network.backbone, device)
+    backbone = for_inference(network.backbone, device)
     last = len(backbone) - 1
     blocks = sorted(cfg.blocks or [last])
     if blocks[-1] > last:

@@ -21,9 +21,10 @@ from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
 from rca.method.cams import normalise_cams
 from rca.models.cam_network import CamNetwork
-from rca.models.device import placed, prepare
+from rca.models.device import prepare
 from rca.models.found_classes import predicted_classes
-from rca.models.multiscale import multiscale
+from rca.models.inference import for_inference
+from rca.models.multiscale import multiscale, once_for_each_size
 from rca.models.weights import load_network, read_config
 from rca.runtime.progress import progress
 from rca.runtime.state import STATE, WHOLE, Shard, resumable_folder, state_folder
@@ -66,15 +67,16 @@ def run(
     data = read_index(index)
     device = prepare(compute)
     network = load_network(weights, CamNetwork, TrainCam, data.classes, cfg.network_stride)
-    network = placed(network, device)
+    network = for_inference(network, device)
 
     def of_network(record: Record) -> Maps:
         image = normalised(read_image(record.file)).to(device)
+        final_maps = once_for_each_size(network.final_maps)
         if record.split == "train":
             present = data.tag_vector(record).to(device)
         else:
-            present = predicted_classes(network, image, cfg)
-        return image_cams(network, image, present, (record.height, record.width), cfg)
+            present = predicted_classes(final_maps, image, cfg)
+        return image_cams(final_maps, image, present, (record.height, record.width), cfg)
 
     training_maps: Callable[[Record], Maps] = of_network
     if cfg.training_maps == "accumulated":
@@ -112,12 +114,16 @@ def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[R
 
 
 def image_cams(
-    network: CamNetwork, image: Tensor, present: Tensor, size: tuple[int, int], cfg: InferCam
+    final_maps: Callable[[Tensor], Tensor],
+    image: Tensor,
+    present: Tensor,
+    size: tuple[int, int],
+    cfg: InferCam,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the CAMs of one image (Alg. 3).
 
     Args:
-        network: The trained network.
+        final_maps: A function from normalised images to their final maps, (B, C, h, w).
         image: The normalised image, (3, H, W).
         present: The classes to keep, (C,).
         size: H and W.
@@ -127,7 +133,7 @@ def image_cams(
         The 0-based classes, (N,), and their CAMs, (N, h, w), from 0 to 1.
     """
     maps = multiscale(
-        lambda view: network(view).final.relu(),
+        lambda view: final_maps(view).relu(),
         image,
         short_side=cfg.size,
         scales=cfg.scales,

@@ -16,7 +16,7 @@ from rca.data.index import Index
 from rca.method.accumulation import AttentionStore, attention_drop
 from rca.method.cams import image_scores, normalise_cams
 from rca.method.memory import MemoryBank
-from rca.method.objective import ObjectiveSettings, memorise, rca_losses
+from rca.method.objective import ObjectiveSettings, memorise, rca_losses, region_masks
 from rca.method.placement import to_image, to_view
 from rca.method.prototypes import fit_prototypes, random_prototypes
 from rca.models.backbones import Backbone
@@ -135,6 +135,10 @@ class CamTrainer:
         contrasting = self.objective.contrast and epoch >= self.objective.contrast_start_epoch
         with autocast(self.compute, self.device):
             maps = self.module(pixels, contrasting).float()
+        memorising = epoch >= self.cfg.memory.start_epoch
+        masks = None  # computed once, for the contrast and for the memory
+        if contrasting or memorising:
+            masks = region_masks(maps.coarse, tags, self.objective)
         losses = rca_losses(
             maps.queries,
             maps.coarse,
@@ -146,9 +150,10 @@ class CamTrainer:
             self.mixup,
             gather,
             self.training_head,
+            masks,
         )
-        if epoch >= self.cfg.memory.start_epoch:
-            self._memorise(maps, tags, batch.positions)
+        if memorising:
+            self._memorise(maps, tags, batch.positions, masks)
         if accumulating:
             self._accumulate(maps.final.detach(), images, boxes, tags, epoch)
         return {name: share * value for name, value in losses.items()}
@@ -162,7 +167,9 @@ class CamTrainer:
         save_weights(folder / "weights.safetensors", self.network, self.classes, self.cfg)
         write_attention(folder / "attention.safetensors", self.attention, self.tags)
 
-    def _memorise(self, maps: CamMaps, tags: Tensor, positions: Tensor) -> None:
+    def _memorise(
+        self, maps: CamMaps, tags: Tensor, positions: Tensor, masks: Tensor | None
+    ) -> None:
         memorise(
             maps.features,
             maps.coarse,
@@ -172,6 +179,7 @@ class CamTrainer:
             self.objective,
             gather,
             positions.to(self.device),
+            masks,
         )
 
     def _accumulate(

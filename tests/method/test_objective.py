@@ -16,6 +16,7 @@ from rca.method.objective import (
     multilabel_loss,
     query_regions,
     rca_losses,
+    region_masks,
 )
 from rca.method.regions import background_region, confident_pixels
 
@@ -267,6 +268,19 @@ def test_memorise__what_enters_is_tagged_confident_and_in_order() -> None:
         assert memory.count[c] == len(rows)
         if rows:
             torch.testing.assert_close(memory.rows[c, : len(rows)], torch.stack(rows))
+
+
+@pytest.mark.parametrize("regions_of", [entering_regions, query_regions])
+def test_regions__come_from_the_step_s_masks_where_they_are_given(regions_of) -> None:
+    features, coarse, final = maps()
+    settings = objective_settings(gate=0.0, confident_share=0.5)
+    masks = region_masks(coarse, TAGS, settings)
+    expected = regions_of(features, coarse, final, TAGS, settings)
+    given = regions_of(features, coarse, final, TAGS, settings, masks)
+    torch.testing.assert_close(given, expected, rtol=0, atol=0)
+    masks[:, :, 0] = False
+    given = regions_of(features, coarse, final, TAGS, settings, masks)
+    assert not torch.equal(given.embeddings, expected.embeddings)
 
 
 @pytest.mark.parametrize("gate", [0.0, 1.0])

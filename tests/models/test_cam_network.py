@@ -36,6 +36,16 @@ def test_forward__without_rsa_is_the_plain_cam():
     assert not [name for name in net.state_dict() if "prototypes" in name or "final" in name]
 
 
+@pytest.mark.parametrize("rsa", [{}, {"enabled": False}, {"attention": "parametric"}], ids=str)
+def test_final_maps__are_those_of_the_forward_pass(rsa):
+    net, images = network(**rsa), torch.randn(2, 3, 32, 48)
+    if net.rsa.enabled:
+        net.prototypes.normal_()
+        net.prototypes_valid.fill_(True)
+    with torch.no_grad():
+        assert torch.equal(net.final_maps(images), net(images).final)
+
+
 def test_forward__prototypes_change_the_final_map_and_not_the_coarse_one():
     net, image = network(prototypes=3), torch.randn(1, 3, 32, 32)
     with torch.no_grad():

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rca.models.multiscale import multiscale
+from rca.models.multiscale import multiscale, once_for_each_size
 
 IMAGE = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
 
@@ -53,3 +53,18 @@ def test_multiscale__the_network_sees_the_short_side_asked_for(short_side):
 
     run(network, short_side=short_side, scales=[1.0, 1.5])
     assert seen == [(short_side, short_side * 3 // 2), (short_side * 3 // 2, short_side * 9 // 4)]
+
+
+def test_once_for_each_size__a_scale_that_is_asked_for_again_does_not_run_again():
+    seen = []
+
+    def network(x):
+        seen.append(x.shape[-2])
+        return x * 2
+
+    once = once_for_each_size(network)
+    first = run(once, scales=[1.0], flip=True)
+    again = run(once, scales=[1.0, 0.5], flip=True)
+    assert seen == [20, 10]
+    torch.testing.assert_close(first, run(network, scales=[1.0], flip=True))
+    torch.testing.assert_close(again, run(network, scales=[1.0, 0.5], flip=True))

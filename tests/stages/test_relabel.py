@@ -16,6 +16,7 @@ from rca.data.index import read_training_index
 from rca.inference import network_labels
 from rca.inference.probabilities import class_probabilities
 from rca.models.deeplab import DeepLab
+from rca.models.inference import for_inference
 from rca.models.weights import load_network, save_weights
 from rca.runtime.state import Shard
 from rca.stages import relabel
@@ -75,7 +76,8 @@ def test_relabel__asks_the_network_as_infer_seg_does(results):
     made = labelled(results)
 
     data = read_training_index(results / "index")
-    network = load_network(results / "weights.safetensors", DeepLab, TrainSeg, data.classes)
+    trained = load_network(results / "weights.safetensors", DeepLab, TrainSeg, data.classes)
+    network = for_inference(trained, torch.device("cpu"))
     assert set(made) == {"a", "b"}
     for record in data.split("train"):
         label = data.classes.index(record.tags[0]) + 1
