@@ -15,9 +15,11 @@ from typing import Annotated, TextIO
 import typer
 
 from rca import config
+from rca.cli.quiet import is_quiet
 from rca.cli.turns import turn
 from rca.cli.version import version
 from rca.config import ConfigError, Params
+from rca.runtime import bars
 from rca.runtime.events import RESULT, Listener
 from rca.runtime.progress import span
 from rca.runtime.state import WHOLE, Shard
@@ -171,8 +173,12 @@ def prepare(
 ) -> None:
     """Send the log of this package, and warnings of all others, to stderr."""
     stage = (context.invoked_subcommand or "").replace("-", "_")
+    shown = CurrentStderr()
+    if is_quiet():
+        shown.setLevel(logging.ERROR)
+        bars.forbid()
     logging.basicConfig(
-        handlers=[CurrentStderr()],
+        handlers=[shown],
         format=f"%(asctime)s {stage}: %(message)s",
         datefmt="%H:%M:%S",
     )

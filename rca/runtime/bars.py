@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _drawn: Progress | None = None
+_forbidden = False
 
 
 def on_terminal() -> bool:
     """Whether there are bars to be drawn, or lines to be written."""
-    return _drawn is not None or sys.stderr.isatty()
+    return not _forbidden and (_drawn is not None or sys.stderr.isatty())
+
+
+def forbid() -> None:
+    """Draw no bars in this process."""
+    global _forbidden
+    _forbidden = True
 
 
 @contextmanager
