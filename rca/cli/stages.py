@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,10 +31,11 @@ from rca.cli.app import (
     path,
 )
 from rca.cli.launch import launch, note_machine
+from rca.cli.quiet import is_quiet
 from rca.cli.summary import summary
 from rca.config import ConfigError, TrainSeg
 from rca.runtime import events
-from rca.runtime.state import STATE, WHOLE
+from rca.runtime.state import STATE, WHOLE, Shard
 
 MACHINE = ("compute.device", "compute.threads")
 PROCESSES = ("compute.gpus", "compute.nodes")
@@ -242,27 +243,9 @@ def relabel(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Label the training images by a trained network, restricted to their tags."""
-    with parameters(
-        params,
-        *MACHINE,
-        "crf",
-        "infer_seg",
-        out=out,
-        shard=shard,
-        made=partial(outcomes.label_maps, out, "label maps by the network"),
-    ) as cfg:
-        from rca.stages import relabel as stage
-
-        stage.run(
-            cfg.infer_seg,
-            cfg.crf,
-            cfg.compute,
-            index=index,
-            weights=weights,
-            out=out,
-            state=state,
-            shard=shard,
-        )
+    _label_by_network(
+        "relabel", "label maps by the network", index, weights, out, state, shard, params
+    )
 
 
 @app.command(rich_help_panel=STAGE)
@@ -275,17 +258,26 @@ def infer_seg(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Predict the masks of the validation images."""
-    with parameters(
-        params,
-        *MACHINE,
-        "crf",
-        "infer_seg",
-        out=out,
-        shard=shard,
-        made=partial(outcomes.label_maps, out, "masks"),
-    ) as cfg:
-        from rca.stages import infer_seg as stage
+    _label_by_network("infer_seg", "masks", index, weights, out, state, shard, params)
 
+
+def _label_by_network(
+    name: Literal["relabel", "infer_seg"],
+    what: str,
+    index: Path,
+    weights: Path,
+    out: Path,
+    state: Path,
+    shard: Shard,
+    params: Path,
+) -> None:
+    """Run one of the two stages that label images by a segmentation network."""
+    made = partial(outcomes.label_maps, out, what)
+    keys = (*MACHINE, "crf", "infer_seg")
+    with parameters(params, *keys, out=out, shard=shard, made=made) as cfg:
+        from rca.stages import infer_seg, relabel
+
+        stage = {"relabel": relabel, "infer_seg": infer_seg}[name]
         stage.run(
             cfg.infer_seg,
             cfg.crf,
@@ -366,6 +358,7 @@ def track(results: Results, out: Out, params: ParamsFile = PARAMS) -> None:
         from rca.stages import track as stage
 
         stage.run(cfg.track, cfg, results=results, out=out, home=home())
-    if events.VARIABLE not in os.environ:  # the engine that listens says it when all is done
+    # The engine that listens says it when all is done.
+    if events.VARIABLE not in os.environ and not is_quiet():
         with suppress(ConfigError):
             print(f"\n{summary(results)}")
