@@ -38,9 +38,32 @@ HELP = "Around the pipeline"
 PARAMS = Path("params.yaml")
 
 
-def path(what: str) -> typer.models.OptionInfo:
-    """A required path option."""
-    return typer.Option(help=what, show_default=False)
+def path(what: str, default: str = "") -> typer.models.OptionInfo:
+    """A path option; required, unless the workflow has one place for it.
+
+    Args:
+        what: The help text.
+        default: The place in the workflow's folders, with `<experiment>`, `<download.name>` and
+            `<stage>` for what they are in a run.
+    """
+    if not default:
+        return typer.Option(help=what, show_default=False)
+    return typer.Option(
+        help=what, show_default=default, default_factory=lambda: Path(default), callback=_filled
+    )
+
+
+def _filled(context: typer.Context, place: Path) -> Path:
+    """Put the experiment, the data set and the stage into a default path."""
+    if not {"<experiment>", "<download.name>"} & set(place.parts):
+        return place
+    params = config.load(context.params["params"])
+    names = {
+        "<experiment>": params.experiment,
+        "<download.name>": params.download.name,
+        "<stage>": (context.info_name or "").replace("-", "_"),
+    }
+    return Path(*(names.get(part, part) for part in place.parts))
 
 
 def _shard(text: str | Shard) -> Shard:
@@ -52,13 +75,25 @@ def _shard(text: str | Shard) -> Shard:
     return Shard(int(number), int(of))
 
 
-ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
-Out = Annotated[Path, path("Where the stage writes.")]
-Data = Annotated[Path, path("Folder of the data set, from `download`.")]
-Index = Annotated[Path, path("Folder of the index, from `index`.")]
+# Eager: read before the paths whose defaults it names.
+ParamsFile = Annotated[Path, typer.Option("--params", is_eager=True, help="Parameter file.")]
+Out = Annotated[Path, path("Where the stage writes.", "results/<experiment>/<stage>")]
+GivenOut = Annotated[Path, path("Where the stage writes.")]
+Data = Annotated[Path, path("Folder of the data set, from `download`.", "data/<download.name>")]
+Index = Annotated[Path, path("Folder of the index, from `index`.", "results/<experiment>/index")]
 Weights = Annotated[Path, path("Trained network, a safetensors file.")]
-Cams = Annotated[Path, path("Folder of the CAMs, from `infer-cam`.")]
-Maps = Annotated[Path, path("Folder of the class maps, from `readout`.")]
+CamWeights = Annotated[
+    Path,
+    path(
+        "Trained network, from `train-cam`.", "results/<experiment>/train_cam/weights.safetensors"
+    ),
+]
+Cams = Annotated[
+    Path, path("Folder of the CAMs, from `infer-cam`.", "results/<experiment>/infer_cam")
+]
+Maps = Annotated[
+    Path, path("Folder of the class maps, from `readout`.", "results/<experiment>/readout")
+]
 Labels = Annotated[Path, path("Folder of label maps.")]
 ShardOption = Annotated[
     Shard,
@@ -70,7 +105,7 @@ ShardOption = Annotated[
     ),
 ]
 State = Annotated[Path, typer.Option(help="Where a killed run is resumed from.")]
-Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
+Results = Annotated[Path, path("Folder of the experiment.", "results/<experiment>")]
 
 
 def home() -> Path:

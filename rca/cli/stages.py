@@ -15,7 +15,9 @@ from rca.cli.app import (
     PARAMS,
     STAGE,
     Cams,
+    CamWeights,
     Data,
+    GivenOut,
     Index,
     Labels,
     Maps,
@@ -83,8 +85,14 @@ def train_cam(index: Index, out: Out, state: State = STATE, params: ParamsFile =
 @app.command(rich_help_panel=STAGE)
 def infer_cam(
     index: Index,
-    weights: Weights,
-    attention: Annotated[Path, path("Accumulated maps, from `train-cam`.")],
+    weights: CamWeights,
+    attention: Annotated[
+        Path,
+        path(
+            "Accumulated maps, from `train-cam`.",
+            "results/<experiment>/train_cam/attention.safetensors",
+        ),
+    ],
     out: Out,
     state: State = STATE,
     shard: ShardOption = WHOLE,
@@ -116,7 +124,7 @@ def infer_cam(
 @app.command(rich_help_panel=STAGE)
 def readout(
     index: Index,
-    weights: Weights,
+    weights: CamWeights,
     cams: Cams,
     out: Out,
     state: State = STATE,
@@ -163,7 +171,12 @@ def pseudo_labels(index: Index, maps: Maps, out: Out, params: ParamsFile = PARAM
 def crf(
     index: Index,
     maps: Maps,
-    labels: Labels,
+    labels: Annotated[
+        Path,
+        path(
+            "Folder of the label maps, from `pseudo-labels`.", "results/<experiment>/pseudo_labels"
+        ),
+    ],
     out: Out,
     state: State = STATE,
     shard: ShardOption = WHOLE,
@@ -203,7 +216,7 @@ def train_seg(
     ],
     index: Index,
     labels: Labels,
-    out: Out,
+    out: GivenOut,
     state: State = STATE,
     params: ParamsFile = PARAMS,
 ) -> None:
@@ -237,7 +250,7 @@ def train_seg(
 def relabel(
     index: Index,
     weights: Weights,
-    out: Out,
+    out: GivenOut,
     state: State = STATE,
     shard: ShardOption = WHOLE,
     params: ParamsFile = PARAMS,
@@ -252,7 +265,7 @@ def relabel(
 def infer_seg(
     index: Index,
     weights: Weights,
-    out: Out,
+    out: GivenOut,
     state: State = STATE,
     shard: ShardOption = WHOLE,
     params: ParamsFile = PARAMS,
@@ -295,10 +308,26 @@ def evaluate(
     index: Index,
     cams: Cams,
     readout: Maps,
-    pseudo_labels: Annotated[Path, path("Folder of the label maps, from `pseudo-labels`.")],
-    crf: Annotated[Path, path("Folder of the refined label maps, from `crf`.")],
-    relabel: Annotated[Path, path("Folder of the label maps of each round, from `relabel`.")],
-    predictions: Annotated[Path, path("Folder of the predicted masks, from `infer-seg`.")],
+    pseudo_labels: Annotated[
+        Path,
+        path(
+            "Folder of the label maps, from `pseudo-labels`.", "results/<experiment>/pseudo_labels"
+        ),
+    ],
+    crf: Annotated[
+        Path, path("Folder of the refined label maps, from `crf`.", "results/<experiment>/crf")
+    ],
+    relabel: Annotated[
+        Path,
+        path(
+            "Folder of the label maps of each round, from `relabel`.",
+            "results/<experiment>/relabel",
+        ),
+    ],
+    predictions: Annotated[
+        Path,
+        path("Folder of the predicted masks, from `infer-seg`.", "results/<experiment>/infer_seg"),
+    ],
     out: Out,
     params: ParamsFile = PARAMS,
 ) -> None:
