@@ -15,7 +15,8 @@ from rca.data.index import Index, Record, left_to_label
 from rca.inference.decision import Scored, mask_of
 from rca.inference.probabilities import class_probabilities
 from rca.models.deeplab import DeepLab
-from rca.models.device import kinds, placed, prepare
+from rca.models.device import placed, prepare
+from rca.models.device_kinds import kinds
 from rca.models.weights import load_network
 from rca.runtime.pool import ordered_map
 from rca.runtime.progress import progress

@@ -35,16 +35,6 @@ def prepare(compute: Compute) -> torch.device:
     return torch.device("cpu")
 
 
-def kinds(compute: Compute) -> list[str]:
-    """List the kinds of device that a result may be computed on, that of this machine first.
-
-    With `auto`, a machine without a GPU may get work that another began on one.
-    """
-    if compute.device != "auto":
-        return [compute.device]
-    return ["cuda"] if torch.cuda.is_available() else ["cpu", "cuda"]
-
-
 def placed(network: Network, device: torch.device) -> Network:
     """Move a network to a device, in channels-last format, where convolutions are faster."""
     # torch's annotations lack the call with both arguments, which its documentation allows.

@@ -22,7 +22,8 @@ from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
 from rca.method.cams import normalise_cams
 from rca.models.cam_network import CamNetwork
-from rca.models.device import kinds, placed, prepare
+from rca.models.device import placed, prepare
+from rca.models.device_kinds import kinds
 from rca.models.found_classes import predicted_classes
 from rca.models.multiscale import multiscale
 from rca.models.weights import load_network, read_config
