@@ -96,11 +96,11 @@ rule show:
         "{params.python} -m workflow.engine.shown > {log} 2>&1"
 
 
-def interpreter(stage):
+def interpreter(stage, resources):
     """Return what runs Python in a job: this Python, or the site's image for a heavy stage."""
     if stage["local"] or "container" not in config:
         return shlex.quote(sys.executable)
-    gpu = ["--nv"] if has_gpu(stage["resources"]) else []
+    gpu = ["--nv"] if has_gpu(resources) else []
     return shlex.join(["apptainer", "exec", *gpu, config["container"], "python"])
 
 
@@ -126,7 +126,7 @@ for stage in stages:
         resources:
             **at_site(stage["resources"]),
         params:
-            python=interpreter(stage),
+            python=interpreter(stage, stage["resources"]),
             stage=stage["name"],
             show=SHOW,
         message:
@@ -146,11 +146,11 @@ for stage in stages:
                 shard_marks(stage, "{number}"),
             log:
                 stage["log"].replace(".log", ".{number}.log"),
-            threads: stage["resources"].get("cpus_per_task", 1)
+            threads: stage["shard_resources"].get("cpus_per_task", 1)
             resources:
-                **at_site(stage["resources"]),
+                **at_site(stage["shard_resources"]),
             params:
-                python=interpreter(stage),
+                python=interpreter(stage, stage["shard_resources"]),
                 stage=stage["name"],
                 shards=stage["shards"],
                 show=SHOW,

@@ -174,6 +174,57 @@ def test_train_seg__is_told_of_its_own_supervision_alone(folder, monkeypatch):
     assert seed == 0
 
 
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "download",
+        "index",
+        "train_cam",
+        "infer_cam",
+        "readout",
+        "pseudo_labels",
+        "crf",
+        "evaluate",
+        "report",
+        "track",
+    ],
+)
+def test_paths__not_given_are_those_of_the_workflow(folder, monkeypatch, stage):
+    calls = []
+    stand_in(monkeypatch, stage, lambda *cfg, **keywords: calls.append(keywords))
+    trained = Path("results/debug/train_cam")
+    trained.mkdir(parents=True)
+    (trained / "weights.safetensors").touch()
+    command = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["cmd"]
+    names = {"${experiment}": "debug", "${download.name}": "voc12_animals_sample"}
+    for placeholder, name in names.items():
+        command = command.replace(placeholder, name)
+
+    assert rca(monkeypatch, stage.replace("_", "-")) == 0
+
+    wanted = dict(re.findall(r"--([a-z-]+) (\S+)", command))
+    del wanted["params"]
+    for option, value in wanted.items():
+        assert calls[0][option.replace("-", "_")] == Path(value), option
+
+
+def test_paths__of_one_of_several_results_are_to_be_given(folder, monkeypatch, capsys):
+    assert rca(monkeypatch, "infer-seg") == 2
+    said = capsys.readouterr().err
+    assert "Missing option '--weights'" in said
+
+
+def test_paths__name_the_experiment_of_the_parameter_file(folder, monkeypatch):
+    calls = []
+    stand_in(monkeypatch, "index", lambda *cfg, **keywords: calls.append(keywords))
+    text = Path("params.yaml").read_text()
+    Path("other.yaml").write_text(text.replace("experiment: debug", "experiment: other"))
+
+    assert rca(monkeypatch, "index --data d --params other.yaml") == 0
+
+    assert calls[0]["out"] == Path("results/other/index") and calls[0]["data"] == Path("d")
+
+
 def test_home__is_the_repository_that_queued_the_experiment(monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     assert home() == Path(".")

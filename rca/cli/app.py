@@ -15,9 +15,11 @@ from typing import Annotated, TextIO
 import typer
 
 from rca import config
+from rca.cli.quiet import is_quiet
 from rca.cli.turns import turn
 from rca.cli.version import version
 from rca.config import ConfigError, Params
+from rca.runtime import bars
 from rca.runtime.events import RESULT, Listener
 from rca.runtime.progress import span
 from rca.runtime.state import WHOLE, Shard
@@ -36,9 +38,32 @@ HELP = "Around the pipeline"
 PARAMS = Path("params.yaml")
 
 
-def path(what: str) -> typer.models.OptionInfo:
-    """Define a required path option, with `what` as its help."""
-    return typer.Option(help=what, show_default=False)
+def path(what: str, default: str = "") -> typer.models.OptionInfo:
+    """Define a path option; it is required, unless the workflow has one place for it.
+
+    Args:
+        what: The help text.
+        default: The place in the workflow's folders, with `<experiment>`, `<download.name>` and
+            `<stage>` for what they are in a run.
+    """
+    if not default:
+        return typer.Option(help=what, show_default=False)
+    return typer.Option(
+        help=what, show_default=default, default_factory=lambda: Path(default), callback=_filled
+    )
+
+
+def _filled(context: typer.Context, place: Path) -> Path:
+    """Put the experiment, the data set and the stage into a default path."""
+    if not {"<experiment>", "<download.name>"} & set(place.parts):
+        return place
+    params = config.load(context.params["params"])
+    names = {
+        "<experiment>": params.experiment,
+        "<download.name>": params.download.name,
+        "<stage>": (context.info_name or "").replace("-", "_"),
+    }
+    return Path(*(names.get(part, part) for part in place.parts))
 
 
 def _shard(text: str | Shard) -> Shard:
@@ -50,13 +75,25 @@ def _shard(text: str | Shard) -> Shard:
     return Shard(int(number), int(of))
 
 
-ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
-Out = Annotated[Path, path("Folder that the stage writes.")]
-Data = Annotated[Path, path("Folder of the data set, from `download`.")]
-Index = Annotated[Path, path("Folder of the index, from `index`.")]
+# Eager: read before the paths whose defaults it names.
+ParamsFile = Annotated[Path, typer.Option("--params", is_eager=True, help="Parameter file.")]
+Out = Annotated[Path, path("Folder that the stage writes.", "results/<experiment>/<stage>")]
+GivenOut = Annotated[Path, path("Folder that the stage writes.")]
+Data = Annotated[Path, path("Folder of the data set, from `download`.", "data/<download.name>")]
+Index = Annotated[Path, path("Folder of the index, from `index`.", "results/<experiment>/index")]
 Weights = Annotated[Path, path("Trained network, a safetensors file.")]
-Cams = Annotated[Path, path("Folder of the CAMs, from `infer-cam`.")]
-Maps = Annotated[Path, path("Folder of the class maps, from `readout`.")]
+CamWeights = Annotated[
+    Path,
+    path(
+        "Trained network, from `train-cam`.", "results/<experiment>/train_cam/weights.safetensors"
+    ),
+]
+Cams = Annotated[
+    Path, path("Folder of the CAMs, from `infer-cam`.", "results/<experiment>/infer_cam")
+]
+Maps = Annotated[
+    Path, path("Folder of the class maps, from `readout`.", "results/<experiment>/readout")
+]
 Labels = Annotated[Path, path("Folder of label maps.")]
 ShardOption = Annotated[
     Shard,
@@ -68,7 +105,7 @@ ShardOption = Annotated[
     ),
 ]
 State = Annotated[Path, typer.Option(help="Folder from which a killed run resumes.")]
-Results = Annotated[Path, path("Folder of the experiment, `results/<experiment>`.")]
+Results = Annotated[Path, path("Folder of the experiment.", "results/<experiment>")]
 
 
 def home() -> Path:
@@ -172,8 +209,12 @@ def prepare(
 ) -> None:
     """Send this package's log, and the warnings of all other packages, to stderr."""
     stage = (context.invoked_subcommand or "").replace("-", "_")
+    shown = CurrentStderr()
+    if is_quiet():
+        shown.setLevel(logging.ERROR)
+        bars.forbid()
     logging.basicConfig(
-        handlers=[CurrentStderr()],
+        handlers=[shown],
         format=f"%(asctime)s {stage}: %(message)s",
         datefmt="%H:%M:%S",
     )

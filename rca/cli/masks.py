@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from rca.cli.app import HELP, Index, app, path
+from rca.cli.app import HELP, app, path
 from rca.config import ConfigError
 
 
 @app.command(rich_help_panel=HELP)
 def score(
-    index: Index,
+    index: Annotated[Path, path("Folder of the index, from `index`.")],
     predictions: Annotated[Path, path("Folder of <image>.png with the index's label values.")],
     split: Annotated[
         Literal["train", "val"], typer.Option(help="Whose true masks to score against.")

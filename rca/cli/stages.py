@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,9 @@ from rca.cli.app import (
     PARAMS,
     STAGE,
     Cams,
+    CamWeights,
     Data,
+    GivenOut,
     Index,
     Labels,
     Maps,
@@ -31,10 +33,11 @@ from rca.cli.app import (
     path,
 )
 from rca.cli.launch import launch, note_machine
+from rca.cli.quiet import is_quiet
 from rca.cli.summary import summary
 from rca.config import ConfigError, TrainSeg
 from rca.runtime import events
-from rca.runtime.state import STATE, WHOLE
+from rca.runtime.state import STATE, WHOLE, Shard
 
 MACHINE = ("compute.device", "compute.threads")
 PROCESSES = ("compute.gpus", "compute.nodes")
@@ -82,8 +85,14 @@ def train_cam(index: Index, out: Out, state: State = STATE, params: ParamsFile =
 @app.command(rich_help_panel=STAGE)
 def infer_cam(
     index: Index,
-    weights: Weights,
-    attention: Annotated[Path, path("Accumulated maps, from `train-cam`.")],
+    weights: CamWeights,
+    attention: Annotated[
+        Path,
+        path(
+            "Accumulated maps, from `train-cam`.",
+            "results/<experiment>/train_cam/attention.safetensors",
+        ),
+    ],
     out: Out,
     state: State = STATE,
     shard: ShardOption = WHOLE,
@@ -115,7 +124,7 @@ def infer_cam(
 @app.command(rich_help_panel=STAGE)
 def readout(
     index: Index,
-    weights: Weights,
+    weights: CamWeights,
     cams: Cams,
     out: Out,
     state: State = STATE,
@@ -162,7 +171,12 @@ def pseudo_labels(index: Index, maps: Maps, out: Out, params: ParamsFile = PARAM
 def crf(
     index: Index,
     maps: Maps,
-    labels: Labels,
+    labels: Annotated[
+        Path,
+        path(
+            "Folder of the label maps, from `pseudo-labels`.", "results/<experiment>/pseudo_labels"
+        ),
+    ],
     out: Out,
     state: State = STATE,
     shard: ShardOption = WHOLE,
@@ -202,7 +216,7 @@ def train_seg(
     ],
     index: Index,
     labels: Labels,
-    out: Out,
+    out: GivenOut,
     state: State = STATE,
     params: ParamsFile = PARAMS,
 ) -> None:
@@ -236,56 +250,47 @@ def train_seg(
 def relabel(
     index: Index,
     weights: Weights,
-    out: Out,
+    out: GivenOut,
     state: State = STATE,
     shard: ShardOption = WHOLE,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Label the training images by a trained network, restricted to their tags."""
-    with parameters(
-        params,
-        *MACHINE,
-        "crf",
-        "infer_seg",
-        out=out,
-        shard=shard,
-        made=partial(outcomes.label_maps, out, "label maps by the network"),
-    ) as cfg:
-        from rca.stages import relabel as stage
-
-        stage.run(
-            cfg.infer_seg,
-            cfg.crf,
-            cfg.compute,
-            index=index,
-            weights=weights,
-            out=out,
-            state=state,
-            shard=shard,
-        )
+    _label_by_network(
+        "relabel", "label maps by the network", index, weights, out, state, shard, params
+    )
 
 
 @app.command(rich_help_panel=STAGE)
 def infer_seg(
     index: Index,
     weights: Weights,
-    out: Out,
+    out: GivenOut,
     state: State = STATE,
     shard: ShardOption = WHOLE,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Predict the masks of the validation images."""
-    with parameters(
-        params,
-        *MACHINE,
-        "crf",
-        "infer_seg",
-        out=out,
-        shard=shard,
-        made=partial(outcomes.label_maps, out, "masks"),
-    ) as cfg:
-        from rca.stages import infer_seg as stage
+    _label_by_network("infer_seg", "masks", index, weights, out, state, shard, params)
 
+
+def _label_by_network(
+    name: Literal["relabel", "infer_seg"],
+    what: str,
+    index: Path,
+    weights: Path,
+    out: Path,
+    state: Path,
+    shard: Shard,
+    params: Path,
+) -> None:
+    """Run one of the two stages that label images by a segmentation network."""
+    made = partial(outcomes.label_maps, out, what)
+    keys = (*MACHINE, "crf", "infer_seg")
+    with parameters(params, *keys, out=out, shard=shard, made=made) as cfg:
+        from rca.stages import infer_seg, relabel
+
+        stage = {"relabel": relabel, "infer_seg": infer_seg}[name]
         stage.run(
             cfg.infer_seg,
             cfg.crf,
@@ -303,10 +308,26 @@ def evaluate(
     index: Index,
     cams: Cams,
     readout: Maps,
-    pseudo_labels: Annotated[Path, path("Folder of the label maps, from `pseudo-labels`.")],
-    crf: Annotated[Path, path("Folder of the refined label maps, from `crf`.")],
-    relabel: Annotated[Path, path("Folder of the label maps of each round, from `relabel`.")],
-    predictions: Annotated[Path, path("Folder of the predicted masks, from `infer-seg`.")],
+    pseudo_labels: Annotated[
+        Path,
+        path(
+            "Folder of the label maps, from `pseudo-labels`.", "results/<experiment>/pseudo_labels"
+        ),
+    ],
+    crf: Annotated[
+        Path, path("Folder of the refined label maps, from `crf`.", "results/<experiment>/crf")
+    ],
+    relabel: Annotated[
+        Path,
+        path(
+            "Folder of the label maps of each round, from `relabel`.",
+            "results/<experiment>/relabel",
+        ),
+    ],
+    predictions: Annotated[
+        Path,
+        path("Folder of the predicted masks, from `infer-seg`.", "results/<experiment>/infer_seg"),
+    ],
     out: Out,
     params: ParamsFile = PARAMS,
 ) -> None:
@@ -366,6 +387,7 @@ def track(results: Results, out: Out, params: ParamsFile = PARAMS) -> None:
         from rca.stages import track as stage
 
         stage.run(cfg.track, cfg, results=results, out=out, home=home())
-    if events.VARIABLE not in os.environ:  # the engine that listens says it when all is done
+    # The engine that listens says it when all is done.
+    if events.VARIABLE not in os.environ and not is_quiet():
         with suppress(ConfigError):
             print(f"\n{summary(results)}")

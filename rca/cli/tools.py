@@ -9,6 +9,7 @@ import typer
 
 from rca import config
 from rca.cli.app import HELP, PARAMS, ParamsFile, app
+from rca.cli.quiet import is_quiet
 from rca.cli.summary import summary
 from rca.config import ConfigError
 from rca.runtime.files import write_text
@@ -36,7 +37,8 @@ def check(
     from rca.stages import check as stage
 
     stage.run(loaded, out=out)
-    print(f"{params}: valid (experiment {loaded.experiment})")
+    if not is_quiet():
+        print(f"{params}: valid (experiment {loaded.experiment})")
 
 
 @app.command(rich_help_panel=HELP)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rca.config import IGNORE
+from rca.config import IGNORE, PseudoLabels
 from rca.evaluation.confusion import mean_iou, over_activation, under_activation
+from rca.labels.rules import best_label
+from rca.labels.scores import class_scores
 
 THRESHOLDS = (np.arange(201) / 200).astype(np.float32)  # includes every threshold of two decimals
 COLUMNS = ("threshold", "miou", "over_activation", "under_activation")
@@ -32,9 +34,9 @@ def winner(classes: np.ndarray, cams: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def seeds(classes: np.ndarray, cams: np.ndarray, threshold: float) -> np.ndarray:
-    """Label each pixel, uint8 (H, W), by the winner if it scores above `threshold`, else 0."""
-    labels, scores = winner(classes, cams)
-    return np.where(scores > threshold, labels, np.uint8(0))
+    """Label each pixel, uint8 (H, W), as stage `pseudo_labels` does with a constant background."""
+    rules = PseudoLabels(background="threshold", threshold=threshold)
+    return best_label(class_scores(cams, rules), classes)
 
 
 def histogram(

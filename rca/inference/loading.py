@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rca.config import ConfigError, Crf
 from rca.inference import model, prototype_model
@@ -47,29 +48,14 @@ def load(
         ConfigError: The weights or a setting cannot be used; the message says why.
     """
     file = Path(params) if params else None
+    machine: dict[str, Any] = {"device": device, "threads": threads}
+    decided: dict[str, Any] = {"crf": crf, "max_pixels": max_pixels}
+    of_network: dict[str, Any] = {"size": size, "scales": scales, "flip": flip}
     if not prototype_model.is_readout(Path(weights)):
-        return model.load(
-            weights,
-            params=file,
-            size=size,
-            scales=scales,
-            flip=flip,
-            crf=crf,
-            max_pixels=max_pixels,
-            device=device,
-            threads=threads,
-        )
-    given = {"size": size, "scales": scales, "flip": flip}
-    if odd := [name for name, value in given.items() if value is not None]:
+        return model.load(weights, file, **machine, **decided, **of_network)
+    if odd := [name for name, value in of_network.items() if value is not None]:
         raise ConfigError(
             f"{', '.join(odd)}: for networks only; prototypes are read with the sizes of "
             "readout.sizes in --params"
         )
-    return prototype_model.load_prototypes(
-        Path(weights),
-        params=file,
-        crf=crf,
-        max_pixels=max_pixels,
-        device=device,
-        threads=threads,
-    )
+    return prototype_model.load_prototypes(Path(weights), params=file, **machine, **decided)

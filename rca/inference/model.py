@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,35 +94,21 @@ class SegmentationModel(PhotographModel):
 
 def load(
     weights: str | Path,
+    params: Path | None = None,
     *,
-    params: str | Path | None = None,
-    size: int | None = None,
-    scales: Sequence[float] | None = None,
-    flip: bool | None = None,
-    crf: bool | Crf | None = None,
-    max_pixels: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    **given: Any,
 ) -> SegmentationModel:
-    """Load a trained segmentation network.
-
-    Settings that are not given come from `params`; else from the file, if `SegmentationModel.save`
-    wrote it; else from the evaluation of the run that the weights belong to; else from the size of
-    the training's views, with flips and without a CRF (see `rca.inference.settings`).
+    """Load a trained segmentation network; `rca.load` documents the arguments and their defaults.
 
     Args:
-        weights: The trained network: `weights.safetensors` of stage `train_seg`; its folder; a
-            folder `results/<experiment>`, whose network trained on pseudo-labels is taken; a folder
-            from `rca export --format huggingface`; or the address of a model in MLflow, such as
-            `runs:/<run>/segmentation` or `models:/<name>@champion`.
-        params: The parameter file whose sections `infer_seg` and `crf` are used.
-        size: The short side of the image at scale 1, in pixels.
-        scales: The factors on `size`; the probabilities are averaged.
-        flip: Whether to average with the mirrored image, too.
-        crf: Whether to refine by the dense CRF; a `Crf` refines with its settings.
-        max_pixels: The number of pixels that larger photographs are reduced to; 0 is no limit.
+        weights: The trained network.
+        params: The parameter file with the settings of inference.
         device: The device: `auto`, `cpu` or `cuda`.
         threads: The number of torch's CPU threads; None leaves it as it is.
+        given: The settings that replace the known ones, as `rca.inference.settings.changed` takes
+            them.
 
     Raises:
         ConfigError: The weights or a setting cannot be used; the message says why.
@@ -132,10 +117,8 @@ def load(
     metadata = read_metadata(path)
     classes = tuple(metadata["classes"])
     cfg = read_config(path, TrainSeg, classes)
-    known = settings_for(path, metadata, cfg, Path(params) if params else None)
-    settings = changed(
-        known.settings, size=size, scales=scales, flip=flip, crf=crf, max_pixels=max_pixels
-    )
+    known = settings_for(path, metadata, cfg, params)
+    settings = changed(known.settings, **given)
     log.info("%s; from %s", in_words(settings), known.origin)
     threads = torch.get_num_threads() if threads is None else threads
     where = prepare(checked(Compute, {"device": device, "threads": threads}))

@@ -16,11 +16,12 @@ from rca.inference.decision import Scored, mask_of
 from rca.inference.probabilities import class_probabilities
 from rca.models.deeplab import DeepLab
 from rca.models.device import prepare
+from rca.models.device_kinds import kinds
 from rca.models.inference import for_inference
 from rca.models.weights import load_network
 from rca.runtime.pool import ordered_map
 from rca.runtime.progress import progress
-from rca.runtime.state import Shard, resumable_folder, state_folder
+from rca.runtime.state import WHOLE, Shard, merge, resumable_folder, state_folder
 
 Allowed = Callable[[Record], Sequence[int]]
 
@@ -41,6 +42,8 @@ def write_network_labels(
     shard: Shard,
 ) -> None:
     """Write one label map per image of a split; a killed run resumes.
+
+    If shards have left all label maps, they are only merged, which needs no GPU.
 
     Args:
         module: The module of the stage, whose state this is.
@@ -63,17 +66,21 @@ def write_network_labels(
         ConfigError: The weights are missing or have other classes.
     """
     records = data.split(split)
-    device = prepare(compute)
-    network = for_inference(load_network(weights, DeepLab, TrainSeg, data.classes), device)
+    kind, *others = kinds(compute)
     values = {
         "section": cfg.model_dump(exclude={"crf"}),
         "crf": crf.model_dump(exclude={"processes"}) if crf else None,
-        "device": device.type,
+        "device": kind,
         "threads": compute.threads,
     }
     files = [weights, *index.iterdir(), *(record.file for record in records)]
     done = state_folder(state, module, out, values=values, files=files)
     names = [f"{record.image}.png" for record in records]
+    is_complete = partial(_is_complete, records=records)
+    if shard == WHOLE and merge(out, done, others, names, is_complete):
+        return
+    device = prepare(compute)
+    network = for_inference(load_network(weights, DeepLab, TrainSeg, data.classes), device)
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))
         scored = _scored(left, allowed, network, cfg, device)
@@ -82,6 +89,11 @@ def write_network_labels(
         shown = progress(masks, len(left), f"masks of {split},")
         for record, marks in zip(left, shown, strict=True):
             write_label_map(folder / f"{record.image}.png", marks, data.palette)
+
+
+def _is_complete(folder: Path, records: Sequence[Record]) -> bool:
+    """Check whether a folder holds the label maps of all records, undamaged."""
+    return not left_to_label(folder, records)
 
 
 def _scored(

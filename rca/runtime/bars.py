@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _drawn: Progress | None = None
+_forbidden = False
 
 
 def on_terminal() -> bool:
     """Return whether to draw bars; otherwise, progress is logged as lines."""
-    return _drawn is not None or sys.stderr.isatty()
+    return not _forbidden and (_drawn is not None or sys.stderr.isatty())
+
+
+def forbid() -> None:
+    """Draw no bars in this process."""
+    global _forbidden
+    _forbidden = True
 
 
 @contextmanager

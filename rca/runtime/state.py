@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -68,8 +68,7 @@ def state_folder(
         "code": code_digest(module),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-    folder = root / module.rpartition(".")[2] / digest
+    folder = root / module.rpartition(".")[2] / _digest(inputs)
     if not (folder / INPUTS).is_file():
         write_json(folder / INPUTS, inputs)
     return folder
@@ -95,6 +94,41 @@ def resumable_folder(
     shutil.rmtree(state, ignore_errors=True)
 
 
+def merge(
+    out: Path,
+    state: Path,
+    others: Iterable[str],
+    names: Sequence[str],
+    is_complete: Callable[[Path], bool],
+) -> bool:
+    """Make `out` of the files in a state that holds all of them; return whether there is one.
+
+    Nothing is computed, so a machine without a GPU can merge what shards computed on GPUs.
+
+    Args:
+        out: The folder to make; it is either complete or absent.
+        state: The state on this machine's kind of device, from `state_folder`, with a value
+            `device`.
+        others: Further kinds of device whose state may be taken.
+        names: The files of the result.
+        is_complete: The function that checks whether a state holds them all, undamaged.
+    """
+    inputs = json.loads((state / INPUTS).read_text(encoding="utf-8"))
+    for device in others:
+        inputs["values"]["device"] = device
+        folder = state.with_name(_digest(inputs))
+        if is_complete(folder):
+            log.info("merging what was made on the device %s", device)
+            with resumable_folder(out, folder, names):
+                pass
+            shutil.rmtree(state, ignore_errors=True)
+            return True
+    if complete := is_complete(state):
+        with resumable_folder(out, state, names):
+            pass
+    return complete
+
+
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
@@ -102,6 +136,10 @@ def _link(source: Path, target: Path) -> None:
         raise
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
+
+
+def _digest(inputs: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _digest_of_files(files: Iterable[Path]) -> str:

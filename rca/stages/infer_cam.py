@@ -8,7 +8,8 @@ itself finds in them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,13 @@ from rca.data.views import normalised
 from rca.method.cams import normalise_cams
 from rca.models.cam_network import CamNetwork
 from rca.models.device import prepare
+from rca.models.device_kinds import kinds
 from rca.models.found_classes import predicted_classes
 from rca.models.inference import for_inference
 from rca.models.multiscale import multiscale, once_for_each_size
 from rca.models.weights import load_network, read_config
 from rca.runtime.progress import progress
-from rca.runtime.state import STATE, WHOLE, Shard, resumable_folder, state_folder
+from rca.runtime.state import STATE, WHOLE, Shard, merge, resumable_folder, state_folder
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ def run(
 ) -> None:
     """Write the CAMs of each image's tags or, for validation images, of its predicted classes.
 
-    A killed run resumes after its last complete file.
+    A killed run resumes after its last complete file. If shards have left all files, they are only
+    merged, which needs no GPU.
 
     Args:
         cfg: The section `infer_cam`.
@@ -65,6 +68,14 @@ def run(
         DataError: An image's accumulated maps are missing.
     """
     data = read_index(index)
+    kind, *others = kinds(compute)
+    values = {"section": cfg.model_dump(), "device": kind, "threads": compute.threads}
+    files = [weights, attention, *index.iterdir(), *(record.file for record in data.records)]
+    done = state_folder(state, __name__, out, values=values, files=files)
+    stores = store_files(data, cfg.shard_size)
+    is_complete = partial(_is_complete, stores=stores)
+    if shard == WHOLE and merge(out, done, others, list(stores), is_complete):
+        return
     device = prepare(compute)
     network = load_network(weights, CamNetwork, TrainCam, data.classes, cfg.network_stride)
     network = for_inference(network, device)
@@ -81,13 +92,8 @@ def run(
     training_maps: Callable[[Record], Maps] = of_network
     if cfg.training_maps == "accumulated":
         training_maps = accumulated_maps(weights, attention, data)
-    machine = {"device": device.type, "threads": compute.threads}
-    values = {"section": cfg.model_dump(), **machine}
-    files = [weights, attention, *index.iterdir(), *(record.file for record in data.records)]
-    done = state_folder(state, __name__, out, values=values, files=files)
-    files_of_store = store_files(data, cfg.shard_size)
-    with resumable_folder(out, done, list(files_of_store), shard) as folder:
-        for name, records in shard.pick(list(files_of_store.items())):
+    with resumable_folder(out, done, list(stores), shard) as folder:
+        for name, records in shard.pick(list(stores.items())):
             if is_shard(folder / name, [record.image for record in records]):
                 log.info("%s was already done", name)
                 continue
@@ -96,6 +102,14 @@ def run(
                 maps = training_maps if record.split == "train" else of_network
                 file.add(record.image, *maps(record))
             file.write(folder / name)
+
+
+def _is_complete(folder: Path, stores: Mapping[str, Sequence[Record]]) -> bool:
+    """Check whether a folder holds all files of the stores, undamaged."""
+    return all(
+        is_shard(folder / name, [record.image for record in records])
+        for name, records in stores.items()
+    )
 
 
 def accumulated_maps(weights: Path, attention: Path, data: Index) -> Callable[[Record], Maps]:

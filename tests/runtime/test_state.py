@@ -12,7 +12,7 @@ import pytest
 
 from rca.runtime import state
 from rca.runtime.code import PACKAGE
-from rca.runtime.state import Shard, resumable_folder, state_folder
+from rca.runtime.state import Shard, merge, resumable_folder, state_folder
 
 
 @pytest.fixture
@@ -92,6 +92,39 @@ def test_resumable_folder__is_never_published_in_part(tmp_path, image):
     with pytest.raises(FileNotFoundError), resumable_folder(out, folder(image), ["a", "b"]) as part:
         (part / "a").touch()
     assert not out.exists()
+
+
+def on(image: Path, device: str, *names: str) -> Path:
+    """The state of a result on a device, with these files."""
+    state = folder(image, device=device)
+    for name in names:
+        (state / name).write_text(device)
+    return state
+
+
+def test_merge__takes_complete_work_of_another_device(image):
+    mine, other, out = on(image, "cpu", "a"), on(image, "cuda", "a", "b"), Path("out")
+
+    assert merge(out, mine, ["cuda"], ["a", "b"], lambda at: (at / "b").is_file())
+
+    assert {file.name: file.read_text() for file in out.iterdir()} == {"a": "cuda", "b": "cuda"}
+    assert not mine.exists() and not other.exists()
+
+
+def test_merge__takes_its_own_work_and_no_other_where_it_may_not(image):
+    mine, other, out = on(image, "cpu"), on(image, "cuda", "a"), Path("out")
+
+    assert not merge(out, mine, [], ["a"], lambda at: (at / "a").is_file())
+    assert not out.exists() and other.exists()
+    (mine / "a").write_text("cpu")
+    assert merge(out, mine, [], ["a"], lambda at: (at / "a").is_file())
+    assert (out / "a").read_text() == "cpu"
+
+
+def test_merge__takes_no_part_of_the_work(image):
+    mine, other = on(image, "cpu"), on(image, "cuda", "a")
+    assert not merge(Path("out"), mine, ["cuda"], ["a", "b"], lambda at: (at / "b").is_file())
+    assert mine.exists() and other.exists()
 
 
 @pytest.mark.parametrize(("pieces", "shards"), [(7, 3), (2, 3), (6, 1)])

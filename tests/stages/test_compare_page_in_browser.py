@@ -38,9 +38,21 @@ def file(tmp_path_factory) -> Path:
         write_label_map(other / f"{name}.png", np.array(labels, np.uint8), voc_palette())
     shutil.rmtree(other / "evaluate")
     evaluate_results(other, tiny_params(boundary=0.05))
-    out = folder / "page.html"
+    return compared(folder / "page.html", one, other)
+
+
+@pytest.fixture(scope="module")
+def file_of_three(file) -> Path:
+    """The page of three results: their columns do not fit on a phone, not even of the classes."""
+    one, other, third = (file.with_name(name) for name in ("one", "other", "third"))
+    shutil.copytree(other, third)
+    return compared(file.with_name("three.html"), one, other, third)
+
+
+def compared(out: Path, *results: Path) -> Path:
+    """Write the page of `rca compare` for these results."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
-        patch.setattr(sys, "argv", ["rca", "compare", str(one), str(other), "--page", str(out)])
+        patch.setattr(sys, "argv", ["rca", "compare", *map(str, results), "--page", str(out)])
         cli.main()
     assert not end.value.code
     return out
@@ -63,6 +75,30 @@ def names(page) -> list[str]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_page__is_accessible_and_fits(visit, axe, size, theme):
     check_accessible_and_fits(visit(size=size, color_scheme=theme), axe, size[0], "train")
+
+
+@pytest.mark.parametrize("page_of", ["file", "file_of_three"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_tables__do_not_scroll_sideways(visits, request, page_of, size):
+    page = visits(request.getfixturevalue(page_of).as_uri(), size)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    tables = page.locator("#scores .scroll, #protocol .scroll, #classes .scroll").evaluate_all(
+        "all => all.map(one => [one.ariaLabel, one.scrollWidth - one.clientWidth])"
+    )
+    assert len(tables) > 3
+    assert not [label for label, beyond in tables if beyond > 0]
+
+
+def test_tables__on_a_phone_name_the_column_of_each_cell_and_still_sort(visit):
+    table = visit(size=PHONE).locator("#scores table").first
+    table.get_by_role("button", name="Gain").click()
+    best = table.locator("tbody tr").first
+    labels = best.locator("td").evaluate_all(
+        "all => all.map(one => getComputedStyle(one, '::before').content.split(' /')[0])"
+    )
+    assert labels == ["none", '"one"', '"other"', '"Gain"', '"Comparable"']
+    assert best.locator("td").nth(3).inner_text().startswith("+")
 
 
 def test_tables__sort_by_gain_and_filter_rows(visit):

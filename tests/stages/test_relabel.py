@@ -107,6 +107,32 @@ def test_relabel__shares_write_the_same_bytes(results):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == content
 
 
+def test_relabel__merges_shards_of_a_gpu_without_a_gpu_or_the_network(results, monkeypatch):
+    whole = labelled(results)
+    (results / "relabel/round_1").rename(results / "whole")
+    monkeypatch.setattr(network_labels, "kinds", lambda _: ["cuda"])
+    assert labelled(results, shard=Shard(1, 2)) == {} == labelled(results, shard=Shard(2, 2))
+    monkeypatch.setattr(network_labels, "kinds", lambda _: ["cpu", "cuda"])
+    monkeypatch.setattr(network_labels, "load_network", lambda *_: pytest.fail("was computed"))
+
+    merged = labelled(results)
+
+    assert merged.keys() == whole.keys()
+    assert all((merged[image] == labels).all() for image, labels in whole.items())
+    assert not list((results / "state/relabel").iterdir())
+
+
+def test_relabel__computes_where_a_share_is_missing(results, monkeypatch):
+    whole = labelled(results)
+    (results / "relabel/round_1").rename(results / "whole")
+    monkeypatch.setattr(network_labels, "kinds", lambda _: ["cpu", "cuda"])
+    assert labelled(results, shard=Shard(1, 2)) == {}
+
+    made = labelled(results)
+
+    assert all((made[image] == labels).all() for image, labels in whole.items())
+
+
 def test_evaluate__scores_labels_and_network_of_a_round(results):
     labelled(results)
     predictions = results / "infer_seg"

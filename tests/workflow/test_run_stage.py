@@ -19,6 +19,7 @@ stages:
   write: {cmd: echo written | tee out, outs: [out]}
   fail: {cmd: echo alas; exit 3}
   refuse: {cmd: "echo rca: no such file; exit 2"}
+  stop: {cmd: exit 130}
 """
 
 
@@ -60,6 +61,10 @@ def test_run_stage__says_why_it_failed(run):
 
 def test_run_stage__leaves_the_last_word_to_a_stage_that_says_why(run):
     assert run("refuse") == (1, "rca: no such file\n")
+
+
+def test_run_stage__passes_on_that_it_was_interrupted(run):
+    assert run("stop") == (130, "")
 
 
 def test_run_stage__takes_what_a_dead_process_holds_that_nobody_buried(run):

@@ -28,9 +28,17 @@ stages:
     deps: [train]
     outs: [infer]
     meta: {slurm: {gpu: 1, cpus_per_task: 8, mem_mb: 16000, runtime: 240}, shards: 3}
+  fit:
+    cmd: touch fit
+    deps: [infer]
+    outs: [fit]
+    meta:
+      slurm: {gpu: 1, cpus_per_task: 8, mem_mb: 16000, runtime: 240}
+      shards: 2
+      join: computes
   score:
     cmd: touch score
-    deps: [infer]
+    deps: [fit]
     outs: [score]
     meta: {slurm: {mem_mb: 8000, runtime: 120}}
 """
@@ -86,7 +94,10 @@ SITE = {"-A": "my_project", "--no-requeue": "", "--signal": "USR1@120"}
 
 
 def test_requests__heavy_stages_and_shards_alone(requests):
-    assert [rule for rule, _ in requests] == ["train", *["infer_shard"] * 3, "infer", "score"]
+    assert [rule for rule, _ in requests] == [
+        *["train", *["infer_shard"] * 3, "infer"],
+        *[*["fit_shard"] * 2, "fit", "score"],
+    ]
 
 
 def test_request__several_nodes_are_one_job_with_a_task_a_node(requests):
@@ -102,12 +113,22 @@ def test_request__several_nodes_are_one_job_with_a_task_a_node(requests):
     }
 
 
-def test_request__each_shard_asks_as_its_stage_does(requests):
-    shards = [options for rule, options in requests if rule == "infer_shard"]
-    wanted = {"-p": "a100", "-t": "240", "--mem": "16000", "--cpus-per-task": "8", "--gpus": "1"}
+NO_GPU = {"-t": "240", "--mem": "16000", "--cpus-per-task": "8"}
+ONE_GPU = {**NO_GPU, "-p": "a100", "--gpus": "1"}
 
-    assert all(options.items() >= wanted.items() for options in shards)
-    assert asked(requests, "infer").items() >= wanted.items()
+
+def test_request__each_shard_asks_as_its_stage_would_without_shards(requests):
+    for wanted, number in (("infer_shard", 3), ("fit_shard", 2)):
+        shards = [options for rule, options in requests if rule == wanted]
+        assert len(shards) == number
+        assert all(options.items() >= ONE_GPU.items() for options in shards)
+
+
+def test_request__what_merges_shards_asks_for_no_gpu_unless_it_computes(requests):
+    merging = asked(requests, "infer")
+    assert merging.items() >= {**NO_GPU, "-p": "batch"}.items()
+    assert "--gpus" not in merging
+    assert asked(requests, "fit").items() >= ONE_GPU.items()
 
 
 def test_request__without_a_gpu(requests):

@@ -20,7 +20,7 @@ from snakemake.logging import DefaultFormatter, LogEvent
 from rca.cli.summary import summary
 from rca.runtime.bars import columns
 from rca.runtime.events import RESULT
-from workflow.engine.events import Event, Followed
+from workflow.engine.events import INTERRUPTED, Event, Followed
 from workflow.engine.snakemake import MARKS, Stage
 
 if TYPE_CHECKING:
@@ -149,6 +149,8 @@ class Display:
             self._say(stage, share, event["said"], "✓" if event["level"] == RESULT else "!")
         elif event.get("ended") == 0 and stage not in self._said and not share:
             self._say(stage, share, "taken from DVC's cache", "✓")
+        elif event.get("ended") == INTERRUPTED:
+            self._say(stage, share, "interrupted", "!")
         elif event.get("ended"):
             self._say(stage, share, "failed", "✗")
         if self.bars is None:

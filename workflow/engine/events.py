@@ -16,6 +16,7 @@ from typing import Any
 from rca.runtime.events import VARIABLE, tell
 
 FOLDER = Path(".snakemake/events")
+INTERRUPTED = 130  # the exit status of a job after Ctrl-C, as a shell gives it
 Event = dict[str, Any]
 
 
@@ -28,9 +29,28 @@ def run_telling(main: Callable[[], int]) -> None:
     status = 1
     try:
         status = main()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     finally:
         tell(ended=status)
     sys.exit(status)
+
+
+def endings(stage: str) -> dict[str, int | None]:
+    """Return the exit status of each job of a stage, by its share (empty for the whole).
+
+    It is None for a job that has not told of its end, because it runs or was killed.
+    """
+    found: dict[str, int | None] = {}
+    for file in (FOLDER / f"{stage}.jsonl", *FOLDER.glob(f"{stage}~*.jsonl")):
+        if file.is_file():
+            share = file.stem.partition("~")[2].replace("of", "/")
+            found[share] = None
+            for line in file.read_bytes().splitlines():
+                with suppress(ValueError):  # half a line of a job that was killed
+                    event = json.loads(line)
+                    found[share] = None if "begun" in event else event.get("ended", found[share])
+    return found
 
 
 class Followed:

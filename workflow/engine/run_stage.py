@@ -14,9 +14,10 @@ from dvc.logger import set_loggers_level
 from dvc.repo import Repo
 
 from workflow.engine.dvc import mend, treat_zombies_as_gone
-from workflow.engine.events import run_telling
+from workflow.engine.events import INTERRUPTED, run_telling
 
 SAID = ("exited with 1", "exited with 2")  # by `rca`, which has printed the reason
+STOPPED = ("exited with 130", "exited with -2")  # by Ctrl-C, which DVC itself ignores meanwhile
 
 
 def main() -> int:
@@ -29,11 +30,11 @@ def main() -> int:
             repo.reproduce(name, single_item=True)
     except DvcException as error:
         why = ": ".join(causes(error))
+        if why.endswith(STOPPED):
+            return INTERRUPTED
         if not why.endswith(SAID):
             print("DVC:", why, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
@@ -34,6 +35,7 @@ class Stage(TypedDict):
     local: bool  # too small for a cluster: runs where Snakemake runs
     resources: dict[str, Any]
     shards: int  # jobs that share its images, before one merges their results
+    shard_resources: dict[str, Any]  # of each of these jobs
 
 
 def plan(params: Params) -> list[Stage]:
@@ -133,6 +135,9 @@ def _ask_dvc(params: Params) -> tuple[list[Stage], set[str]]:
     stages = []
     for stage, rule in rules.items():
         meta = stage.meta or {}
+        asked = partial(_resources, **meta.get("slurm", {}))
+        on_cpu, shards = params.compute.device == "cpu", int(meta.get("shards", 1))
+        merges = shards > 1 and meta.get("join") != "computes"
         stages.append(
             Stage(
                 name=stage.addressing,
@@ -141,10 +146,9 @@ def _ask_dvc(params: Params) -> tuple[list[Stage], set[str]]:
                 log=f"logs/{params.experiment}/{rule}.log",
                 needs=sorted(needed.addressing for needed in graph.successors(stage)),
                 local="slurm" not in meta,
-                resources=_resources(
-                    on_cpu=params.compute.device == "cpu", **meta.get("slurm", {})
-                ),
-                shards=int(meta.get("shards", 1)),
+                resources=asked(on_cpu=on_cpu or merges),
+                shards=shards,
+                shard_resources=asked(on_cpu=on_cpu),
             )
         )
     return stages, stale
