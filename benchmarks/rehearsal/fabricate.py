@@ -56,7 +56,8 @@ class Source:
 
 def write_archive(file: Path, size: Size, seed: int = 0) -> str:
     """Write the data set as a tar archive that stage `download` takes; return its SHA-256."""
-    tags, lists = ["image,split,tags"], {"train": [], "val": []}
+    tags = ["image,split,tags"]
+    lists: dict[str, list[str]] = {"train": [], "val": []}
     splits = ["train"] * size.images + ["val"] * size.images_val
     with new_file(file) as partial, tarfile.open(partial, "w") as tar:
         for number, image in enumerate(fabricate(size, seed)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -111,6 +112,15 @@ def test_observer__sees_time_and_memory_of_a_job_and_its_command(tmp_path):
     assert (job.stage, job.shard, job.processes) == ("crf", False, 2)
     assert job.peak_mb > 80 and job.cpu_s > 0.1
     assert 1 < job.command_s <= job.wall_s
+
+
+def test_timed__measures_a_command_with_all_below_it(tmp_path):
+    (tmp_path / "job.py").write_text(JOB)
+    found = pipeline.timed(f"{sys.executable} job.py", tmp_path, os.environ)
+    assert found["status"] == 0 and found["wall_s"] >= 2
+    assert found["peak_mb"] > 80 and found["cpu_s"] > 0.1
+    assert pipeline.timed(f"{sys.executable} none.py", tmp_path, os.environ)["status"] == 2
+    assert "none.py" in (tmp_path / pipeline.LOG).read_text()
 
 
 def test_by_stage__adds_times_of_shards_and_takes_the_largest_memory():
