@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 MEASURES = ("wall_s", "cpu_s", "peak_mb", "files", "megabytes")
+SEEN = 1.5
 COMMANDS = ("noop_snakemake", "dvc_status", "doctor")  # measured once all stages are done
 
 
@@ -39,10 +40,12 @@ def line(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float] | 
 
 
 def growth(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Fit each measure over the runs: stage, or command → measure → exponent and line.
+    """Fit each measure over the runs: stage, or command → measure → exponent, line, and `times`.
+
+    `times` is what the largest size took, divided by what the smallest took.
 
     Args:
-        runs: The measured sizes, which differ in the number of images alone.
+        runs: The measured sizes, smallest first, which differ in the number of images alone.
     """
     sizes = [run["images"] + run["images_val"] for run in runs]
     if len(set(sizes)) < 2:
@@ -50,7 +53,11 @@ def growth(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, A
     tables = [{**run["stages"], **{name: run["books"][name] for name in COMMANDS}} for run in runs]
     return {
         name: {
-            measure: {"exponent": exponent(sizes, values), "line": line(sizes, values)}
+            measure: {
+                "exponent": exponent(sizes, values),
+                "line": line(sizes, values),
+                "times": round(values[-1] / values[0], 3) if values[0] else None,
+            }
             for measure in MEASURES
             if measure in tables[0][name]
             for values in [[table[name][measure] for table in tables]]
@@ -59,7 +66,12 @@ def growth(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, A
     }
 
 
-def at(fit: Mapping[str, Any] | None, images: int) -> float:
-    """Compute fixed + each · images of a fit; 0 without one."""
-    found = fit["line"] if fit else None
-    return found["fixed"] + found["each"] * images if found else 0.0
+def at(fit: Mapping[str, Any] | None, images: int) -> float | None:
+    """Compute fixed + each · images of a fit.
+
+    Return None if the largest size took less than `SEEN` times what the smallest took: its growth
+    cannot be told from noise, and a line through noise says anything at a larger size.
+    """
+    if not fit or not fit["line"] or fit["times"] < SEEN:
+        return None
+    return fit["line"]["fixed"] + fit["line"]["each"] * images

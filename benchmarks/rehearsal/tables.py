@@ -15,6 +15,8 @@ from tools.checkout import ROOT
 PAGE = Path("docs/explanation/size.md")
 RECORD = Path("benchmarks/results/rehearsal.json")
 MILLION = 1_000_000
+UNSEEN = "–"
+SETTING = ("classes", "shards", "slurm", "cores", "machine", "seed")
 TITLES = {
     "noop_snakemake": "`snakemake`, nothing to do",
     "dvc_status": "`dvc status`",
@@ -36,15 +38,18 @@ def record(runs: Sequence[Mapping[str, Any]], begun: Mapping[str, Any]) -> dict[
 
 
 def alike(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the runs with the setting of the last one, which differ in their images alone."""
-    setting = ("classes", "shards", "slurm", "cores", "machine", "seed")
-    return [run for run in runs if all(run.get(key) == runs[-1].get(key) for key in setting)]
+    """Return the most runs that differ in their images alone; of equally many, the larger ones."""
+    groups: dict[tuple, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.get(key) for key in SETTING), []).append(run)
+    return max(groups.values(), key=lambda group: (len(group), group[-1]["images"]))
 
 
 def run_rows(content: Mapping[str, Any]) -> list[Row]:
     """Set out each run: its size, and what the books of DVC and Snakemake take."""
     rows: list[Row] = [
-        ("images", "classes", "whole run, s", *(f"{title}, s" for title in TITLES.values()),
+        ("images", "classes", "whole run, s (CPU)",
+            *(f"{title}, s (CPU)" for title in TITLES.values()),
          "`dvc.lock`, kB", "metadata, files", "disk, MB")
     ]  # fmt: skip
     for run in content["runs"]:
@@ -53,8 +58,10 @@ def run_rows(content: Mapping[str, Any]) -> list[Row]:
             (
                 f"{run['images']:,} + {run['images_val']:,}",
                 str(run["classes"]),
-                f"{run['snakemake']['wall_s']:,.0f}",
-                *(f"{books[name]['wall_s']:,.0f}" for name in COMMANDS),
+                *(
+                    f"{taken['wall_s']:,.0f} ({taken['cpu_s']:,.1f})"
+                    for taken in (run["snakemake"], *(books[name] for name in COMMANDS))
+                ),
                 f"{books['dvc_lock_bytes'] / 1000:,.0f}",
                 f"{books['metadata']['files']:,}",
                 f"{sum(part['megabytes'] for part in books['disk'].values()):,.0f}",
@@ -99,24 +106,31 @@ def requests() -> dict[str, str]:
 
 
 def estimate_rows(content: Mapping[str, Any], images: int = MILLION) -> list[Row]:
-    """Set out what each stage takes at `images`: its fixed cost and its cost per image."""
+    """Set out what each stage takes at `images`: its fixed cost and its cost per image.
+
+    A dash stands where the measured sizes show no growth.
+    """
     rows: list[Row] = [("stage", "CPU an image, ms", "CPU, h", "memory, GB", "files", "GB")]
-    commands: list[Row] = []
-    total = [0.0, 0.0, 0.0]
-    for stage, fits in content["growth"].items():
+    for name, fits in content["growth"].items():
         cpu, memory, files, written = (
             at(fits.get(measure), images) for measure in ("cpu_s", "peak_mb", "files", "megabytes")
         )
-        each = 1000 * (at(fits["cpu_s"], 1) - at(fits["cpu_s"], 0))
-        cells = f"{each:.1f}", f"{cpu / 3600:,.1f}", f"{memory / 1000:,.1f}"
-        if stage in COMMANDS:
-            commands.append((TITLES[stage], *cells, "", ""))
-        else:
-            rows.append((f"`{stage}`", *cells, f"{files:,.0f}", f"{written / 1000:,.1f}"))
-            total = [sum(pair) for pair in zip(total, (cpu, files, written), strict=True)]
-    cpu, files, written = total
-    sums = f"{cpu / 3600:,.0f}", "", f"{files:,.0f}", f"{written / 1000:,.0f}"
-    return [*rows, ("all stages", "", *sums), *commands]
+        each = None if cpu is None else fits["cpu_s"]["line"]["each"]
+        rows.append(
+            (
+                TITLES.get(name, f"`{name}`"),
+                _number(each, 1 / 1000, ".1f"),
+                _number(cpu, 3600, ",.1f"),
+                _number(memory, 1000, ",.1f"),
+                _number(files, 1, ",.0f"),
+                _number(written, 1000, ",.1f"),
+            )
+        )
+    return rows
+
+
+def _number(value: float | None, unit: float, how: str) -> str:
+    return UNSEEN if value is None else format(value / unit, how)
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -183,8 +183,9 @@ def run_of(images: int, **other) -> dict:
 
 
 def test_record__fits_over_the_sizes_of_one_setting():
-    content = tables.record([run_of(400), run_of(100), run_of(200, shards=4)], {"commit": "c"})
-    assert [run["images"] for run in content["runs"]] == [100, 200, 400]
+    odd = [run_of(200, shards=4), run_of(900, classes=80)]
+    content = tables.record([run_of(400), run_of(100), *odd], {"commit": "c"})
+    assert [run["images"] for run in content["runs"]] == [100, 200, 400, 900]
     cpu = content["growth"]["crf"]["cpu_s"]
     assert cpu["line"] == {"fixed": 5, "each": 0.1} and 0 < cpu["exponent"] < 1
     assert content["growth"]["crf"]["files"]["exponent"] == 1
@@ -194,12 +195,19 @@ def test_record__fits_over_the_sizes_of_one_setting():
 def test_tables__a_million_images_by_the_lines():
     content = tables.record([run_of(100), run_of(200)], {})
     rows = {row[0]: row[1:] for row in tables.estimate_rows(content)}
-    assert rows["`crf`"] == ("100.0", "27.8", "0.2", "1,000,000", "0.0")
-    assert rows["all stages"][1] == "56"
+    # Memory and bytes are the same at both sizes.
+    assert rows["`crf`"] == ("100.0", "27.8", "–", "1,000,000", "–")
+    assert rows["`dvc status`"] == ("100.0", "27.8", "–", "–", "–")
     stages = {row[0]: row for row in tables.stage_rows(content)}
     assert stages["`train_seg@pseudo`"][4] == "32,000"
     assert len({len(row) for row in tables.run_rows(content)}) == 1
     assert "exp" not in tables.printed(content)
+
+
+def test_tables__growth_that_could_be_noise_is_not_extrapolated():
+    content = tables.record([run_of(10), run_of(20)], {})  # 6 and 7 s
+    rows = {row[0]: row[1:] for row in tables.estimate_rows(content)}
+    assert rows["`crf`"] == ("–", "–", "–", "1,000,000", "–")
 
 
 def test_page__has_the_recorded_tables():
