@@ -78,11 +78,11 @@ def measure(results: Path, params: Params) -> dict[str, Any]:
             f"readout_{split}": Source("posteriors", results / "readout" / split),
             f"cam_seeds_{split}": Source("cams", results / "infer_cam" / split),
         }
-        maps = Maps(sources, params.evaluate.seed_threshold)
+        maps = Maps.opened(sources, params.evaluate.seed_threshold)
         ious = {
             row["image"]: float(row["iou"])
             for row in table
-            if row["product"] == f"{last}_{split}" and row["iou"]
+            if row["product"] == f"{last}_{split}" and row.get("iou")
         }
         rows, truth = [], []
         for record in data.split(split):

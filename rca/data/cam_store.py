@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -89,10 +91,15 @@ def store_files(data: Index, size: int) -> dict[str, Sequence[Record]]:
 
 
 class CamStore:
-    """A reader of the CAMs in one shard or in a folder of shards, one image at a time."""
+    """A reader of the CAMs in one shard or in a folder of shards, one image at a time.
+
+    It keeps the last shard open: most images follow one another in a shard, and to open one parses
+    its description of all its images.
+    """
 
     def __init__(self, source: Path) -> None:
         self.files: dict[str, Path] = {}
+        self._last: tuple[Path, safe_open, dict[str, int]] | None = None
         for path in [source] if source.is_file() else sorted(source.glob("*.safetensors")):
             with whole(path, AGAIN), safe_open(path, framework="numpy") as shard:
                 keys = shard.keys()
@@ -103,6 +110,19 @@ class CamStore:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"files": self.files, "_last": None}  # an open file cannot go to another process
+
+    def of(self, images: Iterable[str]) -> CamStore:
+        """Return a reader of some images, which is small enough for a worker process.
+
+        Args:
+            images: The names of the images; those that the store does not have are left out.
+        """
+        some = copy(self)
+        some.files = {image: self.files[image] for image in images if image in self.files}
+        return some
 
     def read(self, image: str) -> tuple[np.ndarray, np.ndarray]:
         """Read the CAMs of an image.
@@ -116,11 +136,19 @@ class CamStore:
         if image not in self.files:
             raise DataError(f"{image}: not in the CAM store; run `rca infer-cam` again")
         path = self.files[image]
-        with whole(path, AGAIN), safe_open(path, framework="numpy") as shard:
-            sums = json.loads((shard.metadata() or {}).get(CHECKSUMS, "{}"))
+        with whole(path, AGAIN):
+            shard, sums = self._opened(path)
             cams = _checked(shard, f"{image}.cams", sums)
             classes = _checked(shard, f"{image}.classes", sums)
             return classes.astype(np.int64), cams.astype(np.float32) / np.iinfo(cams.dtype).max
+
+    def _opened(self, path: Path) -> tuple[safe_open, dict[str, int]]:
+        """Return a shard and the checksums of its tensors."""
+        if self._last is None or self._last[0] != path:
+            shard = safe_open(path, framework="numpy")
+            sums = json.loads((shard.metadata() or {}).get(CHECKSUMS, "{}"))
+            self._last = path, shard, sums
+        return self._last[1:]
 
 
 def _checked(shard: safe_open, key: str, sums: Mapping[str, int]) -> np.ndarray:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_mask
-from rca.data.index import Index, Record, read_index
+from rca.data.index import Index, Record, in_pieces, read_index
 from rca.evaluation import sweep
 from rca.evaluation.pixel_counts import Counts, Rules
 from rca.evaluation.products import Product
@@ -47,19 +46,27 @@ class Maps:
     Attributes:
         sources: Product → where its label maps come from.
         threshold: The background score of the CAM seeds.
+        stores: The stores of those sources that are CAMs or posteriors.
     """
 
     sources: Mapping[str, Source]
     threshold: float
+    stores: Mapping[str, CamStore]
 
-    @cached_property
-    def stores(self) -> dict[str, CamStore]:
-        """The stores of those sources that are CAMs or posteriors."""
-        return {
+    @classmethod
+    def opened(cls, sources: Mapping[str, Source], threshold: float) -> Maps:
+        """Open the stores, once for all images: it reads the names in every file of a store."""
+        stores = {
             name: CamStore(source.folder)
-            for name, source in self.sources.items()
+            for name, source in sources.items()
             if source.kind in ("cams", "posteriors")
         }
+        return cls(sources, threshold, stores)
+
+    def of(self, records: Iterable[Record]) -> Maps:
+        """Return a reader of some images, which is small enough for a worker process."""
+        images = [record.image for record in records]
+        return replace(self, stores={name: one.of(images) for name, one in self.stores.items()})
 
     def labels(self, name: str, record: Record) -> tuple[Path, np.ndarray]:
         """Return the label map of a product for an image, and the file that it comes from."""
@@ -140,14 +147,10 @@ def count_images(
     total = {product.name: Counts.none(rules.classes) for product in sources}
     histogram: np.ndarray | None = None
     chunks = [
-        Chunk(
-            replace(data, records=()),
-            tuple(records[start : start + CHUNK]),
-            Maps(of_split(sources, split), threshold),
-            rules,
-        )
+        Chunk(replace(data, records=()), tuple(piece), maps.of(piece), rules)
         for split, records in masked.items()
-        for start in range(0, len(records), CHUNK)
+        for maps in [Maps.opened(of_split(sources, split), threshold)]
+        for piece in in_pieces(records, CHUNK)
     ]
     named = ((f"{chunk.records[0].image} and those after it", chunk) for chunk in chunks)
     processes = max(min(processes or available_cores(), len(chunks)), 1)

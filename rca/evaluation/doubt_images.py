@@ -110,10 +110,12 @@ def _portions(
     data: MasklessIndex, sources: Mapping[str, Source], threshold: float
 ) -> Iterator[Portion]:
     for split, last in LAST.items():
+        if not data.split(split):
+            continue
         names = [f"{name}_{split}" for name in (*WITNESSES, last)]
-        maps = Maps({name: sources[name] for name in names if name in sources}, threshold)
+        maps = Maps.opened({name: sources[name] for name in names if name in sources}, threshold)
         for records in in_pieces(data.split(split), CHUNK):
-            yield Portion(split, records, maps)
+            yield Portion(split, records, maps.of(records))
 
 
 def foretold(

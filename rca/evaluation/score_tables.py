@@ -143,13 +143,11 @@ def confusions(
                 yield product.name, true, predicted, percent(share)
 
 
-def per_image(results: Mapping[Product, Scores]) -> list[tuple[str | float | None, ...]]:
-    """Build the rows of `PER_IMAGE`: the mean over the classes in the image, then each class's."""
-    return [
-        (product.name, image, percent(mean_present(ious)), *percents(ious))
-        for product, scores in results.items()
-        for image, ious in scores.counts.image_ious().items()
-    ]
+def per_image(results: Mapping[Product, Scores]) -> Iterator[tuple[str | float | None, ...]]:
+    """Rows of `PER_IMAGE`: the mean over the classes in the image, then each class's."""
+    for product, scores in results.items():
+        for image, ious in scores.counts.image_ious().items():
+            yield product.name, image, percent(mean_present(ious)), *percents(ious)
 
 
 def by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:

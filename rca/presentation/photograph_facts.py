@@ -63,7 +63,7 @@ def facts(
     images = set(shown)
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in table:
-        if row["image"] in images and row["iou"]:
+        if row["image"] in images and row.get("iou"):
             own = {"": round(float(row["iou"]), 2)}
             own |= dict(_class_scores(row, classes))
             scores.setdefault(row["image"], {})[row["product"]] = own
@@ -89,5 +89,5 @@ def facts(
 
 def _class_scores(row: Mapping[str, str], classes: Sequence[str]) -> Iterator[tuple[str, float]]:
     for label, name in enumerate(classes, start=1):
-        if value := row[f"iou_{name}"]:
+        if value := row.get(f"iou_{name}"):
             yield str(label), round(float(value), 2)

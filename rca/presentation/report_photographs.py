@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rca.presentation import score_rows
 from rca.presentation.gallery import Gallery, stage_key
 from rca.presentation.photograph_entries import Shown
 from rca.presentation.photograph_facts import FINAL, Table
@@ -52,14 +51,11 @@ def class_rows(
         table: the rows of `per_image.csv`.
         count: images of each role.
     """
+    products = (f"cam_seeds_{split}", FINAL[split][1])
+    scores = _class_scores(gallery, table, classes)
     found = {}
-    for name in classes:
-        holding = {image for image, tags in gallery.tags.items() if name in tags}
-        scores = score_rows.image_scores(table, f"iou_{name}")
-        before, after = (
-            {image: iou for image, iou in scores.get(product, {}).items() if image in holding}
-            for product in (f"cam_seeds_{split}", FINAL[split][1])
-        )
+    for name, of_product in scores.items():
+        before, after = (of_product.get(product, {}) for product in products)
         rows = [
             {
                 "image": image,
@@ -72,3 +68,18 @@ def class_rows(
         if rows:
             found[name] = rows
     return found
+
+
+def _class_scores(
+    gallery: Gallery, table: Table, classes: Iterable[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Class → product → image that holds it → IoU, in one pass over the table of all images."""
+    columns = {f"iou_{name}": name for name in classes}
+    scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in columns.values()}
+    for row in table:
+        tags = gallery.tags.get(row["image"], ())
+        for column, value in row.items():
+            if value and columns.get(column) in tags:
+                of_product = scores[columns[column]].setdefault(row["product"], {})
+                of_product[row["image"]] = float(value)
+    return scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_image_table(results: Path, classes: Sequence[str]) -> list[dict[str, str]]:
-    """Read `per_image.csv`, which has a column for each class.
+    """Read `per_image.csv`, which has a column for each class; most cells are empty and left out.
 
     Raises:
         DataError: the file is missing or damaged, or was written by an older version.
     """
     path = results / "evaluate/per_image.csv"
-    rows = read_table(path)
-    missing = [name for name in classes if rows and f"iou_{name}" not in rows[0]]
-    if missing:
-        raise DataError(f"{path}: has no column iou_{missing[0]}; run `rca evaluate` again")
-    return rows
+    found: list[dict[str, str]] = []
+    with whole(path, _again(path)):
+        for row in _rows(path):
+            if not found and (missing := [n for n in classes if f"iou_{n}" not in row]):
+                raise DataError(f"{path}: has no column iou_{missing[0]}; run `rca evaluate` again")
+            found.append({name: cell for name, cell in row.items() if cell})
+    return found
 
 
 def read_doubts(results: Path) -> dict[str, float]:
@@ -65,10 +67,19 @@ def read_table(path: Path) -> list[dict[str, str]]:
         DataError: the file is missing or damaged.
     """
     with whole(path, _again(path)):
-        rows = list(csv.DictReader(read_text(path).splitlines()))
-        if any(None in (*row, *row.values()) for row in rows):
-            raise ValueError("a row and the header differ in their number of cells")
-        return rows
+        return list(_rows(path))
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Read the rows of a CSV file one by one: that of all images is large."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if None in row or None in row.values():
+                    raise ValueError("a row and the header differ in their number of cells")
+                yield row
+    except FileNotFoundError:
+        raise _missing(path) from None
 
 
 def read_numbers(path: Path) -> list[dict[str, float | None]]:
@@ -94,7 +105,11 @@ def read_text(path: Path) -> str:
         with whole(path, _again(path)):
             return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; {_again(path).replace('again', 'first')}") from None
+        raise _missing(path) from None
+
+
+def _missing(path: Path) -> DataError:
+    return DataError(f"{path}: no such file; {_again(path).replace('again', 'first')}")
 
 
 def _again(path: Path) -> str:

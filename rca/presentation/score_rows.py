@@ -57,7 +57,7 @@ def image_scores(
     """
     scores: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row[column]:
+        if row.get(column):
             scores.setdefault(row["product"], {})[row["image"]] = float(row[column])
     return scores
 

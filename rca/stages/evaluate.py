@@ -170,5 +170,7 @@ def _sweep(histogram: np.ndarray | None) -> Iterator[tuple[str | float | None, .
 def _write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Write a CSV file; None becomes an empty cell."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)  # one by one: the table of all images is large
     write_text(path, text.getvalue())

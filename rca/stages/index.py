@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rca.checks.dataset_checks import dataset_findings
 from rca.checks.findings import CHECKS, Finding, refuse
 from rca.checks.inspection import Inspection, inspect_all
 from rca.config import IndexSection
+from rca.data.checksums import sha256_of
 from rca.data.images import DataError
 from rca.data.index import Index, Record, write_index
 from rca.data.voc_folder import VocFolder, label_palette, label_values, read_list, read_voc
-from rca.runtime.files import new_folder
+from rca.runtime.files import new_folder, write_text
 from rca.runtime.text_table import aligned
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
     """Check a VOC-like folder and write its index.
 
     Training images without a tag of the chosen classes are left out, unless `cfg` keeps them.
+    `SHA256SUMS` has the digest of every file that the index names, as `sha256sum` writes them. So
+    whatever depends on the index depends on the contents of the data set, and need not read it all.
 
     Args:
         cfg: The section `index`.
@@ -65,7 +68,17 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
     _report_untagged(data, len(lists[0].images), tagged, cfg.untagged)
     with new_folder(out) as partial:
         write_index(partial, index)
+        write_text(partial / "SHA256SUMS", "".join(_sums(index, found)))
     log.info("%s: images per class\n%s", out, counts_table(index))
+
+
+def _sums(index: Index, found: Mapping[str, Inspection]) -> Iterator[str]:
+    """Yield a line for each file, its path relative to the data set."""
+    for record in index.records:
+        yield f"{found[record.image].digest}  {record.file.relative_to(index.root).as_posix()}\n"
+        for path in (record.mask, record.saliency):
+            if path:
+                yield f"{sha256_of(path)}  {path.relative_to(index.root).as_posix()}\n"
 
 
 def counts_table(index: Index) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rca.data import cam_store
 from rca.data.cam_store import CamShard, CamStore
 from rca.data.images import DataError
 
@@ -97,3 +100,27 @@ def test_write__same_cams_same_bytes(tmp_path):
         written(tmp_path / folder, 8, b=([1, 2], cams), a=([0, 3], cams))
     one, two = (next((tmp_path / folder).iterdir()) for folder in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_of__reads_some_images_in_another_process(tmp_path):
+    written(tmp_path, 8, a=([3], np.full((1, 2, 2), 0.2)), b=([5], np.ones((1, 2, 2))))
+    store = written(tmp_path, 8, c=([7], np.ones((1, 2, 2))))
+    store.read("a")  # holds its file open, which cannot be sent
+    some = pickle.loads(pickle.dumps(store.of(["a", "c", "unknown"])))
+    assert list(some) == ["a", "c"]
+    assert [some.read(image)[0].tolist() for image in ("c", "a", "c")] == [[7], [3], [7]]
+    with pytest.raises(DataError, match="b: not in the CAM store"):
+        some.read("b")
+
+
+def test_read__opens_a_shard_once_for_the_images_in_it(tmp_path, monkeypatch):
+    images = {f"{number}": ([0], np.ones((1, 2, 2))) for number in range(6)}
+    store = written(tmp_path, 8, **images)
+    opened = []
+    original = cam_store.safe_open
+    monkeypatch.setattr(
+        cam_store, "safe_open", lambda path, **how: opened.append(path) or original(path, **how)
+    )
+    for image in store:
+        store.read(image)
+    assert len(opened) == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_results import evaluate_results, tiny_params, write_results
 
-from rca.data.cam_store import CamShard
+from rca.data.cam_store import CamShard, CamStore
 from rca.data.images import DataError, write_label_map
 from rca.data.palette import voc_palette
 from rca.evaluation.doubt_images import Doubted, foretold
@@ -107,3 +107,15 @@ def test_doubt__of_a_mask_of_another_size_names_it(tmp_path):
     write_label_map(results / "crf/a.png", np.zeros((3, 3), np.uint8), voc_palette())
     with pytest.raises(DataError, match=r"crf/a.png does not fit .*a.png: the mask is"):
         evaluate_results(results, tiny_params())
+
+
+def test_evaluate__opens_each_store_once_however_many_images_there_are(tmp_path, monkeypatch):
+    for module in ("doubt_images", "count_images"):
+        monkeypatch.setattr(f"rca.evaluation.{module}.CHUNK", 1)
+    opened = []
+    monkeypatch.setattr(
+        "rca.evaluation.count_images.CamStore",
+        lambda folder: opened.append(folder.name) or CamStore(folder),
+    )
+    evaluate_results(write_results(tmp_path), tiny_params())
+    assert sorted(opened) == ["train", "train", "val", "val"]  # scores, then doubts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import shutil
@@ -78,8 +79,25 @@ def test_run__same_folder_same_bytes(tiny_voc):
         out = tiny_voc.root.parent / name
         index.run(SUBSET, data=tiny_voc.root, out=out)
         contents.append({path.name: path.read_bytes() for path in out.iterdir()})
-    assert set(contents[0]) == {"index.csv", "dataset.json"}
+    assert set(contents[0]) == {"index.csv", "dataset.json", "SHA256SUMS"}
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("folder", ["JPEGImages", "SegmentationClassAug", "saliency"])
+def test_run__sums_tell_of_every_byte_of_the_files(tiny_voc, folder):
+    indexed(tiny_voc.root)
+    out = tiny_voc.root.parent / "index"
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    lines = before["SHA256SUMS"].decode().splitlines()
+    assert len(lines) == 4 + 4 + 2  # photographs, masks, saliency maps
+    digest, path = lines[0].split("  ")
+    assert hashlib.sha256((tiny_voc.root / path).read_bytes()).hexdigest() == digest
+
+    file = next((tiny_voc.root / folder).glob("2008_02.*"))
+    file.write_bytes(file.read_bytes() + b"\0")  # decodes as before
+    indexed(tiny_voc.root)
+    changed = [path.name for path in out.iterdir() if path.read_bytes() != before[path.name]]
+    assert changed == ["SHA256SUMS"]
 
 
 def test_run__other_lists(tiny_voc):
