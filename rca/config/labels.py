@@ -45,6 +45,12 @@ class Crf(Section):
     """Stage `crf`: fully connected CRF (Krähenbühl & Koltun) over the CAMs' scores."""
 
     method: Literal["dense", "none"] = Field("dense", description="`none` passes labels through.")
+    implementation: Literal["pydensecrf", "numba", "torch"] = Field(
+        "pydensecrf",
+        description="Who computes `dense`; all three give the same labels. `numba` is several "
+        "times faster and needs the extra `numba`; `torch` is for a GPU, and works in a single "
+        "process.",
+    )
     max_side: int | None = Field(
         None,
         ge=16,
@@ -59,3 +65,8 @@ class Crf(Section):
     bilateral_srgb: Positive = Field(13.0, description="Grey levels (released code: 13).")
     bilateral_compat: Positive = 10.0
     processes: int = Field(0, ge=0, description="Worker processes; 0 takes every core.")
+
+    @property
+    def workers(self) -> int:
+        """Choose the number of worker processes: a single one where a GPU does the work."""
+        return 1 if self.implementation == "torch" else self.processes

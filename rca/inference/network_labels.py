@@ -85,7 +85,7 @@ def write_network_labels(
         left = left_to_label(folder, shard.pick(records))
         scored = _scored(left, allowed, network, cfg, device)
         # Without a CRF, there is nothing that more processes would speed up.
-        masks = ordered_map(partial(mask_of, crf=crf), scored, crf.processes if crf else 1)
+        masks = ordered_map(partial(mask_of, crf=crf), scored, crf.workers if crf else 1)
         shown = progress(masks, len(left), f"masks of {split},")
         for record, marks in zip(left, shown, strict=True):
             write_label_map(folder / f"{record.image}.png", marks, data.palette)

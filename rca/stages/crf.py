@@ -73,7 +73,7 @@ def run(
         evidence = (
             (record.image, read_evidence(store, record, dataset.classes)) for record in left
         )
-        for _ in progress(ordered_map(work, evidence, cfg.processes), len(left), "refined"):
+        for _ in progress(ordered_map(work, evidence, cfg.workers), len(left), "refined"):
             pass
 
 
