@@ -167,6 +167,10 @@ def _build(features: Array, radix: Radix, scale: Array) -> tuple[Array, Array, A
             p, here = U(start + i), U(i)
             for r in range(d1):
                 key = around[here, U(r)]
+                weights[p, U(r)] = shares[here, U(r)]
+                if i > 0 and key == around[U(i - 1), U(r)]:  # adjacent pixels share most vertices
+                    vertices[p, U(r)] = vertices[U(start + i - 1), U(r)]
+                    continue
                 place, vertex = _find(key, keys, ids, shift)
                 if vertex < 0:
                     vertex = count
@@ -174,7 +178,7 @@ def _build(features: Array, radix: Radix, scale: Array) -> tuple[Array, Array, A
                     count += 1
                     if 2 * count >= ids.size:
                         known, keys, ids, shift = _double(known, count, keys, ids, shift)
-                vertices[p, U(r)], weights[p, U(r)] = vertex, shares[here, U(r)]
+                vertices[p, U(r)] = vertex
     return vertices, weights, _neighbours(known, count, radix, keys, ids, shift)
 
 

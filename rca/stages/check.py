@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from rca.config import TIMM, ConfigError, FolderSource, Params, check_supply, saliency_keys
@@ -26,8 +27,8 @@ def run(params: Params, *, out: Path | None = None) -> None:
             None records nothing.
 
     Raises:
-        ConfigError: A file is missing, the data set will lack what is asked for, one of timm's
-            networks does not fit, or the disk has too little free space.
+        ConfigError: A file or numba is missing, the data set will lack what is asked for, one of
+            timm's networks does not fit, or the disk has too little free space.
         DataError: The user's folder or archive cannot be used.
     """
     check_supply(params)
@@ -36,6 +37,7 @@ def run(params: Params, *, out: Path | None = None) -> None:
     ]
     if missing:
         raise ConfigError("\n     ".join(missing))  # aligned after `rca: `
+    _check_crf(params)
     _check_backbones(params)
     _check_masks(params)
     _check_saliency(params)
@@ -59,6 +61,15 @@ def _absent(params: Params) -> Iterator[tuple[str, Path, str]]:
             folder = key in ("folder", "have")
             if not (value.is_dir() if folder else value.is_file()):
                 yield f"download.{key}", value, "folder" if folder else "file"
+
+
+def _check_crf(params: Params) -> None:
+    """Refuse an implementation whose library is missing, before hours of training."""
+    if params.crf.implementation == "numba" and find_spec("numba") is None:
+        raise ConfigError(
+            "crf.implementation: numba needs numba; install the extra `numba`, "
+            "or set crf.implementation: pydensecrf"
+        )
 
 
 def _check_backbones(params: Params) -> None:
