@@ -17,7 +17,7 @@ from numba import njit
 from rca.labels.crf_kernels import key_radix, lattice_scale, slice_share, with_origin
 
 # Four labels are computed as one vector; the passes of mean field take a third longer without.
-numba.config.SLP_VECTORIZE = 1
+numba.config.SLP_VECTORIZE = 1  # type: ignore[attr-defined]
 
 F = np.float32
 U = np.uint64
