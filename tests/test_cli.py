@@ -424,6 +424,16 @@ def test_check__names_what_is_not_there(folder, monkeypatch, capsys, old, new, m
     assert message in capsys.readouterr().err
 
 
+def test_check__refuses_an_implementation_whose_library_is_missing(folder, monkeypatch, capsys):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["crf"]["implementation"] = "numba"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setattr("rca.stages.check.find_spec", lambda name: None)
+
+    assert rca(monkeypatch, "check") == 2
+    assert "install the extra `numba`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
