@@ -10,7 +10,7 @@ VARIABLE = "RCA_QUIET"  # for the processes that this one starts, such as those 
 
 
 def is_quiet() -> bool:
-    """Whether errors alone are to be printed: as the variable says, or the DVC that runs a stage.
+    """Tell whether to print errors alone, as the variable says, or the DVC that runs a stage.
 
     DVC names the stage in `DVC_STAGE`, and is a parent of this process, with a shell between them.
     """
