@@ -68,7 +68,7 @@ def test_compare__a_file_that_cannot_be_used_is_status_2(
 
 def test_compare__needs_two(tmp_path, monkeypatch, capsys):
     assert rca(monkeypatch, "compare", write(tmp_path / "a")) == 2
-    assert "two results or more" in capsys.readouterr().err
+    assert "at least two results" in capsys.readouterr().err
 
 
 def test_submit__packs_the_images_of_the_list(tmp_path, monkeypatch, capsys):
