@@ -22,6 +22,7 @@ VOC_CLASSES = (
 )  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests by file for `--dist loadgroup`, and those that share the cluster in one."""
     on_cluster = {item.path for item in items if "cluster" in getattr(item, "fixturenames", ())}
