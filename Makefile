@@ -9,10 +9,8 @@
 ENVIRONMENT := .venv/.made
 UV := .uv/bin/uv
 
-# The tests of the pipeline use many processes themselves, but wait a lot: two at a time. Those that
-# share the Slurm cluster run in turn.
+# The tests of the pipeline use every core themselves, and one cluster among them: they run in turn.
 PARALLEL_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 8 --dist loadfile
-PIPELINE_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadgroup -m pipeline
 
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 
@@ -31,7 +29,7 @@ check: lint types  ## What to run while working: style, types and the fast tests
 
 test: $(ENVIRONMENT)  ## Run all tests, the pipeline's with a tiny cut of the photographs among them
 	@$(PARALLEL_TESTS) -m "not pipeline"
-	@$(PIPELINE_TESTS)
+	@OMP_NUM_THREADS=1 pytest -m pipeline
 
 coverage: $(ENVIRONMENT)  ## Say which lines the tests run that need no pipeline; page in htmlcov/
 	@$(PARALLEL_TESTS) -m "not pipeline" --cov --cov-report=term:skip-covered --cov-report=html

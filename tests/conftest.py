@@ -22,15 +22,6 @@ VOC_CLASSES = (
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests by file for `--dist loadgroup`, and those that share the cluster in one."""
-    on_cluster = {item.path for item in items if "cluster" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "cluster" if item.path in on_cluster else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @dataclass
 class TinyVoc:
     """A VOC-like folder whose parts can be changed one at a time."""
