@@ -201,12 +201,13 @@ def step_cost(preset: Path, classes: int, batch: int, size: int, repeats: int) -
     """Measure a step of the plain classifier, with RSC, with the second head, and of RCA."""
     backbone = load(preset).train_cam.backbone
     arguments = (preset, classes, batch, size)
+    contrast = {"rsc": {"enabled": True}}  # whatever the preset has
     no_contrast, no_aggregation = {"rsc": {"enabled": False}}, {"rsa": {"enabled": False}}
     steps = {
         "classifier": training_step(*arguments, no_contrast | no_aggregation),
-        "classifier_and_rsc": training_step(*arguments, no_aggregation),
+        "classifier_and_rsc": training_step(*arguments, contrast | no_aggregation),
         "two_heads": training_step(*arguments, no_contrast, context=False),
-        "rca": training_step(*arguments, {}),
+        "rca": training_step(*arguments, contrast),
     }
     seconds = in_turns(steps, repeats)
     return {
