@@ -52,7 +52,7 @@ def measure(params: Params, count: int) -> dict[str, object]:
     backbone = cfg.backbone.model_copy(update={"weights": "none"})
     torch.manual_seed(0)
     network = DeepLab(CLASSES, cfg.model_copy(update={"backbone": backbone}))
-    # As `rca predict` runs it.
+    # As trained; `rca predict` runs it faster (benchmarks/inference_speed.py).
     network = network.eval().to(memory_format=torch.channels_last)
     images = [resized(image, params.infer_seg.size) for image in read_photographs(SAMPLE, count)]
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

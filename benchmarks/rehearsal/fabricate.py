@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from rca.config import IGNORE
+from rca.data.checksums import sha256_of
 from rca.data.palette import voc_palette
 from rca.runtime.files import new_file
 from rca.sources.unpacking import contents
@@ -71,8 +72,7 @@ def write_archive(file: Path, size: Size, seed: int = 0) -> str:
         texts |= {f"ImageSets/Segmentation/{split}.txt": names for split, names in lists.items()}
         for name, lines in texts.items():
             _add(tar, name, "".join(f"{line}\n" for line in lines).encode())
-    with file.open("rb") as archive:
-        return hashlib.file_digest(archive, "sha256").hexdigest()
+    return sha256_of(file)
 
 
 def class_name(label: int) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 
 import yaml
 
+from benchmarks.method_variants import overridden
 from benchmarks.rehearsal.fabricate import Size, write_archive
 from benchmarks.rehearsal.observe import INTERVAL, Observer, by_stage, read_jobs, tree_mb
+from rca.config import Params
 from rca.runtime.files import write_text
 from tools.checkout import ROOT, copy_checkout
 
@@ -50,20 +52,14 @@ OVERRIDES: dict[str, Any] = {
 
 def parameters(preset: Mapping[str, Any], digest: str, shards: int) -> dict[str, Any]:
     """Return the preset's parameters with the fabricated data set and `OVERRIDES`."""
-    params = yaml.safe_load(yaml.safe_dump(dict(preset)))
-    params["download"] = {
+    download = {
         "source": "archive",
         "name": DATA,
         "archive": str(ARCHIVE),
         "sha256": digest,
     }
-    for key, value in {**OVERRIDES, "compute.shards": shards}.items():
-        *sections, name = key.split(".")
-        section = params
-        for part in sections:
-            section = section[part]
-        section[name] = value
-    return params
+    changes = {"download": download, **OVERRIDES, "compute.shards": shards}
+    return overridden(Params.model_validate(preset), changes).model_dump(mode="json")
 
 
 def prepare(folder: Path, size: Size, shards: int, seed: int) -> None:

@@ -144,7 +144,7 @@ def confusions(
 
 
 def per_image(results: Mapping[Product, Scores]) -> Iterator[tuple[str | float | None, ...]]:
-    """Rows of `PER_IMAGE`: the mean over the classes in the image, then each class's."""
+    """Yield rows of `PER_IMAGE`: the mean over the classes in the image, then each class's."""
     for product, scores in results.items():
         for image, ious in scores.counts.image_ious().items():
             yield product.name, image, percent(mean_present(ious)), *percents(ious)

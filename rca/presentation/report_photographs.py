@@ -73,7 +73,7 @@ def class_rows(
 def _class_scores(
     gallery: Gallery, table: Table, classes: Iterable[str]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Class → product → image that holds it → IoU, in one pass over the table of all images."""
+    """Return class → product → image that holds it → IoU, in one pass over the whole table."""
     columns = {f"iou_{name}": name for name in classes}
     scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in columns.values()}
     for row in table:

@@ -96,7 +96,7 @@ def _fresh_logs(stage: Stage, since: float) -> list[Path]:
 
 
 def _has_failed(name: str, interrupted: bool) -> bool:
-    """Whether a stage that is not done has failed, by what its jobs told of their ends.
+    """Tell whether a stage that is not done has failed, by what its jobs told of their ends.
 
     It has not if it was interrupted, or if Snakemake ended between its shards and itself.
     """
