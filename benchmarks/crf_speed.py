@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.records import origin
+from benchmarks.records import origin, peak_memory
 from rca.config import Crf, load
 from rca.data.cam_store import CamStore
 from rca.data.images import read_image
@@ -115,14 +115,9 @@ def _growth(way: str, photograph: Path, labels: int) -> float:
     ((image, scores),) = made_up([photograph], labels)
     dense_crf(image[:40, :50], scores[:, :40, :50].copy(), cfg)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = _peak()
+    before = peak_memory()
     dense_crf(image, scores, cfg)
-    return round(_peak() - before, 1)
-
-
-def _peak() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return round(peak_memory() - before, 1)
 
 
 def main() -> None:

@@ -43,7 +43,8 @@ from rca.config import InferCam, Params, TrainCam, TrainSeg
 from rca.data.images import read_image
 from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
-from rca.export.onnx_model import OnnxNetwork, write_onnx
+from rca.export.onnx_model import write_onnx
+from rca.inference.onnx_network import OnnxNetwork
 from rca.inference.probabilities import class_probabilities
 from rca.models.cam_network import CamNetwork
 from rca.models.deeplab import DeepLab

@@ -48,6 +48,11 @@ def released_code() -> dict[str, Any]:
     return {key: code[key] for key in paper if code[key] != paper[key] and key not in left_out}
 
 
+ACCUMULATED = {
+    "train_cam.attention.accumulate": True,
+    "infer_cam.training_maps": "accumulated",
+}
+
 # Ten times the paper's weight, at which the loss of the contrast falls: at the paper's it moved no
 # score by more than 0.1 (benchmarks/results/cam_head_study.json). Trials have more, and less.
 HEARD = {"train_cam.rsc.weight": 0.1}
@@ -74,6 +79,13 @@ VARIANTS = {
         "RCA, random prototypes", {"train_cam.rsa.prototype_rule": "noise", **HEARD}
     ),
     "released_code": Variant("RCA as released", released_code()),
+    "accumulated": Variant(
+        "Plain classifier, accumulated maps", {**PLAIN, **ACCUMULATED}, network=True
+    ),
+    "accumulated_rca": Variant(
+        "RCA with background, accumulated maps",
+        {**BACKGROUND, "train_cam.rsa.background": True, **HEARD, **ACCUMULATED},
+    ),
 }
 
 RSC = {"train_cam.rsa.enabled": False}
@@ -93,6 +105,14 @@ TRIALS = {
     "weight_0.01": _trial("+ RSC at the paper's weight, 0.01", RSC),
     "weight_1": _trial("+ RSC, weight 1", {**RSC, "train_cam.rsc.weight": 1.0}),
     "strongest": _trial("+ RSC with background, weight 1", {**STRONG, "train_cam.rsc.weight": 1.0}),
+    "summed": _trial(
+        "+ RSC at the paper's weight, summed over the batch",
+        {**RSC, "train_cam.rsc.sum_images": True},
+    ),
+    "released_network_maps": _trial(
+        "RCA as released, the network's own maps",
+        {**released_code(), "infer_cam.training_maps": "network"},
+    ),
     "negatives": _trial(
         "… the background as negatives alone", {**STRONG, "train_cam.rsc.background_queries": False}
     ),

@@ -24,7 +24,8 @@ from benchmarks.records import origin
 from rca import config
 from rca.config import Params
 from rca.export.agreement import read_photographs
-from rca.export.onnx_model import OnnxNetwork, require_packages, write_onnx
+from rca.export.onnx_model import require_packages, write_onnx
+from rca.inference.onnx_network import OnnxNetwork
 from rca.models.deeplab import DeepLab
 from rca.runtime.files import write_json
 

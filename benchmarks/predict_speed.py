@@ -1,13 +1,15 @@
-"""Speed of `rca predict`, compared with stage `infer_seg`, and its memory.
+"""Speed of `rca predict`, with PyTorch and ONNX Runtime, compared with `infer_seg`; its memory.
 
     python -m benchmarks.predict_speed        a few minutes on two cores; prints the figures
     python -m benchmarks.predict_speed --record          and records them
 
 The network has the architecture that params.yaml trains, and random weights: training changes
-neither time nor memory. Both ways segment the 80 validation photographs of the embedded sample with
-the settings of params.yaml, in turns, and must write the same bytes. Memory is the peak of a
-separate process: for 100 and for 2,000 photographs (links to the sample's, without CRF and at a
-quarter of the size, to save time), and for one photograph of 8000 × 6000 pixels with CRF.
+neither time nor memory. All ways segment the 80 validation photographs of the embedded sample with
+the settings of params.yaml, without and with the CRF, in turns. With the weights, `rca predict`
+must write the bytes of `infer_seg`; with an ONNX file of them, the share of equal pixels is
+recorded. Memory is the peak of a separate process: for 100 and for 10,000 photographs (links to the
+sample's, without CRF and at a quarter of the size, to save time), for 100 and 2,000 with the ONNX
+file, and for one photograph of 8000 × 6000 pixels with CRF.
 """
 
 from __future__ import annotations
@@ -16,39 +18,43 @@ import argparse
 import filecmp
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.records import origin
+from benchmarks.records import origin, peak_memory, place_table
 from rca import cli, config
 from rca.config import Params
 from rca.data.index import read_index
+from rca.export.description import as_text, describe
+from rca.export.onnx_model import write_onnx
 from rca.inference.folder import Wanted, predict_folder
 from rca.inference.model import load
 from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
-from rca.runtime.files import write_json
+from rca.runtime.files import write_json, write_text
 from rca.stages import download, index, infer_seg
 
 PARAMS = Path("params.yaml")
 RECORD = Path("benchmarks/results/predict_speed.json")
+PAGE = Path("docs/guides/predict.md")
 ROUNDS = 2
-COUNTS = (100, 2000)
+COUNTS = {"safetensors": (100, 10_000), "onnx": (100, 2_000)}
 LARGE = (8000, 6000)
 LABELS = {"sample": 7, "voc12": 21}
 
 
 def prepare(params: Params, folder: Path) -> list[Path]:
-    """Make the sample's index, and weights for 7 and for 21 labels; return the photographs."""
+    """Make the sample's index, and networks of 7 and of 21 labels; return the photographs."""
     download.run(params.download, out=folder / "data")
     index.run(params.index, data=folder / "data", out=folder / "index")
     data = read_index(folder / "index")
@@ -56,22 +62,32 @@ def prepare(params: Params, folder: Path) -> list[Path]:
     for name, labels in LABELS.items():
         names = data.classes if name == "sample" else tuple(f"c{n}" for n in range(1, labels))
         network = DeepLab(labels - 1, params.train_seg)
-        save_weights(folder / f"{name}.safetensors", network, names, params.train_seg)
+        weights = weights_of(folder, name)
+        weights.parent.mkdir(parents=True)
+        save_weights(weights, network, names, params.train_seg)
+        description = as_text(describe(load(weights, PARAMS, device="cpu"), "float32"))
+        write_onnx(weights.with_suffix(".onnx"), network.eval(), description)
     return [record.file for record in data.records]
 
 
-def compare_speed(folder: Path) -> dict[str, float]:
-    """Measure the photographs per second of both ways, the best of several rounds each."""
+def weights_of(folder: Path, name: str, kind: str = "safetensors") -> Path:
+    """Return the path of a network: where a run has it, so that its colours are the run's."""
+    return folder / "train_seg" / name / f"weights.{kind}"
+
+
+def compare_speed(folder: Path, crf: bool) -> dict[str, float]:
+    """Measure the photographs per second of each way, the best of several rounds."""
     params = config.load(PARAMS)
+    settings = params.infer_seg.model_copy(update={"crf": crf})
     records = read_index(folder / "index").split("val")
-    weights = folder / "sample.safetensors"
+    weights = weights_of(folder, "sample")
     listed = folder / "val.txt"
     listed.write_text("".join(f"{record.file.resolve()}\n" for record in records))
 
     def stage() -> Path:
-        out = folder / "stage"
+        out = folder / f"stage{time.monotonic_ns()}"
         infer_seg.run(
-            params.infer_seg,
+            settings,
             params.crf,
             params.compute,
             index=folder / "index",
@@ -81,40 +97,55 @@ def compare_speed(folder: Path) -> dict[str, float]:
         )
         return out
 
-    def predict() -> Path:
+    def predict(file: Path) -> Path:
         out = folder / f"predict{time.monotonic_ns()}"
-        model = load(weights, params=PARAMS, threads=params.compute.threads)
+        model = load(file, params=PARAMS, threads=params.compute.threads, crf=crf)
         predict_folder(model, [str(listed)], out, Wanted(), params.crf.processes)
         return out / "masks"
 
-    seconds: dict[str, list[float]] = {"infer_seg": [], "predict": []}
+    ways: dict[str, Callable[[], Path]] = {
+        "infer_seg": stage,
+        "predict": partial(predict, weights),
+        "predict_onnx": partial(predict, weights.with_suffix(".onnx")),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    masks: dict[str, Path] = {}
     for turn in range(ROUNDS):
-        ways: list[tuple[str, Callable[[], Path]]] = [("infer_seg", stage), ("predict", predict)]
-        for name, way in ways if turn % 2 == 0 else ways[::-1]:
+        for name in list(ways) if turn % 2 == 0 else reversed(ways):
             start = time.perf_counter()
-            out = way()
+            masks[name] = ways[name]()
             seconds[name].append(time.perf_counter() - start)
-            kept = folder / name
-            kept.unlink(missing_ok=True)
-            kept.symlink_to(out)
     names = [f"{record.image}.png" for record in records]
-    same, *_ = filecmp.cmpfiles(folder / "infer_seg", folder / "predict", names, shallow=False)
+    same, *_ = filecmp.cmpfiles(masks["infer_seg"], masks["predict"], names, shallow=False)
     assert len(same) == len(records), "the two ways differ in their masks"
     rates = {name: len(records) / min(taken) for name, taken in seconds.items()}
     return {
         "photographs": len(records),
         **{f"{name}_per_second": round(rate, 2) for name, rate in rates.items()},
-        "ratio": round(rates["predict"] / rates["infer_seg"], 2),
+        "share_equal_onnx": equal_pixels(masks["infer_seg"], masks["predict_onnx"], names),
     }
 
 
-def many(folder: Path, files: list[Path], count: int) -> list[str]:
-    """Link `count` photographs into a folder; return arguments that segment it quickly."""
+def equal_pixels(one: Path, other: Path, names: list[str]) -> float:
+    """Compute the share of pixels with the same label in two folders of masks."""
+    pairs = [[np.asarray(Image.open(place / name)) for place in (one, other)] for name in names]
+    equal = sum(int((first == second).sum()) for first, second in pairs)
+    return round(equal / sum(first.size for first, _ in pairs), 6)
+
+
+def many(folder: Path, files: list[Path], count: int, kind: str) -> list[str]:
+    """Link `count` photographs into a folder; return arguments that segment it quickly.
+
+    A quarter of the size that the demo segments at would be 60 pixels; ONNX files take 64.
+    """
     links = folder / f"links{count}"
-    links.mkdir()
+    links.mkdir(exist_ok=True)
     for number in range(count):
-        os.link(files[number % len(files)], links / f"{number:05d}.jpg")
-    return [str(links), "--weights", str(folder / "sample.safetensors"), "--no-crf", "--size", "60"]
+        link = links / f"{number:05d}.jpg"
+        link.unlink(missing_ok=True)
+        os.link(files[number % len(files)], link)
+    weights = weights_of(folder, "sample", kind)
+    return [str(links), "--weights", str(weights), "--no-crf", "--size", "64"]
 
 
 def large(folder: Path, file: Path, labels: str) -> list[str]:
@@ -125,7 +156,7 @@ def large(folder: Path, file: Path, labels: str) -> list[str]:
         pixels = np.asarray(image, np.int16)
         noise = np.random.default_rng(0).integers(-8, 9, pixels.shape, np.int16)
         Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(path, quality=92)
-    return [str(path), "--weights", str(folder / f"{labels}.safetensors"), "--crf", "--confidence"]
+    return [str(path), "--weights", str(weights_of(folder, labels)), "--crf", "--confidence"]
 
 
 def peak_of(folder: Path, arguments: list[str]) -> dict[str, float]:
@@ -136,8 +167,7 @@ def peak_of(folder: Path, arguments: list[str]) -> dict[str, float]:
     start = time.perf_counter()
     cli.app(standalone_mode=False)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return {"peak_gb": round(peak, 2), "seconds": round(seconds, 1)}
+    return {"peak_gb": round(peak_memory() / 1000, 2), "seconds": round(seconds, 1)}
 
 
 def apart(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
@@ -157,32 +187,55 @@ def apart(function: Callable[..., dict[str, float]], *arguments: object) -> dict
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure() -> dict[str, object]:
+def measure() -> dict[str, Any]:
     """Measure all figures."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         files = prepare(config.load(PARAMS), folder)
-        found: dict[str, object] = {"speed": apart(compare_speed, folder)}
-        print(found, flush=True)
-        for count in COUNTS:
-            peak = apart(peak_of, folder, many(folder, files, count))
-            found[f"{count} photographs"] = peak
-            print(count, peak, flush=True)
+        speed = [{"crf": crf, **apart(compare_speed, folder, crf)} for crf in (False, True)]
+        print(*speed, sep="\n", flush=True)
+        memory = []
+        for kind, counts in COUNTS.items():
+            for count in counts:
+                peak = apart(peak_of, folder, many(folder, files, count, kind))
+                memory.append({"photographs": count, "weights": kind, **peak})
+                print(memory[-1], flush=True)
         for name, labels in LABELS.items():
             peak = apart(peak_of, folder, large(folder, files[0], name))
-            found[f"{LARGE[0]} × {LARGE[1]}, {labels} labels, CRF"] = peak
-            print(labels, peak, flush=True)
-    return found
+            memory.append({"photographs": 1, "size": LARGE, "labels": labels, "crf": True, **peak})
+            print(memory[-1], flush=True)
+    return {"speed": speed, "memory": memory}
+
+
+def table(speed: list[dict[str, float]]) -> str:
+    """Format the speeds as a Markdown table."""
+    ways = {
+        "infer_seg": "stage `infer_seg`",
+        "predict": "`rca predict`, the network's weights",
+        "predict_onnx": "`rca predict`, its ONNX file",
+    }
+    lines = ["| photographs per second | without CRF | ratio | with CRF | ratio |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for name, title in ways.items():
+        rates = [(one[f"{name}_per_second"], one["infer_seg_per_second"]) for one in speed]
+        cells = " | ".join(f"{rate:.1f} | {rate / stage:.2f}" for rate, stage in rates)
+        lines.append(f"| {title} | {cells} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Measure, print, and record on request."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--record", action="store_true")
     chosen = options.parse_args()
     found = measure()
+    print(table(found["speed"]))
     if chosen.record:
-        write_json(RECORD, {**found, **origin()})
+        write_json(RECORD, {**origin(), **found})
+        text = PAGE.read_text(encoding="utf-8")
+        write_text(PAGE, place_table(text, RECORD, table(found["speed"])))
 
 
 if __name__ == "__main__":

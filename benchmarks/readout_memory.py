@@ -11,7 +11,6 @@ the stage. Whole images' features are left out: the stage computes them one imag
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.records import origin
+from benchmarks.records import origin, peak_memory
 from rca.config import Readout
 from rca.data.cam_store import CamShard, CamStore
 from rca.data.index import Index, Record, in_pieces
@@ -60,11 +59,11 @@ def measure(name: str, folder: Path) -> dict[str, float]:
     files = [folder / f"sample/{number:05d}.safetensors" for number in range(len(pieces))]
     stores = {"train": CamStore(folder / "train")}
     reader = Reader(CFG, Backbone(), torch.device("cpu"), stores, WIDTHS, data)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    before = peak_memory() / 1000
     start = time.monotonic()
     fit_and_write(reader, pieces, files, 0, folder)
     seconds = time.monotonic() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = peak_memory() / 1000
     return {
         "images": len(data.records),
         "classes": len(data.classes),

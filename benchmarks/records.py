@@ -26,6 +26,15 @@ def origin() -> dict[str, Any]:
     }
 
 
+def peak_memory() -> float:
+    """Return the peak memory of this process, in MB.
+
+    Unlike `ru_maxrss`, it does not begin with the memory of the process that started this one.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+
+
 def place_table(text: str, record: Path | str, table: str) -> str:
     """Return `text` with `table` between the marks of `record`; unchanged if it has none."""
     marks = rf"(<!-- table: {re.escape(str(record))} -->\n).*?(<!-- end of table -->)"

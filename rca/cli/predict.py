@@ -35,8 +35,8 @@ def predict(
     weights: Annotated[
         Path,
         path(
-            "Trained network: its file, its folder, or the folder of the experiment; or "
-            "results/<experiment>/readout, for masks from prototypes."
+            "Trained network: its file, its folder, the folder of the experiment, or an .onnx "
+            "file from rca export; or results/<experiment>/readout, for masks from prototypes."
         ),
     ],
     out: Annotated[Path, path("Folder that gets masks/ and predictions.csv.")],

@@ -16,7 +16,8 @@ from torch import Tensor
 from rca.config import ConfigError
 from rca.data.images import open_image
 from rca.data.views import normalised
-from rca.export.program import SMALLEST, Precision
+from rca.export.program import Precision
+from rca.inference.onnx_network import SMALLEST
 from rca.models.deeplab import DeepLab
 from rca.sources.unpacking import contents
 

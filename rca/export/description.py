@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rca.data.views import MEAN, STD
-from rca.export.program import INPUT, OUTPUT, SMALLEST, Precision
+from rca.export.program import Precision
 from rca.inference.model import SegmentationModel
+from rca.inference.onnx_network import INPUT, OUTPUT, SMALLEST
 
 PACKAGE = "rca-wsss"
 
@@ -32,6 +33,7 @@ def describe(model: SegmentationModel, precision: Precision) -> dict[str, Any]:
         "image_std": STD,
         "short_side": model.settings.infer_seg.size,
         "precision": precision,
+        "palette": model.palette.tolist(),
         "inference": model.settings.model_dump(mode="json"),
         "training": model.cfg.model_dump(mode="json", exclude={"backbone": {"weights"}}),
         "made_by": f"{PACKAGE} {_version(PACKAGE)}, torch {version('torch')}",

@@ -18,6 +18,7 @@ from rca.export.description import as_text, describe
 from rca.export.model_card import model_card, read_run
 from rca.export.program import Precision
 from rca.inference.model import load
+from rca.inference.onnx_network import OnnxNetwork
 from rca.models.deeplab import DeepLab
 
 Format = Literal["onnx", "torch", "huggingface"]
@@ -55,13 +56,14 @@ def export(
     if form == "onnx":
         onnx_model.require_packages()
     model = load(weights, device="cpu")
+    if not isinstance(model.network, DeepLab):
+        raise ConfigError(f"{weights}: is exported already; give the network's weights")
     description = describe(model, precision)
     if form == "huggingface":
         run = read_run(results, model.files[0]) if results else None
         card = model_card(model, name=out.resolve().name, run=run, licence=licence)
         huggingface.write_folder(out, model, description, card)
         return
-    assert isinstance(model.network, DeepLab)  # as `load` makes it
     images = read_photographs(photographs)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Only the folder is temporary, not the file's name: torch.export writes the name into the file.
@@ -82,7 +84,7 @@ def _written(
     """Write the file, and open it as any user would."""
     if form == "onnx":
         onnx_model.write_onnx(file, network, as_text(description), precision)
-        return onnx_model.OnnxNetwork(file)
+        return OnnxNetwork(file)
     text = json.dumps(description, indent=2)
     torch_program.write_program(file, network, {DESCRIPTION: text})
     return torch_program.read_program(file)

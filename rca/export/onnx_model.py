@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from rca.config import ConfigError
-from rca.export.program import EXAMPLE, INPUT, OUTPUT, PortableNetwork, Precision, dynamic_shapes
+from rca.export.program import EXAMPLE, PortableNetwork, Precision, dynamic_shapes
+from rca.inference.onnx_network import INPUT, OUTPUT
 from rca.models.deeplab import DeepLab
 
 OPSET = 20
@@ -67,27 +67,3 @@ def write_onnx(
     program.model.metadata_props.update(metadata)
     program.save(path, external_data=False)
     onnx.checker.check_model(path, full_check=True)
-
-
-class OnnxNetwork:
-    """An ONNX file, run by ONNX Runtime on the CPU."""
-
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        """Open a file that `write_onnx` wrote.
-
-        Args:
-            path: The path of the file.
-            threads: The number of CPU threads; 0 lets ONNX Runtime choose.
-        """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
-        )
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Compute the logits (B, C + 1, H, W) of `images`, (B, 3, H, W) normalised."""
-        (logits,) = self.session.run([OUTPUT], {INPUT: images.numpy()})
-        return torch.from_numpy(logits)

@@ -11,13 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from rca.inference.onnx_network import INPUT, SMALLEST
 from rca.models.deeplab import DeepLab
 
 Precision = Literal["float32", "float16"]
 
-INPUT = "pixel_values"
-OUTPUT = "logits"
-SMALLEST = 64  # pixels; below 33, a backbone of stride 32 gives a single feature
 EXAMPLE = (2, 3, 96, 128)  # two images: PyTorch would treat a batch of one as constant
 
 

@@ -32,7 +32,8 @@ def load(
     Args:
         weights: The trained network: `weights.safetensors` of stage `train_seg`; its folder; a
             folder `results/<experiment>`, whose network trained on pseudo-labels is taken; a folder
-            from `rca export --format huggingface`; or the address of a model in MLflow, such as
+            from `rca export --format huggingface`; an ONNX file from `rca export`, which ONNX
+            Runtime runs on the CPU; or the address of a model in MLflow, such as
             `runs:/<run>/segmentation` or `models:/<name>@champion`. Or the prototypes:
             `results/<experiment>/readout`, which needs `train_cam` beside it.
         params: The parameter file with the settings of inference.

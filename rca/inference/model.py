@@ -16,6 +16,7 @@ from torch import nn
 from rca.config import Compute, ConfigError, Crf, TrainSeg
 from rca.inference.addresses import local
 from rca.inference.decision import Scored
+from rca.inference.onnx_network import SUFFIX, OnnxNetwork
 from rca.inference.photograph_model import PhotographModel
 from rca.inference.photographs import reduced
 from rca.inference.probabilities import Network, class_probabilities
@@ -43,7 +44,8 @@ class SegmentationModel(PhotographModel):
     """A segmentation network with everything that a mask depends on.
 
     Attributes:
-        network: The network: normalised images (B, 3, H, W) → logits (B, C + 1, H, W), on `device`.
+        network: The network: normalised images (B, 3, H, W) → logits (B, C + 1, H, W), on `device`;
+            a `DeepLab`, or an `OnnxNetwork`.
         cfg: The section `train_seg` of its training.
         settings: The settings by which photographs are segmented.
     """
@@ -68,7 +70,8 @@ class SegmentationModel(PhotographModel):
     @cached_property
     def inferring(self) -> Network:
         """The network as it infers fastest."""
-        assert isinstance(self.network, nn.Module)  # as `load` makes it
+        if not isinstance(self.network, nn.Module):
+            return self.network
         return for_inference(self.network, self.device)
 
     def score(self, image: Image.Image) -> Scored:
@@ -80,8 +83,13 @@ class SegmentationModel(PhotographModel):
         return Scored(np.asarray(small), probabilities, (image.height, image.width))
 
     def save(self, path: str | Path) -> None:
-        """Write network, settings and colours to one self-contained file for `rca.load`."""
-        assert isinstance(self.network, nn.Module)  # as `load` makes it
+        """Write network, settings and colours to one self-contained file for `rca.load`.
+
+        Raises:
+            ConfigError: The network is an ONNX file, which holds all of this already.
+        """
+        if not isinstance(self.network, nn.Module):
+            raise ConfigError(f"{self.files[0]}: holds network, settings and colours; copy it")
         save_weights(
             Path(path),
             self.network,
@@ -114,19 +122,33 @@ def load(
         ConfigError: The weights or a setting cannot be used; the message says why.
     """
     path = _file(local(weights))
-    metadata = read_metadata(path)
+    threads = torch.get_num_threads() if threads is None else threads
+    compute = checked(Compute, {"device": device, "threads": threads})
+    exported = _open_onnx(path, compute) if path.suffix == SUFFIX else None
+    metadata = exported.metadata() if exported else read_metadata(path)
     classes = tuple(metadata["classes"])
-    cfg = read_config(path, TrainSeg, classes)
+    cfg = (
+        checked(TrainSeg, metadata["config"], path)
+        if exported
+        else read_config(path, TrainSeg, classes)
+    )
     known = settings_for(path, metadata, cfg, params)
     settings = changed(known.settings, **given)
     log.info("%s; from %s", in_words(settings), known.origin)
-    threads = torch.get_num_threads() if threads is None else threads
-    where = prepare(checked(Compute, {"device": device, "threads": threads}))
-    network = load_network(path, DeepLab, TrainSeg, classes)
-    network = placed(network, where)
+    if exported:
+        exported.require_size(settings.infer_seg.size, settings.infer_seg.scales)
+        compute = compute.model_copy(update={"device": "cpu"})
+    where = prepare(compute)
+    network = exported or placed(load_network(path, DeepLab, TrainSeg, classes), where)
     return SegmentationModel(
         classes, known.palette, where, (path,), network=network, cfg=cfg, settings=settings
     )
+
+
+def _open_onnx(path: Path, compute: Compute) -> OnnxNetwork:
+    if compute.device == "cuda":
+        raise ConfigError(f"{path}: ONNX files run on the CPU here; leave the device to auto")
+    return OnnxNetwork(path, compute.threads)
 
 
 def _file(weights: Path) -> Path:
