@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -20,6 +19,9 @@ from rca.sources.unpacking import contents
 
 SAMPLE = Path("data/embedded/voc12_animals_sample.tar")
 PHOTOGRAPHS = 3
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture(scope="module")
