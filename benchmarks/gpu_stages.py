@@ -58,6 +58,7 @@ def parameters(preset: str, device: torch.device, file: Path, **compute: Any) ->
     content["index"] |= {
         "classes": list(CLASSES), "train_list": "train", "val_list": "val", "limit": None,
     }  # fmt: skip
+    content["infer_cam"]["training_maps"] = "network"  # its forward pass is what is measured
     for training in ("train_cam", "train_seg"):
         content[training]["backbone"]["weights"] = "none"
     file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

@@ -201,13 +201,13 @@ def step_cost(preset: Path, classes: int, batch: int, size: int, repeats: int) -
     """Measure a step of the plain classifier, with RSC, with the second head, and of RCA."""
     backbone = load(preset).train_cam.backbone
     arguments = (preset, classes, batch, size)
-    contrast = {"rsc": {"enabled": True}}  # whatever the preset has
-    no_contrast, no_aggregation = {"rsc": {"enabled": False}}, {"rsa": {"enabled": False}}
+    rsc, rsa = ({name: {"enabled": True}} for name in ("rsc", "rsa"))  # whatever the preset has
+    no_rsc, no_rsa = ({name: {"enabled": False}} for name in ("rsc", "rsa"))
     steps = {
-        "classifier": training_step(*arguments, no_contrast | no_aggregation),
-        "classifier_and_rsc": training_step(*arguments, contrast | no_aggregation),
-        "two_heads": training_step(*arguments, no_contrast, context=False),
-        "rca": training_step(*arguments, contrast),
+        "classifier": training_step(*arguments, no_rsc | no_rsa),
+        "classifier_and_rsc": training_step(*arguments, rsc | no_rsa),
+        "two_heads": training_step(*arguments, no_rsc | rsa, context=False),
+        "rca": training_step(*arguments, rsc | rsa),
     }
     seconds = in_turns(steps, repeats)
     return {

@@ -82,6 +82,9 @@ VARIANTS = {
     "accumulated": Variant(
         "Plain classifier, accumulated maps", {**PLAIN, **ACCUMULATED}, network=True
     ),
+    "accumulated_rsa": Variant(
+        "+ RSA, accumulated maps", {"train_cam.rsc.enabled": False, **ACCUMULATED}
+    ),
     "accumulated_rca": Variant(
         "RCA with background, accumulated maps",
         {**BACKGROUND, "train_cam.rsa.background": True, **HEARD, **ACCUMULATED},
