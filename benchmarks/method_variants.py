@@ -117,31 +117,47 @@ TRIALS = {
         {**released_code(), "infer_cam.training_maps": "network"},
     ),
     "negatives": _trial(
-        "… the background as negatives alone", {**STRONG, "train_cam.rsc.background_queries": False}
+        "+ RSC with background as negatives alone",
+        {**STRONG, "train_cam.rsc.background_queries": False},
     ),
-    "at_once": _trial("… from the first epoch on", {**STRONG, "train_cam.rsc.start_epoch": 0}),
-    "linear": _trial("… behind a linear head", {**STRONG, "train_cam.rsc.projection": "linear"}),
+    "at_once": _trial(
+        "+ RSC with background, from the first epoch on", {**STRONG, "train_cam.rsc.start_epoch": 0}
+    ),
+    "linear": _trial(
+        "+ RSC with background, behind a linear head",
+        {**STRONG, "train_cam.rsc.projection": "linear"},
+    ),
     "nonlinear": _trial(
-        "… behind a nonlinear head", {**STRONG, "train_cam.rsc.projection": "nonlinear"}
+        "+ RSC with background, behind a nonlinear head",
+        {**STRONG, "train_cam.rsc.projection": "nonlinear"},
     ),
     "confident": _trial(
-        "… of the most confident 35 % of a region",
+        "+ RSC with background, of the most confident 35 % of a region",
         {**STRONG, "train_cam.rsc.confident_share": 0.35},
     ),
-    "believed": _trial("… of believed classes", {**STRONG, "train_cam.rsc.query_gate": 0.7}),
+    "believed": _trial(
+        "+ RSC with background, of believed classes", {**STRONG, "train_cam.rsc.query_gate": 0.7}
+    ),
     "peaks": _trial(
-        "… regions above 0.3 of the maximum",
+        "+ RSC with background, regions above 0.3 of the maximum",
         {**STRONG, "train_cam.rsc.region_rule": "max_fraction"},
     ),
-    "large_memory": _trial("… 500 slots", {**STRONG, "train_cam.memory.slots": 500}),
-    "by_image": _trial("… a memory by image", {**STRONG, "train_cam.memory.update": "image_ema"}),
+    "large_memory": _trial(
+        "+ RSC with background, 500 slots", {**STRONG, "train_cam.memory.slots": 500}
+    ),
+    "by_image": _trial(
+        "+ RSC with background, a memory by image",
+        {**STRONG, "train_cam.memory.update": "image_ema"},
+    ),
     "apart": _trial(
         "+ RSC with background, weight 1, the partner's class giving no negatives", APART
     ),
-    "unmixed": _trial("… the same, next to nothing mixed", {**APART, "train_cam.rsc.beta": 0.05}),
+    "unmixed": _trial(
+        "+ RSC, the same, next to nothing mixed", {**APART, "train_cam.rsc.beta": 0.05}
+    ),
     "apart_sure": _trial(
-        "… the same, of the most confident 35 % of regions above 0.3 of the maximum, of believed "
-        "classes",
+        "+ RSC, the same, of the most confident 35 % of regions above 0.3 of the maximum, of "
+        "believed classes",
         {
             **APART,
             "train_cam.rsc.region_rule": "max_fraction",
@@ -150,7 +166,8 @@ TRIALS = {
         },
     ),
     "apart_nonlinear": _trial(
-        "… the same, behind a nonlinear head", {**APART, "train_cam.rsc.projection": "nonlinear"}
+        "+ RSC, the same, behind a nonlinear head",
+        {**APART, "train_cam.rsc.projection": "nonlinear"},
     ),
     "read": _trial("Plain classifier on the block that is read", {**PLAIN, **READ}, None),
     "strong_read": _trial("+ RSC with background on it, weight 0.1", {**STRONG, **READ}, "read"),
