@@ -65,6 +65,7 @@ class SegmentationModel(PhotographModel):
             **self.settings.infer_seg.model_dump(mode="json", exclude={"crf"}),
             "crf": crf_in_use(self.refining),
             "max_pixels": self.settings.max_pixels,
+            **(self.network.described() if isinstance(self.network, OnnxNetwork) else {}),
         }
 
     @cached_property

@@ -40,7 +40,7 @@ class OnnxNetwork:
             ) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.path = path
+        self.path, self.runtime = path, onnxruntime.__version__
         try:
             self.session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
@@ -70,6 +70,10 @@ class OnnxNetwork:
             ) from None
         config["backbone"]["weights"] = "none"  # the file holds all weights
         return {"classes": labels[1:], "config": config, **known}
+
+    def described(self) -> dict[str, str]:
+        """Return what determines the logits beside the file, as JSON."""
+        return {"onnxruntime": self.runtime}
 
     def require_size(self, short_side: int, scales: Sequence[float]) -> None:
         """Make sure that no image is smaller than the graph allows.

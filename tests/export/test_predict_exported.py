@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ SAMPLE = Path("data/embedded/voc12_animals_sample.tar")
 PHOTOGRAPHS = 3
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,8 @@ def test_predict__writes_masks_with_an_onnx_file(exported, photographs, tmp_path
 
     assert run.exit_code == 0, run.output
     model = rca.load(exported)
+    settings = json.loads((out / "predict.json").read_text(encoding="utf-8"))["settings"]
+    assert settings["onnxruntime"] == onnxruntime.__version__
     for photograph in photographs:
         mask = np.asarray(Image.open(out / "masks" / f"{photograph.stem}.png"))
         np.testing.assert_array_equal(mask, model.predict(photograph).mask)
