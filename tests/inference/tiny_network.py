@@ -25,9 +25,13 @@ CFG = TrainSeg(
 )
 
 
-@cache
 def tiny_network(seed: int = 0) -> DeepLab:
     """Three blocks of MobileNetV2 and a random head whose labels are equally likely on average."""
+    return _made(seed)  # one network for no seed and for 0, whatever the number of threads by then
+
+
+@cache
+def _made(seed: int) -> DeepLab:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = DeepLab(len(CLASSES), CFG).eval()
