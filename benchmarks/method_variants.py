@@ -56,6 +56,7 @@ ACCUMULATED = {
 # Ten times the paper's weight, at which the loss of the contrast falls: at the paper's it moved no
 # score by more than 0.1 (benchmarks/results/cam_head_study.json). Trials have more, and less.
 HEARD = {"train_cam.rsc.weight": 0.1}
+RCA_BACKGROUND = {**BACKGROUND, "train_cam.rsa.background": True, **HEARD}
 
 # The main comparison of the study, measured with several seeds.
 VARIANTS = {
@@ -72,7 +73,7 @@ VARIANTS = {
     "rca": Variant("RCA (RSC and RSA)", HEARD, network=True),
     "rca_background": Variant(
         "RCA with background",
-        {**BACKGROUND, "train_cam.rsa.background": True, **HEARD},
+        RCA_BACKGROUND,
         network=True,
     ),
     "random_prototypes": Variant(
@@ -87,7 +88,7 @@ VARIANTS = {
     ),
     "accumulated_rca": Variant(
         "RCA with background, accumulated maps",
-        {**BACKGROUND, "train_cam.rsa.background": True, **HEARD, **ACCUMULATED},
+        {**RCA_BACKGROUND, **ACCUMULATED},
     ),
 }
 
