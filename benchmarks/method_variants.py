@@ -96,6 +96,8 @@ RSC = {"train_cam.rsa.enabled": False}
 STRONG = {**RSC, **BACKGROUND, **HEARD}
 LAST = {"readout.blocks": None}
 DEEPER = {"train_cam.backbone.frozen_blocks": 7}
+FASTER = {"train_cam.optimiser.lr": 0.003}
+LARGER = {"train_cam.batch_size": 16}
 APART = {**STRONG, "train_cam.rsc.weight": 1.0, "train_cam.rsc.exclude_partner": True}
 READ = {"train_cam.backbone.blocks": 17}  # F is what the readout reads: 160 channels
 
@@ -131,6 +133,10 @@ TRIALS = {
     "nonlinear": _trial(
         "+ RSC with background, behind a nonlinear head",
         {**STRONG, "train_cam.rsc.projection": "nonlinear"},
+    ),
+    "rca_nonlinear": _trial(
+        "RCA with background, behind a nonlinear head",
+        {**RCA_BACKGROUND, "train_cam.rsc.projection": "nonlinear"},
     ),
     "confident": _trial(
         "+ RSC with background, of the most confident 35 % of a region",
@@ -204,6 +210,14 @@ TRIALS = {
     "deeper": _trial("Plain classifier, 12 blocks trained", {**PLAIN, **DEEPER}, None),
     "strong_deeper": _trial(
         "+ RSC with background, weight 0.1, the same", {**STRONG, **DEEPER}, "deeper"
+    ),
+    "faster": _trial("Plain classifier, learning rate 0.003", {**PLAIN, **FASTER}, None),
+    "strong_faster": _trial(
+        "+ RSC with background, weight 0.1, the same", {**STRONG, **FASTER}, "faster"
+    ),
+    "larger": _trial("Plain classifier, batches of 16", {**PLAIN, **LARGER}, None),
+    "strong_larger": _trial(
+        "+ RSC with background, weight 0.1, the same", {**STRONG, **LARGER}, "larger"
     ),
 }
 EVERYTHING = VARIANTS | TRIALS

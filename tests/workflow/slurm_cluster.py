@@ -44,6 +44,24 @@ class Cluster:
             assert time.monotonic() < end, f"{self.status()}\n{log}:\n{log.read_text()}"
             time.sleep(0.2)
 
+    def save_jobs(self, job: str) -> None:
+        """Wait until the controller has written all jobs of this moment to disk.
+
+        It writes a few seconds after a change. One that is killed earlier does not know, once it is
+        back, that a job runs: it starts the job a second time, and one of the two, or both, die.
+
+        Args:
+            job: The id of a running job; a change to it makes the controller write.
+        """
+        saved = self.folder / "state/job_state"
+        for change in "12":  # the first write may have been under way before this moment
+            before = saved.stat().st_mtime_ns
+            self.client("scontrol", "update", f"JobId={job}", f"AdminComment={change}")
+            self.wait_until(
+                lambda before=before: saved.stat().st_mtime_ns != before,
+                self.folder / "log/slurmctld.log",
+            )
+
     def status(self) -> str:
         said = [
             subprocess.run(command, env=self.environment, capture_output=True, text=True)

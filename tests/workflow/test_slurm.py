@@ -198,6 +198,7 @@ class Run:
 
 
 def controller_restarted(run: Run) -> None:
+    run.cluster.save_jobs(run.jobs()[-1].id)
     run.cluster.do("kill-controller")
     run.let_go()
     time.sleep(5)
@@ -240,7 +241,8 @@ def out_of_time(run: Run) -> None:
 
 
 # How a run is disturbed, in this order, the states its training's jobs end in, and how its job
-# differs. Without a controller no other run could be disturbed: it is back before the next.
+# differs. Without a controller no other run could be disturbed: it is back before the next. And no
+# job may start just before it goes: `pair`, which is not held, starts afterwards.
 DISTURBANCES: list[tuple[Callable[[Run], None], list[str], dict]] = [
     (controller_restarted, ["COMPLETED"], {}),
     (out_of_time, ["TIMEOUT", "COMPLETED"], {"slurm_extra": f"{FIRST} --signal=USR1@15"}),
@@ -262,19 +264,22 @@ def runs(cluster, tmp_path_factory) -> Iterator[dict[str, Run]]:
     assert runs["pair"].finish() == 0, runs["pair"].text()
     runs["pair"].requests = re.findall(r"^\w+: (sbatch .*)$", runs["pair"].text(), re.MULTILINE)
     try:
-        for run in runs.values():
-            run.start()
         disturbed = [(runs[disturb.__name__], disturb) for disturb, *_ in DISTURBANCES]
+        for run, _ in disturbed:
+            run.start()
         for run, _ in disturbed:
             run.until_held()
         for run, disturb in disturbed:
             disturb(run)
+            if disturb is controller_restarted:
+                runs["pair"].start()
         for run in runs.values():
             run.status = run.finish()
         yield runs
     finally:
         for run in runs.values():
-            run.process.kill()
+            if run.process:
+                run.process.kill()
 
 
 def test_training__on_two_nodes_is_one_job_with_a_torchrun_on_each(cluster, tmp_path):
