@@ -9,14 +9,15 @@
 ENVIRONMENT := .venv/.made
 UV := .uv/bin/uv
 
-# The tests of the pipeline use every core themselves, and one cluster among them: they run in turn.
+# The tests of the pipeline start many processes and wait for them, most of all on the cluster: those
+# that use it run beside the others.
 PARALLEL_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage lint types docs drawings picture reproduce faults audit \
-	dependencies lock release clean
+.PHONY: help demo check test test-cluster test-pipeline coverage lint types docs drawings picture \
+	reproduce faults audit dependencies lock release clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +30,13 @@ check: lint types  ## What to run while working: style, types and the fast tests
 
 test: $(ENVIRONMENT)  ## Run all tests, the pipeline's with a tiny cut of the photographs among them
 	@$(PARALLEL_TESTS) -m "not pipeline"
-	@OMP_NUM_THREADS=1 pytest -m pipeline
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-cluster test-pipeline
+
+test-cluster: $(ENVIRONMENT)
+	@OMP_NUM_THREADS=1 pytest -m "pipeline and cluster"
+
+test-pipeline: $(ENVIRONMENT)
+	@OMP_NUM_THREADS=1 pytest -m "pipeline and not cluster"
 
 coverage: $(ENVIRONMENT)  ## Say which lines the tests run that need no pipeline; page in htmlcov/
 	@$(PARALLEL_TESTS) -m "not pipeline" --cov --cov-report=term:skip-covered --cov-report=html

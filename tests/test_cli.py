@@ -431,7 +431,10 @@ def test_check__refuses_an_implementation_whose_library_is_missing(folder, monke
     monkeypatch.setattr("rca.stages.check.find_spec", lambda name: None)
 
     assert rca(monkeypatch, "check") == 2
-    assert "install the extra `numba`" in capsys.readouterr().err
+    assert (
+        "pip install 'rca-wsss[numba]', or set crf.implementation: pydensecrf"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

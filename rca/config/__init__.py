@@ -12,7 +12,7 @@ from rca.config.method import Aggregation, Attention, Contrast, Memory
 from rca.config.params import Params, check_supply, json_schema, load, saliency_keys
 from rca.config.readout import Readout
 from rca.config.results import Evaluate, Report, Track
-from rca.config.section import IGNORE, ConfigError, Section
+from rca.config.section import IGNORE, ConfigError, Section, not_installed
 from rca.config.segmentation import ROUNDS, SUPERVISIONS, InferSeg, Relabel, TrainSeg
 from rca.config.training import BACKBONES, TIMM, Backbone, Compute, Optimiser
 
@@ -54,5 +54,6 @@ __all__ = [
     "check_supply",
     "json_schema",
     "load",
+    "not_installed",
     "saliency_keys",
 ]

@@ -19,6 +19,19 @@ class ConfigError(ValueError):
     """`params.yaml` (or a file like it) cannot be used; the message names file, key and fix."""
 
 
+def not_installed(what: str, package: str, extra: str, otherwise: str = "") -> ConfigError:
+    """Build the error of a missing package.
+
+    Args:
+        what: The key, the file or the command that needs the package.
+        package: The name of the package.
+        extra: The extra of this project that installs it.
+        otherwise: What to do instead, if there is a way without it.
+    """
+    fix = f"pip install 'rca-wsss[{extra}]'" + (f", or {otherwise}" if otherwise else "")
+    return ConfigError(f"{what}: {package} is not installed; {fix}")
+
+
 class Section(BaseModel):
     """A part of the configuration: immutable, and strict about keys and types."""
 

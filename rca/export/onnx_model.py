@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from rca.config import ConfigError
+from rca.config import not_installed
 from rca.export.program import EXAMPLE, PortableNetwork, Precision, dynamic_shapes
 from rca.inference.onnx_network import INPUT, OUTPUT
 from rca.models.deeplab import DeepLab
@@ -28,10 +28,7 @@ def require_packages() -> None:
         try:
             __import__(name)
         except ImportError:
-            raise ConfigError(
-                f"export: {name} is not installed; install the extra: "
-                "pip install 'rca-wsss[export]'"
-            ) from None
+            raise not_installed("export", name, "export") from None
 
 
 def write_onnx(

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from rca.config import ConfigError
+from rca.config import ConfigError, not_installed
 
 ADDRESS = re.compile(r"(runs|models|mlflow-artifacts):/")
 
@@ -29,10 +29,7 @@ def local(weights: str | Path) -> Path:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
     except ImportError:
-        raise ConfigError(
-            f"{weights}: is an address of MLflow, which is not installed; install the extra: "
-            "pip install 'rca-wsss[workflow]'"
-        ) from None
+        raise not_installed(str(weights), "MLflow", "workflow") from None
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -125,31 +126,48 @@ def load(
     path = _file(local(weights))
     threads = torch.get_num_threads() if threads is None else threads
     compute = checked(Compute, {"device": device, "threads": threads})
-    exported = _open_onnx(path, compute) if path.suffix == SUFFIX else None
-    metadata = exported.metadata() if exported else read_metadata(path)
-    classes = tuple(metadata["classes"])
-    cfg = (
-        checked(TrainSeg, metadata["config"], path)
-        if exported
-        else read_config(path, TrainSeg, classes)
-    )
-    known = settings_for(path, metadata, cfg, params)
+    opened = (_open_onnx if path.suffix == SUFFIX else _open_weights)(path, compute)
+    known = settings_for(path, opened.metadata, opened.cfg, params)
     settings = changed(known.settings, **given)
     log.info("%s; from %s", in_words(settings), known.origin)
-    if exported:
-        exported.require_size(settings.infer_seg.size, settings.infer_seg.scales)
-        compute = compute.model_copy(update={"device": "cpu"})
-    where = prepare(compute)
-    network = exported or placed(load_network(path, DeepLab, TrainSeg, classes), where)
+    if isinstance(opened.network, OnnxNetwork):
+        opened.network.require_size(settings.infer_seg.size, settings.infer_seg.scales)
     return SegmentationModel(
-        classes, known.palette, where, (path,), network=network, cfg=cfg, settings=settings
+        tuple(opened.metadata["classes"]),
+        known.palette,
+        opened.device,
+        (path,),
+        network=opened.network,
+        cfg=opened.cfg,
+        settings=settings,
     )
 
 
-def _open_onnx(path: Path, compute: Compute) -> OnnxNetwork:
+class _Opened(NamedTuple):
+    """A network, on its device, with what its file says of it."""
+
+    network: Network
+    device: torch.device
+    metadata: Mapping[str, Any]
+    cfg: TrainSeg
+
+
+def _open_weights(path: Path, compute: Compute) -> _Opened:
+    metadata = read_metadata(path)
+    classes = tuple(metadata["classes"])
+    cfg = read_config(path, TrainSeg, classes)
+    device = prepare(compute)
+    network = placed(load_network(path, DeepLab, TrainSeg, classes), device)
+    return _Opened(network, device, metadata, cfg)
+
+
+def _open_onnx(path: Path, compute: Compute) -> _Opened:
     if compute.device == "cuda":
         raise ConfigError(f"{path}: ONNX files run on the CPU here; leave the device to auto")
-    return OnnxNetwork(path, compute.threads)
+    network = OnnxNetwork(path, compute.threads)
+    metadata = network.metadata()
+    cfg = checked(TrainSeg, metadata["config"], path)
+    return _Opened(network, prepare(compute.model_copy(update={"device": "cpu"})), metadata, cfg)
 
 
 def _file(weights: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rca.config import ConfigError
+from rca.config import ConfigError, not_installed
 
 SUFFIX = ".onnx"
 INPUT = "pixel_values"
@@ -34,10 +34,7 @@ class OnnxNetwork:
         try:
             import onnxruntime
         except ImportError:
-            raise ConfigError(
-                f"{path}: onnxruntime is not installed; install the extra: "
-                "pip install 'rca-wsss[export]'"
-            ) from None
+            raise not_installed(str(path), "onnxruntime", "export") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.path, self.runtime = path, onnxruntime.__version__

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
-from rca.config import ConfigError, Crf
+from rca.config import ConfigError, Crf, not_installed
 from rca.labels.scores import upsample_cams
 
 CLIP = 1e-8
@@ -113,9 +113,8 @@ def _library() -> ModuleType:
 def _numba() -> ModuleType:
     try:
         from rca.labels import mean_field_numba as implementation
-    except ImportError as error:
-        raise ConfigError(
-            f"crf.implementation: numba needs numba ({error}); install the extra `numba`, "
-            "or set crf.implementation: pydensecrf"
+    except ImportError:
+        raise not_installed(
+            "crf.implementation: numba", "numba", "numba", "set crf.implementation: pydensecrf"
         ) from None
     return implementation

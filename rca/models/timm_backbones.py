@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rca.config import TIMM, ConfigError
+from rca.config import TIMM, ConfigError, not_installed
 from rca.config import Backbone as BackboneConfig
 from rca.data.views import MEAN, STD
 
@@ -65,9 +65,7 @@ def timm_blocks(cfg: BackboneConfig) -> list[nn.Module]:
             another network.
     """
     if find_spec("timm") is None:
-        raise ConfigError(
-            f"backbone.name: {cfg.name} needs timm; install the extra: pip install 'rca-wsss[timm]'"
-        )
+        raise not_installed(f"backbone.name: {cfg.name}", "timm", "timm")
     model = cfg.name.removeprefix(TIMM)
     _check_name(model, cfg.weights)
     network = _network(model, cfg)

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from rca.config import TIMM, ConfigError, FolderSource, Params, check_supply, saliency_keys
+from rca.config import (
+    TIMM,
+    ConfigError,
+    FolderSource,
+    Params,
+    check_supply,
+    not_installed,
+    saliency_keys,
+)
 from rca.data.user_files import seen
 from rca.runtime.files import write_json
 from rca.sources.disk_space import GB, needed
@@ -66,9 +74,8 @@ def _absent(params: Params) -> Iterator[tuple[str, Path, str]]:
 def _check_crf(params: Params) -> None:
     """Refuse an implementation whose library is missing, before hours of training."""
     if params.crf.implementation == "numba" and find_spec("numba") is None:
-        raise ConfigError(
-            "crf.implementation: numba needs numba; install the extra `numba`, "
-            "or set crf.implementation: pydensecrf"
+        raise not_installed(
+            "crf.implementation: numba", "numba", "numba", "set crf.implementation: pydensecrf"
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import requests
 
-from rca.config import ConfigError
+from rca.config import ConfigError, not_installed
 from rca.tracking.networks import log_network
 from rca.tracking.record import Record
 
@@ -114,9 +114,7 @@ def connect(uri: str) -> MlflowClient:
     try:
         from mlflow import MlflowClient
     except ImportError:
-        raise ConfigError(
-            "MLflow is not installed; install the extra: pip install 'rca-wsss[workflow]'"
-        ) from None
+        raise not_installed("track and compare", "MLflow", "workflow") from None
     for name in ("mlflow", "alembic"):  # they log each table that they create
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri)

@@ -183,7 +183,7 @@ def test_kernels_too_narrow_are_an_error(implementation, image):
 def test_missing_numba_names_the_fix(image, monkeypatch):
     monkeypatch.setitem(sys.modules, "rca.labels.mean_field_numba", None)
     monkeypatch.delattr("rca.labels.mean_field_numba")
-    with pytest.raises(ConfigError, match=r"extra `numba`, or set crf\.implementation"):
+    with pytest.raises(ConfigError, match=r"rca-wsss\[numba\]', or set crf\.implementation"):
         by("numba", image, scores_like_cams(2, image))
 
 

@@ -29,7 +29,7 @@ from slurm_cluster import Cluster
 
 from tools.checkout import copy_checkout
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.cluster]
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -26,6 +26,7 @@ from slurm_cluster import Cluster
 
 pytestmark = [
     pytest.mark.pipeline,
+    pytest.mark.cluster,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc"),
 ]
 
