@@ -23,7 +23,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -50,7 +50,7 @@ PRESET = Path("configs/voc12_paper.yaml")
 OWN = Path("configs/voc12.yaml")
 
 
-def in_turns(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def in_turns(actions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Measure each action's median CPU seconds, in turns, `repeats` times after a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for turn in range(repeats + 1):

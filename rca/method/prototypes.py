@@ -200,15 +200,16 @@ def _lloyd(
     Returns:
         The centroids, (C, K, D), and their inertia, (C,).
     """
-    cells = None
+    cells, squares = None, _squares(points)
     for _ in range(iterations):
-        nearest = _squared_distances(points, centroids).argmin(dim=2)  # (C, M)
+        distance = _squared_distances(points, centroids, squares, _squares(centroids))
+        nearest = distance.argmin(dim=2)  # (C, M)
         if cells is not None and torch.equal(nearest, cells):
             break
         cells = nearest
         centroids = _move(points, filled, cells, centroids.shape[1])
-    distance = _squared_distances(points, centroids).amin(dim=2)
-    return centroids, distance.masked_fill(~filled, 0).sum(dim=1)
+    distance = _squared_distances(points, centroids, squares, _squares(centroids))
+    return centroids, distance.amin(dim=2).masked_fill(~filled, 0).sum(dim=1)
 
 
 def _move(points: Tensor, filled: Tensor, cells: Tensor, k: int) -> Tensor:
@@ -222,6 +223,8 @@ def _move(points: Tensor, filled: Tensor, cells: Tensor, k: int) -> Tensor:
     total = torch.einsum("cmk,cmd->ckd", member.to(points.dtype), points)
     means = total / size.clamp_min(1)[..., None]
     empty = size == 0
+    if not empty.any():
+        return means
     distance = (points - _take(means, cells)).square().sum(dim=2)  # (C, M)
     farthest = distance.masked_fill(~filled, -1).argsort(dim=1, descending=True, stable=True)
     turn = (empty.cumsum(dim=1) - 1).clamp_min(0)  # (C, K)
@@ -236,13 +239,15 @@ def _greedy_seeds(points: Tensor, filled: Tensor, k: int, generator: torch.Gener
     passing; scikit-learn takes as many.
     """
     classes = torch.arange(len(points), device=points.device)
+    squares = _squares(points)
     weight = filled.double()
     closest = torch.full_like(points[..., 0], torch.inf)  # (C, M), to the nearest seed so far
     seeds = []
     for number in range(k):
         trials = 2 + int(math.log(k)) if number else 1
         candidates = _take(points, _draw(weight, trials, generator))  # (C, T, D)
-        distance = torch.minimum(_squared_distances(candidates, points), closest[:, None])
+        distance = _squared_distances(candidates, points, _squares(candidates), squares)
+        distance = torch.minimum(distance, closest[:, None])
         distance = distance.masked_fill(~filled[:, None], 0)  # (C, T, M)
         best = distance.sum(dim=2).argmin(dim=1)  # (C,)
         seeds.append(candidates[classes, best])
@@ -262,10 +267,17 @@ def _draw(weight: Tensor, draws: int, generator: torch.Generator) -> Tensor:
     return index.clamp_max(weight.shape[1] - 1)
 
 
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Compute the squared distances from (C, N, D) to (C, K, D), as (C, N, K)."""
-    squares = a.square().sum(dim=2)[..., None] + b.square().sum(dim=2)[:, None]
+def _squared_distances(a: Tensor, b: Tensor, a_squares: Tensor, b_squares: Tensor) -> Tensor:
+    """Compute the squared distances from (C, N, D) to (C, K, D), as (C, N, K).
+
+    The squared lengths, (C, N) and (C, K), are given: those of the points stay the same.
+    """
+    squares = a_squares[..., None] + b_squares[:, None]
     return (squares - 2 * a @ b.mT).clamp_min(0)
+
+
+def _squares(points: Tensor) -> Tensor:
+    return points.square().sum(dim=2)
 
 
 def _mean(points: Tensor, filled: Tensor) -> Tensor:

@@ -1,0 +1,117 @@
+"""Where the time of a run goes: each stage's work, the start of its process, DVC and Snakemake.
+
+    python -m benchmarks.stage_times             run params.yaml in a copy, and print the table
+    python -m benchmarks.stage_times --record          and record it
+
+The run is that of `make demo` in a fresh checkout, stage after stage. A stage's *start* is what
+Python takes to import the stage's module, measured by itself, the fastest of several processes;
+*work* is the rest of its command. What else its job takes is DVC's, which hashes inputs and
+outputs and writes dvc.lock. *Snakemake* is what the run takes outside of its jobs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import origin, place_table
+from benchmarks.rehearsal.observe import Observer, by_stage, read_jobs
+from benchmarks.rehearsal.pipeline import LOG, environment_in, timed
+from rca.presentation.result_files import read_json
+from rca.runtime.files import write_json, write_text
+from rca.runtime.pool import available_cores
+from rca.runtime.text_table import aligned
+from tools.checkout import copy_checkout
+
+RECORD = Path("benchmarks/results/stage_times.json")
+PAGE = Path("docs/explanation/speed.md")
+STARTS = 5  # processes for each start; the first one also reads the files into memory
+COLUMNS = ("stage", "whole, s", "work, s", "start, s", "DVC, s", "CPU, s")
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Run the pipeline in a copy of the checkout, and take its time apart.
+
+    Raises:
+        RuntimeError: The run failed.
+    """
+    copy_checkout(folder, ("docs/", "tests/"))
+    environment = environment_in(folder, None)
+    jobs = folder / "jobs.jsonl"
+    with Observer(folder, jobs):
+        run = timed("snakemake --cores all", folder, environment)
+    if run["status"]:
+        raise RuntimeError((folder / LOG).read_text(encoding="utf-8"))
+    stages = by_stage(read_jobs(jobs))
+    for stage, seen in stages.items():
+        seen["start_s"] = round(start_of(stage.partition("@")[0], environment), 2)
+    return {"run": run, "stages": stages}
+
+
+def start_of(stage: str, environment: Mapping[str, str]) -> float:
+    """Return the seconds that a process takes to import a stage's module, and nothing else."""
+    command = [sys.executable, "-c", f"import rca.stages.{stage}"]
+    taken = []
+    for _ in range(STARTS):
+        begun = time.perf_counter()
+        subprocess.run(command, env=environment, check=True)
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
+
+
+def rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Set out each stage in the order of the run, then Snakemake, then their sum."""
+    found: list[tuple[str, ...]] = [COLUMNS]
+    total = [0.0] * 5
+    for stage, seen in content["stages"].items():
+        start = min(seen["start_s"], seen["command_s"])
+        work, dvc = seen["command_s"] - start, seen["wall_s"] - seen["command_s"]
+        values = [seen["wall_s"], work, start, dvc, seen["cpu_s"]]
+        total = [sum(pair) for pair in zip(total, values, strict=True)]
+        found.append((f"`{stage}`", *(f"{value:.1f}" for value in values)))
+    whole, cpu = content["run"]["wall_s"], content["run"]["cpu_s"]
+    outside = (f"{whole - total[0]:.1f}", "", "", "", f"{cpu - total[4]:.1f}")
+    found.append(("Snakemake", *outside))
+    sums = (f"{value:.1f}" for value in total[1:4])
+    found.append(("**whole run**", f"{whole:.1f}", *sums, f"{cpu:.1f}"))
+    return found
+
+
+def page_table(content: Mapping[str, Any]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [f"| {' | '.join(row)} |" for row in rows(content)]
+    lines.insert(1, "|---|" + "---:|" * (len(COLUMNS) - 1))
+    return "\n".join(lines) + "\n"
+
+
+def _options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD} and its table")
+    parser.add_argument("--render", action="store_true", help="only write the record's table")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Measure unless `--render` is given; print the table, or write it where it is recorded."""
+    options = _options()
+    if not options.render:
+        with tempfile.TemporaryDirectory() as folder:
+            content = {**origin(), "cores": available_cores(), **measure(Path(folder))}
+        print(aligned(rows(content)))
+        if options.record:
+            write_json(RECORD, content)
+    if options.render or options.record:
+        table = page_table(read_json(RECORD))
+        write_text(PAGE, place_table(PAGE.read_text(encoding="utf-8"), RECORD, table))
+
+
+if __name__ == "__main__":
+    main()
