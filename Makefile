@@ -30,7 +30,7 @@ check: lint types  ## What to run while working: style, types and the fast tests
 
 test: $(ENVIRONMENT)  ## Run all tests, the pipeline's with a tiny cut of the photographs among them
 	@$(PARALLEL_TESTS) -m "not pipeline"
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-cluster test-pipeline
+	@$(MAKE) --no-print-directory --jobs 2 test-cluster test-pipeline
 
 test-cluster: $(ENVIRONMENT)
 	@OMP_NUM_THREADS=1 pytest -m "pipeline and cluster"

@@ -54,11 +54,11 @@ def measure(folder: Path) -> dict[str, Any]:
     return {"run": run, "stages": stages}
 
 
-def start_of(stage: str, environment: Mapping[str, str]) -> float:
+def start_of(stage: str, environment: Mapping[str, str], processes: int = STARTS) -> float:
     """Return the seconds that a process takes to import a stage's module, and nothing else."""
     command = [sys.executable, "-c", f"import rca.stages.{stage}"]
     taken = []
-    for _ in range(STARTS):
+    for _ in range(processes):
         begun = time.perf_counter()
         subprocess.run(command, env=environment, check=True)
         taken.append(time.perf_counter() - begun)

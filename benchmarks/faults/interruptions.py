@@ -21,6 +21,7 @@ MB = 2**20
 DAY = 86400
 DISK = 200  # MB of the small disk
 FULL = "disk full"
+MESSAGE = 1000  # bytes; what a process prints goes to a file as well
 
 
 class Outcome(NamedTuple):
@@ -104,9 +105,9 @@ def terminated(trial: Trial) -> Outcome:
 
 
 def file_size(trial: Trial) -> Outcome:
-    """Allow no file to be larger than a random size."""
+    """Allow no file to be larger than a random size, in which a message has room."""
     most = max(_sizes(trial.whole.folder, trial.stage.outputs))
-    limit = trial.draws.randrange(most + 1)
+    limit = max(trial.draws.randrange(most + 1), MESSAGE)
     ended = trial.start(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))).end()
     return _refused_or_done(trial, ended)
 
