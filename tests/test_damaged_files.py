@@ -17,7 +17,13 @@ from rca.data.index import read_index
 from rca.data.palette import voc_palette
 from rca.models.deeplab import DeepLab
 from rca.models.weights import load_network, save_weights
-from rca.presentation.result_files import read_json, read_numbers, read_table
+from rca.presentation.result_files import (
+    read_doubts,
+    read_image_table,
+    read_json,
+    read_numbers,
+    read_table,
+)
 from rca.tracking import store
 from rca.tracking.machine import note, noted
 from rca.tracking.provenance import data_digest
@@ -165,6 +171,33 @@ def test_tables__of_numbers(tmp_path):
 
     with pytest.raises(DataError, match=r"sweep\.csv: damaged"):
         read_numbers(tmp_path / "sweep.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("<!DOCTYPE html>\n", "no column image"),
+        ("image,doubt\na,0.5\n", "no row for b"),
+        ("image,doubt\na,0.5\nb,x\n", "could not convert"),
+    ],
+)
+def test_doubts(tmp_path, content, why):
+    file = tmp_path / "evaluate/doubt.csv"
+    file.parent.mkdir()
+    file.write_text(content)
+
+    with pytest.raises(DataError, match=rf"doubt\.csv: damaged \({why}.* run `rca evaluate` again"):
+        read_doubts(tmp_path, "ab")
+
+
+@pytest.mark.parametrize("content", ["<!DOCTYPE html>\n", "image,split,iou_dog\na,train,0.5\n"])
+def test_image_table__without_a_class(tmp_path, content):
+    file = tmp_path / "evaluate/per_image.csv"
+    file.parent.mkdir()
+    file.write_text(content)
+
+    with pytest.raises(DataError, match=r"per_image\.csv: damaged \(no column"):
+        read_image_table(tmp_path, ["dog", "cat"])
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rca.cli import turns
+from rca.cli.stages import track
 from rca.config import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +60,13 @@ def test_turn__another_process_is_named(holder):
         turns.turn(Path("results/a")),
     ):
         pass
+
+
+def test_track__does_not_write_what_another_process_writes(holder):
+    holder()
+
+    with pytest.raises(ConfigError, match=r"results/a: process .* is writing it"):
+        track(Path("results"), Path("results/a"))
 
 
 def test_turn__is_free_once_the_other_was_killed(holder):

@@ -31,6 +31,9 @@ KINDS = (
 STAGES = ("index", "train_cam", "readout", "crf", "train_seg@pseudo", "infer_seg@pseudo")
 START, LATEST = 1.0, 14.0  # seconds until a disturbance: an engine needs some to start
 PATIENCE = 300  # seconds for one call of an engine
+# How an engine refuses while a stage of an earlier one still runs: `rca`, our adapter, DVC itself.
+STILL_RUNS = ("is writing it", "of an earlier run still uses it", "it is being blocked by")
+HALF_A_LOCK = "'./dvc.lock' validation failed"
 
 
 def run(whole: Whole, number: int, draws: random.Random, folder: Path) -> tuple[str, str, Outcome]:
@@ -95,16 +98,23 @@ class Trial(NamedTuple):
     def _in_peace(self) -> tuple[str, int]:
         """Run the engine undisturbed; return what it prints, and its exit status.
 
-        A stage that outlived its killed engine may make the new one refuse at first. It is then
-        called once more, after that stage has ended.
+        A stage that outlived its killed engine may make the new one refuse at first: it is called
+        once more, after that stage has ended. `dvc repro` refuses a `dvc.lock` that a killed DVC
+        did not finish writing: it is called once more with the one of before, as
+        docs/guides/resume.md advises.
         """
         text, status = "", 1
         for _ in range(2):
             process = self.start()
             text, status = self.end(process), process.returncode
-            if not status or "is making it" not in text:
+            if not status:
                 break
-            psutil.wait_procs([*self.processes()], timeout=PATIENCE)
+            if any(sign in text for sign in STILL_RUNS):
+                psutil.wait_procs([*self.processes()], timeout=PATIENCE)
+            elif HALF_A_LOCK in text:
+                shutil.copyfile(self.whole.folder / "dvc.lock", self.folder / "dvc.lock")
+            else:
+                break
         return text, status
 
     def start(self) -> subprocess.Popen[str]:

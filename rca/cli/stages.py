@@ -35,6 +35,7 @@ from rca.cli.app import (
 from rca.cli.launch import launch, note_machine
 from rca.cli.quiet import is_quiet
 from rca.cli.summary import summary
+from rca.cli.turns import turn
 from rca.config import ConfigError, TrainSeg
 from rca.runtime import events
 from rca.runtime.state import STATE, WHOLE, Shard
@@ -383,7 +384,7 @@ def report(index: Index, results: Results, out: Out, params: ParamsFile = PARAMS
 @app.command(rich_help_panel=STAGE)
 def track(results: Results, out: Out, params: ParamsFile = PARAMS) -> None:
     """Put the run into MLflow; again, after the store was deleted."""
-    with parameters(params, made=partial(outcomes.tracked, out)) as cfg:
+    with turn(out), parameters(params, made=partial(outcomes.tracked, out)) as cfg:
         from rca.stages import track as stage
 
         stage.run(cfg.track, cfg, results=results, out=out, home=home())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +44,24 @@ def read_image_table(results: Path, classes: Sequence[str]) -> list[dict[str, st
     path = results / "evaluate/per_image.csv"
     found: list[dict[str, str]] = []
     with whole(path, _again(path)):
-        for row in _rows(path):
-            if not found and (missing := [n for n in classes if f"iou_{n}" not in row]):
-                raise DataError(f"{path}: has no column iou_{missing[0]}; run `rca evaluate` again")
+        for row in _rows(path, "image", *(f"iou_{name}" for name in classes)):
             found.append({name: cell for name, cell in row.items() if cell})
     return found
 
 
-def read_doubts(results: Path) -> dict[str, float]:
+def read_doubts(results: Path, images: Iterable[str]) -> dict[str, float]:
     """Read image → doubt of its mask, from 0 to 1, from `doubt.csv`.
 
     Raises:
-        DataError: the file is missing.
+        DataError: the file is missing or damaged, or has no row for one of `images`.
     """
-    return {row["image"]: float(row["doubt"]) for row in read_table(results / "evaluate/doubt.csv")}
+    path = results / "evaluate/doubt.csv"
+    with whole(path, _again(path)):
+        doubts = {row["image"]: float(row["doubt"]) for row in _rows(path, "image", "doubt")}
+        for image in images:
+            if image not in doubts:
+                raise ValueError(f"no row for {image}")
+    return doubts
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -70,11 +74,14 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(_rows(path))
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """Read the rows of a CSV file one by one: that of all images is large."""
+def _rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
+    """Read the rows of a CSV file with these columns one by one: that of all images is large."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+            reader = csv.DictReader(file)
+            if lacking := [name for name in columns if name not in (reader.fieldnames or ())]:
+                raise ValueError(f"no column {lacking[0]}")
+            for row in reader:
                 if None in row or None in row.values():
                     raise ValueError("a row and the header differ in their number of cells")
                 yield row

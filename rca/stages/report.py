@@ -79,7 +79,8 @@ def run(
     metrics = read_metrics(results)
     scores = score_rows.image_scores(table)
     threshold = metrics["protocol"]["threshold"]
-    of_split = galleries(data, results, threshold, scores, read_doubts(results))
+    doubts = read_doubts(results, (record.image for record in data.records))
+    of_split = galleries(data, results, threshold, scores, doubts)
     shown = parameters or {"report": cfg.model_dump()}
     page = render(
         experiment=results.name,

@@ -11,10 +11,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,6 +26,9 @@ LOCK = Path("dvc.lock")  # the commands, inputs and outputs of the stages that w
 BROKEN = Path("dvc.lock.broken")
 RWLOCK = Path(".dvc/tmp/rwlock")  # which process is reading or writing which path
 GUARD = Path(".dvc/tmp/mending")
+BUSY = re.compile(
+    r"'(?P<path>[^']+)' is busy.*?\(PID (?P<pid>\d+)\): (?P<command>[^\n]*)", re.DOTALL
+)
 
 
 def mend(patience: float = 10) -> None:
@@ -91,6 +96,29 @@ def _rwlock_is_whole() -> bool:
     except ValueError:
         return False
     return True
+
+
+def reason(error: BaseException | None) -> str:
+    """Say in one line why DVC failed, from the stage's error to its root cause.
+
+    DVC lists what a busy path is blocked by once for each way of using it, and advises to remove
+    its table of locks, which would let two processes write the same files.
+    """
+    causes = []
+    while error:
+        causes.append(str(error))
+        error = error.__cause__
+    text = ": ".join(causes)
+    if not (busy := BUSY.search(text)):
+        return text
+    path, number = busy["path"], busy["pid"]
+    with suppress(ValueError):
+        path = str(Path(path).relative_to(Path.cwd()))
+    return (
+        f"{path}: process {number} of an earlier run still uses it ({busy['command']}); "
+        f"wait for that to end, or stop it by `kill {number}`, then run again; if it is another "
+        f"program, remove {RWLOCK}"
+    )
 
 
 def treat_zombies_as_gone() -> None:
