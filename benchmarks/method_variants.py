@@ -211,6 +211,16 @@ TRIALS = {
     "strong_deeper": _trial(
         "+ RSC with background, weight 0.1, the same", {**STRONG, **DEEPER}, "deeper"
     ),
+    "deeper_accumulated": _trial(
+        "Plain classifier, 12 blocks trained, accumulated maps",
+        {**PLAIN, **DEEPER, **ACCUMULATED},
+        None,
+    ),
+    "strong_deeper_accumulated": _trial(
+        "+ RSC with background, weight 0.1, the same",
+        {**STRONG, **DEEPER, **ACCUMULATED},
+        "deeper_accumulated",
+    ),
     "faster": _trial("Plain classifier, learning rate 0.003", {**PLAIN, **FASTER}, None),
     "strong_faster": _trial(
         "+ RSC with background, weight 0.1, the same", {**STRONG, **FASTER}, "faster"
