@@ -98,19 +98,14 @@ def _rwlock_is_whole() -> bool:
     return True
 
 
-def reason(error: BaseException | None) -> str:
-    """Say in one line why DVC failed, from the stage's error to its root cause.
+def one_line(message: str) -> str:
+    """Return DVC's message; that of a busy path in one line.
 
-    DVC lists what a busy path is blocked by once for each way of using it, and advises to remove
+    DVC lists what such a path is blocked by once for each way of using it, and advises to remove
     its table of locks, which would let two processes write the same files.
     """
-    causes = []
-    while error:
-        causes.append(str(error))
-        error = error.__cause__
-    text = ": ".join(causes)
-    if not (busy := BUSY.search(text)):
-        return text
+    if not (busy := BUSY.search(message)):
+        return message
     path, number = busy["path"], busy["pid"]
     with suppress(ValueError):
         path = str(Path(path).relative_to(Path.cwd()))

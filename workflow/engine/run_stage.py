@@ -13,7 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.logger import set_loggers_level
 from dvc.repo import Repo
 
-from workflow.engine.dvc import mend, reason, treat_zombies_as_gone
+from workflow.engine.dvc import mend, one_line, treat_zombies_as_gone
 from workflow.engine.events import INTERRUPTED, run_telling
 
 SAID = ("exited with 1", "exited with 2")  # by `rca`, which has printed the reason
@@ -29,13 +29,18 @@ def main() -> int:
         with set_loggers_level(logging.WARNING), Repo(".", _wait_for_lock=True) as repo:
             repo.reproduce(name, single_item=True)
     except DvcException as error:
-        why = reason(error)
+        why = one_line(": ".join(causes(error)))
         if why.endswith(STOPPED):
             return INTERRUPTED
         if not why.endswith(SAID):
             print("DVC:", why, file=sys.stderr)
         return 1
     return 0
+
+
+def causes(error: BaseException | None) -> list[str]:
+    """List what went wrong, from the stage's error to its root cause."""
+    return [str(error), *causes(error.__cause__)] if error else []
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, TypedDict
 
 from rca.config import ConfigError, Params
-from workflow.engine.dvc import mend, reason
+from workflow.engine.dvc import mend, one_line
 
 HOME = Path(".snakemake")
 MARKS = HOME / "stages"
@@ -128,7 +128,7 @@ def _ask_dvc(params: Params) -> tuple[list[Stage], set[str]]:
                 repo.reproduce(name, single_item=True)
         stale = set(repo.status()) - set(always)
     except DvcException as error:
-        raise ConfigError(f"DVC: {reason(error)}") from None
+        raise ConfigError(f"DVC: {one_line(str(error))}") from None
     while late := {a.addressing for a, b in graph.edges if b.addressing in stale} - stale:
         stale |= late
     rules = {stage: stage.addressing.replace("@", "_") for stage in graph}
