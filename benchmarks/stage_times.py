@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.records import origin, place_table
 from benchmarks.rehearsal.observe import Observer, by_stage, read_jobs
 from benchmarks.rehearsal.pipeline import LOG, environment_in, timed
+from benchmarks.rehearsal.tables import markdown
 from rca.presentation.result_files import read_json
 from rca.runtime.files import write_json, write_text
 from rca.runtime.pool import available_cores
@@ -85,9 +86,7 @@ def rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def page_table(content: Mapping[str, Any]) -> str:
     """Return the rows as a Markdown table."""
-    lines = [f"| {' | '.join(row)} |" for row in rows(content)]
-    lines.insert(1, "|---|" + "---:|" * (len(COLUMNS) - 1))
-    return "\n".join(lines) + "\n"
+    return markdown(rows(content))
 
 
 def _options(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -243,7 +243,7 @@ def out_of_time(run: Run) -> None:
 
 # How a run is disturbed, in this order, the states its training's jobs end in, and how its job
 # differs. Without a controller no other run could be disturbed: it is back before the next. And no
-# job may start just before it goes: `pair`, which is not held, starts afterwards.
+# job may start just before it goes: `pair`, which is not held, starts after all of them.
 DISTURBANCES: list[tuple[Callable[[Run], None], list[str], dict]] = [
     (controller_restarted, ["COMPLETED"], {}),
     (out_of_time, ["TIMEOUT", "COMPLETED"], {"slurm_extra": f"{FIRST} --signal=USR1@15"}),
@@ -272,8 +272,7 @@ def runs(cluster, tmp_path_factory) -> Iterator[dict[str, Run]]:
             run.until_held()
         for run, disturb in disturbed:
             disturb(run)
-            if disturb is controller_restarted:
-                runs["pair"].start()
+        runs["pair"].start()
         for run in runs.values():
             run.status = run.finish()
         yield runs
