@@ -72,9 +72,16 @@ def full_memory(classes: int, slots: int, channels: int) -> MemoryBank:
     return memory
 
 
-def without_context(features: Tensor) -> Tensor:
-    """Append as many zeros to the features as their context would have channels."""
-    return torch.cat([features, features * 0], dim=1)
+def without_context(network: CamNetwork) -> None:
+    """Have the final head see zeros, as many as the context of the features has channels.
+
+    The network stays as it is, except for the one step that is not to be measured.
+    """
+
+    def refined(features: Tensor) -> Tensor:
+        return network.final_head(torch.cat([features, features * 0], dim=1))
+
+    network._refined = refined  # type: ignore[method-assign]
 
 
 def training_step(
@@ -98,8 +105,7 @@ def training_step(
         network.prototypes.copy_(rows[0])
         network.prototypes_valid.copy_(rows[1])
     if not context:
-        # The network stays as it is, except for the one step that is not to be measured.
-        network._with_context = without_context  # type: ignore[method-assign]
+        without_context(network)
     optimiser = build_optimiser(network, cfg.optimiser)
     images = torch.randn(batch, 3, size, size, generator=draws)
     images = images.to(memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ import torch
 
 from rca.config import Compute, Crf, InferSeg, TrainSeg
 from rca.data.images import read_image, write_label_map
-from rca.data.index import Index, Record, left_to_label
+from rca.data.index import Index, Record, left_to_label, unchanged_sums
 from rca.inference.decision import Scored, mask_of
 from rca.inference.probabilities import class_probabilities
 from rca.models.deeplab import DeepLab
@@ -74,7 +74,8 @@ def write_network_labels(
         "threads": compute.threads,
     }
     files = [weights, *index.iterdir(), *(record.file for record in records)]
-    done = state_folder(state, module, out, values=values, files=files)
+    sums = unchanged_sums(index, data.root)
+    done = state_folder(state, module, out, values=values, files=files, sums=sums)
     names = [f"{record.image}.png" for record in records]
     is_complete = partial(_is_complete, records=records)
     if shard == WHOLE and merge(out, done, others, names, is_complete):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rca.method.numerics import full_precision, unit
@@ -85,6 +86,51 @@ def aggregate(
     )
     context = torch.einsum("bqhw,qd->bdhw", affinity, prototypes.detach().flatten(0, 1))
     return torch.cat([features, context.to(features.dtype)], dim=1)
+
+
+def linear_maps(
+    features: Tensor,
+    prototypes: Tensor,
+    valid: Tensor,
+    scale: Scale,
+    temperature: float,
+    null: bool,
+    *,
+    weight: Tensor,
+    bias: Tensor,
+) -> Tensor:
+    """Compute the class maps of a linear head on F̂ (Eqs. 8-10), without F̂ itself.
+
+    With the head's weights for F and for F', W = [W₁ W₂], the maps are W₁F + S (Q W₂ᵀ) + b. For C
+    classes and D channels, S then multiplies C columns instead of D: at 80 classes, a training step
+    of a ResNet-50 with RSA takes half as long to compute F' and its gradients.
+
+    Args:
+        features: F, the features, (B, D, H, W).
+        prototypes: Q, the prototypes, (C', K, D).
+        valid: Which prototypes are valid, bool (C', K).
+        scale: The scale of the logits, as in `prototype_affinity`.
+        temperature: The temperature of the scale `cosine`.
+        null: Whether to add a prototype at the origin, as in `prototype_affinity`.
+        weight: W, the weights of the head's 1×1 convolution, (C, 2D, 1, 1).
+        bias: b, its bias, (C,).
+
+    Returns:
+        O, the class maps, (B, C, H, W): up to rounding, those of the convolution on `aggregate`.
+    """
+    affinity = prototype_affinity(
+        features, prototypes, valid, scale=scale, temperature=temperature, null=null
+    )
+    own, context = weight.chunk(2, dim=1)
+    return F.conv2d(features, own, bias) + _maps_of_context(
+        affinity, prototypes, context[:, :, 0, 0]
+    )
+
+
+@full_precision
+def _maps_of_context(affinity: Tensor, prototypes: Tensor, weight: Tensor) -> Tensor:
+    """Compute S (Q W₂ᵀ), (B, C, H, W)."""
+    return torch.einsum("bqhw,qc->bchw", affinity, prototypes.detach().flatten(0, 1) @ weight.T)
 
 
 class ParametricAggregation(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rca.config import Aggregation, Contrast, Head, TrainCam
-from rca.method.aggregation import ParametricAggregation, aggregate
+from rca.method.aggregation import ParametricAggregation, aggregate, linear_maps
 from rca.models.backbones import build_backbone
 from rca.models.initial import normal_weights
 
@@ -89,20 +89,15 @@ class CamNetwork(nn.Module):
         return self._refined(features) if self.rsa.enabled else self.coarse_head(features)
 
     def _refined(self, features: Tensor) -> Tensor:
-        return self.final_head(self._with_context(features))
-
-    def _with_context(self, features: Tensor) -> Tensor:
-        """Join features and aggregated context: F̂ = [F ; F'], (B, 2D, h, w)."""
+        """Compute O from the features and the context that the prototypes give them."""
+        parts = (features, self.prototypes, self.prototypes_valid)
         if self.rsa.attention == "parametric":
-            return self.aggregation(features, self.prototypes, self.prototypes_valid)
-        return aggregate(
-            features,
-            self.prototypes,
-            self.prototypes_valid,
-            scale=self.rsa.scale,
-            temperature=self.rsa.temperature,
-            null=self.rsa.null_prototype,
-        )
+            return self.final_head(self.aggregation(*parts))
+        how = (self.rsa.scale, self.rsa.temperature, self.rsa.null_prototype)
+        if len(self.final_head) == 1:
+            linear = self.final_head[0]
+            return linear_maps(*parts, *how, weight=linear.weight, bias=linear.bias)
+        return self.final_head(aggregate(*parts, *how))
 
 
 def class_head(channels: int, classes: int, depth: int, width: int) -> nn.Sequential:

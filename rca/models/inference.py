@@ -68,13 +68,12 @@ class Pointwise(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         """Take over the weights of `conv`, which has no padding."""
         super().__init__()
-        self.conv = conv
+        self.weight, self.bias = conv.weight, conv.bias
+        self.shape = ((0, 0), conv.stride, conv.dilation, conv.groups)
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute the convolution of features, (B, D, h, w)."""
-        conv = self.conv
-        shape = ((0, 0), conv.stride, conv.dilation, conv.groups)
-        return torch.mkldnn_convolution(features, conv.weight, conv.bias, *shape)
+        return torch.mkldnn_convolution(features, self.weight, self.bias, *self.shape)
 
 
 def _use_onednn(network: nn.Module) -> None:

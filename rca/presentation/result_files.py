@@ -42,11 +42,11 @@ def read_image_table(results: Path, classes: Sequence[str]) -> list[dict[str, st
         DataError: the file is missing or damaged, or was written by an older version.
     """
     path = results / "evaluate/per_image.csv"
-    found: list[dict[str, str]] = []
+    columns = ("image", *(f"iou_{name}" for name in classes))
     with whole(path, _again(path)):
-        for row in _rows(path, "image", *(f"iou_{name}" for name in classes)):
-            found.append({name: cell for name, cell in row.items() if cell})
-    return found
+        return [
+            {name: cell for name, cell in row.items() if cell} for row in _rows(path, *columns)
+        ]
 
 
 def read_doubts(results: Path, images: Iterable[str]) -> dict[str, float]:

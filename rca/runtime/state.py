@@ -45,7 +45,13 @@ WHOLE = Shard(1, 1)
 
 
 def state_folder(
-    root: Path, module: str, out: Path, *, values: Mapping[str, Any], files: Iterable[Path]
+    root: Path,
+    module: str,
+    out: Path,
+    *,
+    values: Mapping[str, Any],
+    files: Iterable[Path],
+    sums: Mapping[Path, str] | None = None,
 ) -> Path:
     """Return the folder for a result's partial work; create it if needed.
 
@@ -60,11 +66,13 @@ def state_folder(
         values: What else determines the result, as JSON.
         files: The files that the stage reads; their contents count. A missing file is no error
             here: the stage itself reports it.
+        sums: The SHA-256 of files that need not be read for it. The name is the same with and
+            without.
     """
     inputs = {
         "out": Path(os.path.relpath(out)).as_posix(),
         "values": values,
-        "files": _digest_of_files(files),
+        "files": _digest_of_files(files, sums or {}),
         "code": code_digest(module),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
@@ -142,14 +150,13 @@ def _digest(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _digest_of_files(files: Iterable[Path]) -> str:
-    """Compute one digest of the names and contents of all `files`."""
+def _digest_of_files(files: Iterable[Path], sums: Mapping[Path, str]) -> str:
+    """Compute one digest of the names and contents of all `files`; `sums` are those known."""
     paths = sorted(set(files))
+    unknown = [path for path in paths if path not in sums]
     with ThreadPoolExecutor(8) as readers:
-        contents = list(readers.map(_content, paths))
-    listed = [
-        [os.path.relpath(path), content] for path, content in zip(paths, contents, strict=True)
-    ]
+        contents = {**sums, **dict(zip(unknown, readers.map(_content, unknown), strict=True))}
+    listed = [[os.path.relpath(path), contents[path]] for path in paths]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rca.config import Crf, PseudoLabels
 from rca.data.cam_store import CamStore
 from rca.data.images import DataError, read_image, write_label_map
-from rca.data.index import Record, left_to_label, read_training_index
+from rca.data.index import Record, left_to_label, read_training_index, unchanged_sums
 from rca.labels.crf import dense_crf
 from rca.labels.evidence import Evidence, read_evidence, saliency_of, training_records
 from rca.labels.rules import label_map
@@ -61,9 +61,9 @@ def run(
         return
     store = CamStore(maps / "train")
     values = {"crf": cfg.model_dump(exclude={"processes"}), "rules": rules.model_dump()}
-    done = state_folder(
-        state, __name__, out, values=values, files=_files(records, rules, index, maps)
-    )
+    files = _files(records, rules, index, maps)
+    sums = unchanged_sums(index, dataset.root)
+    done = state_folder(state, __name__, out, values=values, files=files, sums=sums)
     names = [f"{record.image}.png" for record in records]
     with resumable_folder(out, done, names, shard) as folder:
         left = left_to_label(folder, shard.pick(records))

@@ -13,7 +13,7 @@ from rca.checks.inspection import Inspection, inspect_all
 from rca.config import IndexSection
 from rca.data.checksums import sha256_of
 from rca.data.images import DataError
-from rca.data.index import Index, Record, write_index
+from rca.data.index import SUMS, Index, Record, write_index
 from rca.data.voc_folder import VocFolder, label_palette, label_values, read_list, read_voc
 from rca.runtime.files import new_folder, write_text
 from rca.runtime.text_table import aligned
@@ -68,7 +68,7 @@ def run(cfg: IndexSection, *, data: Path, out: Path) -> None:
     _report_untagged(data, len(lists[0].images), tagged, cfg.untagged)
     with new_folder(out) as partial:
         write_index(partial, index)
-        write_text(partial / "SHA256SUMS", "".join(_sums(index, found)))
+        write_text(partial / SUMS, "".join(_sums(index, found)))
     log.info("%s: images per class\n%s", out, counts_table(index))
 
 

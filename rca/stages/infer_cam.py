@@ -18,7 +18,7 @@ from torch import Tensor
 from rca.config import Compute, ConfigError, InferCam, TrainCam
 from rca.data.cam_store import CamShard, CamStore, is_shard, store_files
 from rca.data.images import read_image
-from rca.data.index import Index, Record, read_index
+from rca.data.index import Index, Record, read_index, unchanged_sums
 from rca.data.views import normalised
 from rca.method.cams import normalise_cams
 from rca.models.cam_network import CamNetwork
@@ -71,7 +71,8 @@ def run(
     kind, *others = kinds(compute)
     values = {"section": cfg.model_dump(), "device": kind, "threads": compute.threads}
     files = [weights, attention, *index.iterdir(), *(record.file for record in data.records)]
-    done = state_folder(state, __name__, out, values=values, files=files)
+    sums = unchanged_sums(index, data.root)
+    done = state_folder(state, __name__, out, values=values, files=files, sums=sums)
     stores = store_files(data, cfg.shard_size)
     is_complete = partial(_is_complete, stores=stores)
     if shard == WHOLE and merge(out, done, others, list(stores), is_complete):

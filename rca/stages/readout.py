@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rca.config import Compute, Readout
 from rca.data.cam_store import CamShard, is_shard, store_files
-from rca.data.index import Record, in_pieces, read_maskless_index
+from rca.data.index import Record, in_pieces, read_maskless_index, unchanged_sums
 from rca.data.saliency import require_saliency
 from rca.method.readout import fit_readout, label_posterior, nearest_pixels
 from rca.models.device import prepare
@@ -104,6 +104,7 @@ def run(
             *(record.file for record in data.records),
             *(record.saliency for record in data.records if cfg.saliency and record.saliency),
         ],
+        sums=unchanged_sums(index, data.root),
     )
     pieces = in_pieces(data.split("train"), cfg.shard_size)
     stores = store_files(data, cfg.shard_size)

@@ -9,7 +9,7 @@ import torch
 
 from rca.config import Compute, ConfigError, TrainCam
 from rca.data.datasets import Seeds
-from rca.data.index import read_training_index
+from rca.data.index import read_training_index, unchanged_sums
 from rca.runtime.state import STATE
 from rca.training.cam_training import CamTrainer
 from rca.training.frozen_views import FrozenViews
@@ -65,6 +65,7 @@ def run(
             *cfg.backbone.files(),
             *(record.file for record in data.split("train")),
         ],
+        sums=unchanged_sums(index, data.root),
         out=out,
         state=state,
         values={"views": views is not None},

@@ -9,7 +9,7 @@ import torch
 
 from rca.config import Compute, TrainSeg
 from rca.data.datasets import Seeds
-from rca.data.index import Index, read_index, read_training_index
+from rca.data.index import Index, read_index, read_training_index, unchanged_sums
 from rca.runtime.state import STATE
 from rca.training.resumable import resumable_training
 from rca.training.segmentation_training import SegmentationTrainer, label_file, label_reader
@@ -57,6 +57,7 @@ def run(
         seed,
         build,
         files=_files(cfg, data, supervision, index, labels),
+        sums=unchanged_sums(index, data.root),
         out=out,
         state=state,
     )

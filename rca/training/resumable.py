@@ -52,6 +52,7 @@ def resumable_training(
     build: Callable[[Seeds, torch.device], Trainer],
     *,
     files: Iterable[Path],
+    sums: Mapping[Path, str],
     out: Path,
     state: Path,
     values: Mapping[str, Any] | None = None,
@@ -67,6 +68,7 @@ def resumable_training(
         build: A function from seeds by purpose and a device to what is trained. Initial weights
             may draw from torch's global generator.
         files: The files that the training reads; their contents name its checkpoints' folder.
+        sums: The SHA-256 of those files whose content is known.
         out: The folder that gets what the trainer saves, and `history.csv`.
         state: The folder of all stages' checkpoints.
         values: Further values that the result depends on.
@@ -84,7 +86,7 @@ def resumable_training(
             **execution_settings(compute, device),
             **(values or {}),
         }
-        folder = state_folder(state, module, out, values=depends_on, files=files)
+        folder = state_folder(state, module, out, values=depends_on, files=files, sums=sums)
         parts = {**trainer.parts(), "dropout": GeneratorState(dropout)}
         checkpoints = Checkpoints(folder, compute.checkpoint_steps, parts)
         optimiser = build_optimiser(trainer.network, cfg.optimiser, trainer.training_head)

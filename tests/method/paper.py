@@ -46,6 +46,7 @@ prototype_affinity = with_values(
     aggregation.prototype_affinity, scale=RSA.scale, temperature=RSA.temperature
 )
 aggregate = with_values(aggregation.aggregate, scale=RSA.scale, temperature=RSA.temperature)
+linear_maps = with_values(aggregation.linear_maps, scale=RSA.scale, temperature=RSA.temperature)
 attention_drop = with_values(
     accumulation.attention_drop,
     threshold=OAA.drop_threshold,

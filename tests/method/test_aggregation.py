@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from paper import aggregate, prototype_affinity
+from paper import aggregate, linear_maps, prototype_affinity
 
 from rca.method.aggregation import ParametricAggregation
 
@@ -59,6 +59,28 @@ def test_aggregate__equals_loop(scale: str, null: bool) -> None:
                     sum(w * row[d] for w, row in zip(weights, rows, strict=True)) for d in range(D)
                 ]
                 assert context[b, D:, y, x].tolist() == pytest.approx(mixed)
+
+
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("scale", SCALES)
+def test_linear_maps__equal_the_convolution_of_the_aggregated_features(scale, null) -> None:
+    def gradients(through_context: bool) -> list[torch.Tensor]:
+        features, weight, bias = (
+            leaf.clone().requires_grad_()
+            for leaf in (FEATURES, normal(5, 2 * D, 1, 1, seed=2), normal(5, seed=3))
+        )
+        if through_context:
+            joined = aggregate(features, PROTOTYPES, VALID, scale, null=null)
+            maps = torch.nn.functional.conv2d(joined, weight, bias)
+        else:
+            maps = linear_maps(
+                features, PROTOTYPES, VALID, scale, null=null, weight=weight, bias=bias
+            )
+        loss = (maps * normal(B, 5, H, W, seed=4)).sum()
+        return [maps, *torch.autograd.grad(loss, (features, weight, bias))]
+
+    for factored, joined in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(factored, joined)
 
 
 @pytest.mark.parametrize("scale", SCALES)

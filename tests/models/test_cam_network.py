@@ -5,16 +5,18 @@ import torch
 from safetensors.torch import load_file
 
 from rca.config import Aggregation, Backbone, ConfigError, Contrast, Head, Memory, TrainCam
+from rca.method.aggregation import aggregate
 from rca.models.cam_network import CamNetwork, final_head, projection_head
+from rca.models.inference import for_inference
 from rca.models.weights import read_config, save_weights
 
 BACKBONE = Backbone(name="mobilenet_v2", stride=16, weights="none")
 CLASSES = ("cat", "dog")
 
 
-def network(**rsa) -> CamNetwork:
+def network(depth: int = 1, **rsa) -> CamNetwork:
     memory = Memory(background=rsa.get("background", False))
-    head = Head(depth=1, width=8)
+    head = Head(depth=depth, width=8)
     cfg = TrainCam(backbone=BACKBONE, head=head, memory=memory, rsa=Aggregation(**rsa))
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -44,6 +46,25 @@ def test_final_maps__are_those_of_the_forward_pass(rsa):
         net.prototypes_valid.fill_(True)
     with torch.no_grad():
         assert torch.equal(net.final_maps(images), net(images).final)
+
+
+def test_forward__a_linear_final_head_sees_the_aggregated_features():
+    net, image = network(depth=0, prototypes=3, null_prototype=True), torch.randn(1, 3, 64, 32)
+    net.prototypes.normal_()
+    net.prototypes_valid[0] = True
+    with torch.no_grad():
+        maps = net(image)
+        joined = aggregate(
+            maps.features,
+            net.prototypes,
+            net.prototypes_valid,
+            scale=net.rsa.scale,
+            temperature=net.rsa.temperature,
+            null=True,
+        )
+        torch.testing.assert_close(maps.final, net.final_head(joined))
+        ready = for_inference(net, torch.device("cpu"))
+        torch.testing.assert_close(ready.final_maps(image), maps.final, rtol=1e-4, atol=1e-4)
 
 
 def test_forward__prototypes_change_the_final_map_and_not_the_coarse_one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -46,6 +47,20 @@ def test_state_folder__changes_with_values_contents_result_and_libraries(image, 
     monkeypatch.setattr(state, "version", lambda _: "0")
     found.append(folder(image))
     assert len(set(found)) == len(found)
+
+
+def test_state_folder__takes_a_known_digest_instead_of_reading_the_file(image):
+    def named(digest: str) -> Path:
+        sums = {image: digest}
+        return state_folder(
+            Path("state"), "rca.stages.crf", Path("out"), values={}, files=[image], sums=sums
+        )
+
+    read = folder(image)
+    assert named(hashlib.sha256(b"pixels").hexdigest()) == read
+    image.write_bytes(b"Pixels")
+    assert named(hashlib.sha256(b"pixels").hexdigest()) == read
+    assert named(hashlib.sha256(b"Pixels").hexdigest()) == folder(image) != read
 
 
 def test_state_folder__changes_with_the_stages_code_whatever_else_is_imported(tmp_path):
