@@ -1,7 +1,7 @@
 """The cost of RSC and RSA, each measured in turns with what it is compared with.
 
     python -m benchmarks.method_cost --batch 2 --repeats 3
-    python -m benchmarks.method_cost --batch 2 --only-own      adds part 2 to the record
+    python -m benchmarks.method_cost --repeats 3 --only-own    adds part 2 to the record
 
 1. A training step (forward, backward, update) of the plain classifier and one of RCA, at the
    paper's sizes: VGG16, 368 × 368, stride 8, with a full memory and prototypes. Most of what RCA

@@ -101,9 +101,9 @@ def linear_maps(
 ) -> Tensor:
     """Compute the class maps of a linear head on F̂ (Eqs. 8-10), without F̂ itself.
 
-    With the head's weights for F and for F', W = [W₁ W₂], the maps are W₁F + S (Q W₂ᵀ) + b. For C
-    classes and D channels, S then multiplies C columns instead of D: at 80 classes, a training step
-    of a ResNet-50 with RSA takes half as long to compute F' and its gradients.
+    With the head's weights for F and for F', W = [W₁ W₂], the maps are W₁F + S (Q W₂ᵀ) + b. S then
+    multiplies a row for each class and not for each channel. At 80 classes, RSA adds 3 % to a
+    training step of a ResNet-50, and 6 % with F̂.
 
     Args:
         features: F, the features, (B, D, H, W).

@@ -95,8 +95,8 @@ class CamNetwork(nn.Module):
             return self.final_head(self.aggregation(*parts))
         how = (self.rsa.scale, self.rsa.temperature, self.rsa.null_prototype)
         if len(self.final_head) == 1:
-            linear = self.final_head[0]
-            return linear_maps(*parts, *how, weight=linear.weight, bias=linear.bias)
+            weight, bias = self.final_head[0].parameters()
+            return linear_maps(*parts, *how, weight=weight, bias=bias)
         return self.final_head(aggregate(*parts, *how))
 
 

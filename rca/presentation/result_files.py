@@ -44,9 +44,7 @@ def read_image_table(results: Path, classes: Sequence[str]) -> list[dict[str, st
     path = results / "evaluate/per_image.csv"
     columns = ("image", *(f"iou_{name}" for name in classes))
     with whole(path, _again(path)):
-        return [
-            {name: cell for name, cell in row.items() if cell} for row in _rows(path, *columns)
-        ]
+        return [{name: cell for name, cell in row.items() if cell} for row in _rows(path, *columns)]
 
 
 def read_doubts(results: Path, images: Iterable[str]) -> dict[str, float]:
