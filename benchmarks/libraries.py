@@ -10,7 +10,6 @@ memories are unit vectors around ten random directions. Masks are of VOC's size,
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,16 +23,15 @@ from sklearn.metrics import confusion_matrix as scikit_confusion
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from benchmarks.method_cost import in_turns
-from benchmarks.records import origin, place_table
+from benchmarks.records import origin, publish
 from rca.config import IGNORE
 from rca.evaluation.confusion import confusion_matrix
 from rca.method.prototypes import fit_prototypes
-from rca.presentation.result_files import read_json
-from rca.runtime.files import write_json, write_text
 
 RECORD = Path("benchmarks/results/libraries.json")
 PAGE = Path("docs/explanation/speed.md")
 CLASSES, SLOTS, CHANNELS, PROTOTYPES, RESTARTS = 20, 500, 512, 10, 4
+REPEATS = 5
 LABELS, SIZE, MASKS = 21, (375, 500), 40
 
 
@@ -116,25 +114,15 @@ def page_table(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def measure() -> dict[str, Any]:
+    """Measure everything on one thread."""
+    torch.set_num_threads(1)
+    return {**origin(), "repeats": REPEATS, "rows": [clusters(REPEATS), confusion(REPEATS)]}
+
+
 def main() -> None:
-    """Measure unless `--render` is given; print the table, or write it where it is recorded."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=5, help="turns (5)")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD} and its table")
-    parser.add_argument("--render", action="store_true", help="only write the record's table")
-    options = parser.parse_args()
-    if not options.render:
-        torch.set_num_threads(1)
-        rows = [clusters(options.repeats), confusion(options.repeats)]
-        content = {**origin(), "repeats": options.repeats, "rows": rows}
-        print(page_table(content))
-        if options.record:
-            write_json(RECORD, content)
-    if options.render or options.record:
-        text = PAGE.read_text(encoding="utf-8")
-        write_text(PAGE, place_table(text, RECORD, page_table(read_json(RECORD))))
+    """Measure, and print or record the table."""
+    publish(__doc__ or "", RECORD, PAGE, measure, page_table)
 
 
 if __name__ == "__main__":

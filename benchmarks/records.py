@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from rca.presentation.result_files import read_json
+from rca.runtime.files import write_json, write_text
 
 README = Path("README.md")
 
@@ -39,3 +44,35 @@ def place_table(text: str, record: Path | str, table: str) -> str:
     """Return `text` with `table` between the marks of `record`; unchanged if it has none."""
     marks = rf"(<!-- table: {re.escape(str(record))} -->\n).*?(<!-- end of table -->)"
     return re.sub(marks, lambda found: found[1] + table + found[2], text, flags=re.DOTALL)
+
+
+def publish(
+    description: str,
+    record: Path,
+    page: Path,
+    measure: Callable[[], dict[str, Any]],
+    table: Callable[[dict[str, Any]], str],
+) -> None:
+    """Run a benchmark from the command line: measure and print, record, or only render its table.
+
+    Args:
+        description: What `--help` prints.
+        record: The JSON file of the record, by whose path the page marks the place of its table.
+        page: The page of the documentation with the table.
+        measure: A function that makes the content of the record.
+        table: A function from that content to the table, in Markdown.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--record", action="store_true", help=f"write {record} and its table")
+    parser.add_argument("--render", action="store_true", help="only write the record's table")
+    options = parser.parse_args()
+    if not options.render:
+        content = measure()
+        print(table(content))
+        if options.record:
+            write_json(record, content)
+    if options.render or options.record:
+        text = page.read_text(encoding="utf-8")
+        write_text(page, place_table(text, record, table(read_json(record))))

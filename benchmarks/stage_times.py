@@ -11,23 +11,19 @@ outputs and writes dvc.lock. *Snakemake* is what the run takes outside of its jo
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import origin, place_table
+from benchmarks.records import origin, publish
 from benchmarks.rehearsal.observe import Observer, by_stage, read_jobs
 from benchmarks.rehearsal.pipeline import LOG, environment_in, timed
 from benchmarks.rehearsal.tables import markdown
-from rca.presentation.result_files import read_json
-from rca.runtime.files import write_json, write_text
 from rca.runtime.pool import available_cores
-from rca.runtime.text_table import aligned
 from tools.checkout import copy_checkout
 
 RECORD = Path("benchmarks/results/stage_times.json")
@@ -53,6 +49,12 @@ def measure(folder: Path) -> dict[str, Any]:
     for stage, seen in stages.items():
         seen["start_s"] = round(start_of(stage.partition("@")[0], environment), 2)
     return {"run": run, "stages": stages}
+
+
+def in_a_copy() -> dict[str, Any]:
+    """Measure in a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {**origin(), "cores": available_cores(), **measure(Path(folder))}
 
 
 def start_of(stage: str, environment: Mapping[str, str], processes: int = STARTS) -> float:
@@ -89,27 +91,9 @@ def page_table(content: Mapping[str, Any]) -> str:
     return markdown(rows(content))
 
 
-def _options(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD} and its table")
-    parser.add_argument("--render", action="store_true", help="only write the record's table")
-    return parser.parse_args(words)
-
-
 def main() -> None:
-    """Measure unless `--render` is given; print the table, or write it where it is recorded."""
-    options = _options()
-    if not options.render:
-        with tempfile.TemporaryDirectory() as folder:
-            content = {**origin(), "cores": available_cores(), **measure(Path(folder))}
-        print(aligned(rows(content)))
-        if options.record:
-            write_json(RECORD, content)
-    if options.render or options.record:
-        table = page_table(read_json(RECORD))
-        write_text(PAGE, place_table(PAGE.read_text(encoding="utf-8"), RECORD, table))
+    """Measure, and print or record the table."""
+    publish(__doc__ or "", RECORD, PAGE, in_a_copy, page_table)
 
 
 if __name__ == "__main__":

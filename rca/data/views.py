@@ -69,10 +69,15 @@ def training_view(
         factor = cfg.size * (low + (high - low) * scale_draw) / min(image.size)
         size = [max(round(side * factor), 1) for side in pixels.shape[-2:]]
         pixels, marks = _resize(pixels, marks, size)
-    pixels = normalised(_jitter(pixels, cfg, colour))
+    brightness, contrast, saturation, hue = (2 * draw - 1 for draw in colour)
+    pixels = _jitter_light(pixels, cfg.jitter * brightness, cfg.jitter * contrast)
     box = torch.tensor([0.0, 0.0, 1.0, 1.0])
     if cfg.mode == "crop":
         pixels, marks, box = _crop(pixels, marks, cfg.size, top_draw, left_draw)
+    # Only now, on the pixels that are left: these take longest, and treat each pixel by itself.
+    pixels = normalised(_jitter_colour(pixels, cfg.jitter * saturation, cfg.hue * hue))
+    if cfg.mode == "crop":
+        pixels, marks = _padded(pixels, marks, cfg.size)
     if cfg.flip and flip_draw < 0.5:
         pixels, marks, box = pixels.flip(-1), marks.flip(-1), box[[2, 1, 0, 3]]
     return TrainingView(pixels, marks[0].long(), box)
@@ -85,24 +90,34 @@ def _resize(pixels: Tensor, marks: Tensor, size: list[int]) -> tuple[Tensor, Ten
     )
 
 
-def _jitter(pixels: Tensor, cfg: View, draws: list[float]) -> Tensor:
-    brightness, contrast, saturation, hue = (2 * draw - 1 for draw in draws)
-    if cfg.jitter:
-        pixels = T.adjust_brightness(pixels, 1 + cfg.jitter * brightness)
-        pixels = T.adjust_contrast(pixels, 1 + cfg.jitter * contrast)
-        pixels = T.adjust_saturation(pixels, 1 + cfg.jitter * saturation)
-    return T.adjust_hue(pixels, cfg.hue * hue) if cfg.hue else pixels
+def _jitter_light(pixels: Tensor, brightness: float, contrast: float) -> Tensor:
+    """Change brightness and contrast; contrast depends on the mean of all pixels."""
+    if brightness:
+        pixels = T.adjust_brightness(pixels, 1 + brightness)
+    return T.adjust_contrast(pixels, 1 + contrast) if contrast else pixels
+
+
+def _jitter_colour(pixels: Tensor, saturation: float, hue: float) -> Tensor:
+    """Change saturation and hue, pixel by pixel."""
+    if saturation:
+        pixels = T.adjust_saturation(pixels, 1 + saturation)
+    return T.adjust_hue(pixels, hue) if hue else pixels
 
 
 def _crop(
     pixels: Tensor, marks: Tensor, size: int, top_draw: float, left_draw: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut out a size × size window and its box; outside the image are mean colour and 255."""
+    """Cut out a size × size window, as much of it as the image has, and its box."""
     height, width = pixels.shape[-2:]
-    pad = [0, 0, max(size - width, 0), max(size - height, 0)]
-    pixels, marks = T.pad(pixels, pad, fill=0), T.pad(marks, pad, fill=IGNORE)
-    top = int(top_draw * (pixels.shape[-2] - size + 1))
-    left = int(left_draw * (pixels.shape[-1] - size + 1))
+    top = int(top_draw * (max(height, size) - size + 1))
+    left = int(left_draw * (max(width, size) - size + 1))
     window = (..., slice(top, top + size), slice(left, left + size))
     corners = torch.tensor([left, top, left + size, top + size], dtype=torch.float32)
     return pixels[window], marks[window], corners / torch.tensor([width, height] * 2)
+
+
+def _padded(pixels: Tensor, marks: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Pad a normalised window to size × size: outside the image are mean colour and 255."""
+    height, width = pixels.shape[-2:]
+    pad = [0, 0, size - width, size - height]
+    return T.pad(pixels, pad, fill=0), T.pad(marks, pad, fill=IGNORE)

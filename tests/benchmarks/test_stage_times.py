@@ -6,9 +6,11 @@ import os
 
 import pytest
 
-from benchmarks import libraries, stage_times
-from benchmarks.records import place_table
+from benchmarks import libraries, loader, stage_times
+from benchmarks.records import place_table, publish
+from rca.config import load
 from rca.presentation.result_files import read_json
+from tools.checkout import ROOT
 
 CONTENT = {
     "run": {"wall_s": 30.0, "cpu_s": 25.0},
@@ -40,9 +42,39 @@ def test_confusion__is_that_of_the_libraries():
     assert libraries.confusion(repeats=1)["agreement"] == "the same counts"
 
 
-@pytest.mark.parametrize("benchmark", [stage_times, libraries])
+@pytest.mark.parametrize("benchmark", [stage_times, libraries, loader])
 def test_page__has_the_recorded_table(benchmark):
     text = benchmark.PAGE.read_text(encoding="utf-8")
     table = benchmark.page_table(read_json(benchmark.RECORD))
     assert f"<!-- table: {benchmark.RECORD} -->\n{table}" in text
     assert place_table(text, benchmark.RECORD, table) == text
+
+
+def test_loader__views_a_second_are_those_of_all_workers():
+    row = {"preset": "p", "training": "t", "view_s": 0.02, "workers": 4, "batch": 10}
+    assert loader.rows({"rows": [row]})[1] == ("`p`", "`t`", "20.0", "4", "200", "10", "50")
+
+
+def test_loader__measures_the_views_of_the_preset(tmp_path):
+    records = loader.photographs(tmp_path, 500)[:2]
+    params = load(ROOT / "configs/voc12_paper.yaml")
+    name, images, batch = next(loader.trainings(params, records))
+    assert max(records[0].width, records[0].height) == 500
+    assert (name, len(images), batch) == ("train_cam", 2, params.train_cam.batch_size)
+    assert loader.seconds_a_view(images) > 0
+
+
+def test_publish__measures_records_and_renders(tmp_path, monkeypatch, capsys):
+    record, page = tmp_path / "record.json", tmp_path / "page.md"
+    page.write_text(f"<!-- table: {record} -->\nold\n<!-- end of table -->\n")
+
+    def run(*words: str, value: int) -> None:
+        monkeypatch.setattr("sys.argv", ["benchmark", *words])
+        publish("", record, page, lambda: {"value": value}, lambda content: f"{content}\n")
+
+    run(value=1)
+    assert capsys.readouterr().out == "{'value': 1}\n\n"
+    assert not record.exists()
+    run("--record", value=2)
+    run("--render", value=3)
+    assert "{'value': 2}\n<!-- end" in page.read_text()

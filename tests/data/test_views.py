@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional as T
 
 from rca.config import View
 from rca.data.views import MEAN, STD, normalised, training_view
@@ -59,6 +60,22 @@ def test_training_view__crop_pads_with_mean_colour_and_255():
     assert (marks[:30, :40] != 255).all()
     assert (marks[30:] == 255).all()
     assert (view[:, 30:] == 0).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_training_view__colours_are_those_of_the_whole_image_jittered_and_then_cut(seed):
+    pixels = torch.randint(256, (3, 30, 40), generator=draws(), dtype=torch.uint8)
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    cfg = View(mode="crop", size=24, scale=(1.25, 1.25), jitter=0.5, hue=0.3, flip=False)
+    view, _, (left, top, _, _) = training_view(image, None, cfg, draws(seed))
+
+    brightness, contrast, saturation, hue = 2 * torch.rand(8, generator=draws(seed))[4:] - 1
+    whole = T.adjust_brightness(pixels, 1 + 0.5 * float(brightness))
+    whole = T.adjust_contrast(whole, 1 + 0.5 * float(contrast))
+    whole = T.adjust_saturation(whole, 1 + 0.5 * float(saturation))
+    whole = normalised(T.adjust_hue(whole, 0.3 * float(hue)))
+    left, top = round(40 * float(left)), round(30 * float(top))
+    torch.testing.assert_close(view, whole[:, top : top + 24, left : left + 24])
 
 
 @pytest.mark.parametrize("seed", range(4))
