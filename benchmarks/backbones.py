@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.masks import decided, make_labels, miou, stored
-from benchmarks.records import origin, place_table
 from rca.config import Params, PseudoLabels, load
 from rca.data.cam_store import CamStore
 from rca.data.index import Index, read_index
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
 from rca.runtime.files import write_json, write_text
+from tools.records import origin, place_table
 
 RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/explanation/readout.md")
 LITE = "data/efficientnet_lite0.safetensors"

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.records import origin
 from rca import config
 from rca.config import TrainCam
 from rca.models.cam_network import CamNetwork
@@ -24,6 +23,7 @@ from rca.runtime.files import write_json
 from rca.training.cam_training import memory_bank
 from rca.training.checkpoint import write_state
 from rca.training.optimiser import build_optimiser
+from tools.records import origin
 
 RECORD = Path("benchmarks/results/checkpoint_cost.json")
 CONFIGURATIONS = ("params.yaml", "configs/voc12_paper.yaml")

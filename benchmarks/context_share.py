@@ -22,7 +22,6 @@ from torch import Tensor
 
 from benchmarks.method_study import BASE
 from benchmarks.method_variants import VARIANTS, overridden
-from benchmarks.records import origin
 from rca.config import InferCam, Params, TrainCam, load
 from rca.data.images import read_image
 from rca.data.index import Index, Record, read_index
@@ -32,6 +31,7 @@ from rca.models.cam_network import CamNetwork
 from rca.models.multiscale import multiscale
 from rca.models.weights import load_network
 from rca.runtime.files import write_json
+from tools.records import origin
 
 RECORD = Path("benchmarks/results/context_share.json")
 MAPS = ("final", "without_context", "affinity")

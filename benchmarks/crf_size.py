@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records import origin
 from rca.config import Crf, PseudoLabels, load
 from rca.data.cam_store import CamStore
 from rca.data.images import read_image
@@ -27,6 +26,7 @@ from rca.labels.evidence import read_evidence
 from rca.runtime.files import write_json
 from rca.runtime.progress import progress
 from rca.stages.crf import refine
+from tools.records import origin
 
 RECORD = Path("benchmarks/results/crf_size.json")
 SIDES = (None, 400, 320, 240, 160)

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.records import origin, peak_memory
 from rca.config import Crf, load
 from rca.data.cam_store import CamStore
 from rca.data.images import read_image
@@ -33,6 +32,7 @@ from rca.labels.evidence import read_evidence
 from rca.labels.scores import crf_scores, upsample_cams
 from rca.runtime.files import write_json
 from rca.runtime.progress import progress
+from tools.records import origin, peak_memory
 
 RECORD = Path("benchmarks/results/crf_speed.json")
 LABELS = (2, 3, 4, 21)

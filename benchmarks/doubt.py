@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 import rca
-from benchmarks.records import origin, place_table
 from rca.config import Params, load
 from rca.data.images import read_image
 from rca.data.index import Record, read_index, read_maskless_index
@@ -32,6 +31,7 @@ from rca.labels.rules import best_label
 from rca.labels.scores import posterior_scores
 from rca.presentation.result_files import read_image_table
 from rca.runtime.files import write_json, write_text
+from tools.records import origin, place_table
 
 RECORD, PAGE = Path("benchmarks/results/doubt.json"), Path("docs/explanation/evaluation.md")
 TENTH = 10

@@ -29,11 +29,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import torch
 
 from benchmarks import gpu_stages, gpu_steps
-from benchmarks.records import origin
 from rca.data.nested import flat
 from rca.runtime.files import write_json
 from rca.runtime.text_table import aligned
 from rca.tracking import machine
+from tools.records import origin
 
 RECORD = Path("benchmarks/results/gpu.json")
 VOC = (500, 375)  # pixels of a photograph

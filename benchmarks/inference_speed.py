@@ -37,7 +37,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.records import origin
 from rca import config
 from rca.config import InferCam, Params, TrainCam, TrainSeg
 from rca.data.images import read_image
@@ -56,6 +55,7 @@ from rca.models.multiscale import once_for_each_size
 from rca.models.weights import load_network
 from rca.runtime.files import write_json
 from rca.stages.infer_cam import image_cams
+from tools.records import origin
 
 RECORD = Path("benchmarks/results/inference_speed.json")
 TRAINED = ("train_seg/pseudo", "train_cam")

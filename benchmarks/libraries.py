@@ -23,10 +23,10 @@ from sklearn.metrics import confusion_matrix as scikit_confusion
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from benchmarks.method_cost import in_turns
-from benchmarks.records import origin, publish
 from rca.config import IGNORE
 from rca.evaluation.confusion import confusion_matrix
 from rca.method.prototypes import fit_prototypes
+from tools.records import origin, publish
 
 RECORD = Path("benchmarks/results/libraries.json")
 PAGE = Path("docs/explanation/speed.md")

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.records import origin, publish
 from benchmarks.rehearsal.fabricate import read_sources
 from benchmarks.rehearsal.tables import markdown
 from rca.config import Params, load
 from rca.data.datasets import TrainingImages
 from rca.data.index import Record
 from rca.training.seeds import generator
+from tools.records import origin, publish
 
 RECORD, PAGE = Path("benchmarks/results/loader.json"), Path("docs/explanation/speed.md")
 PRESETS = {"voc12": 500, "voc12_paper": 500, "coco14": 640}  # longer side of the data set's images

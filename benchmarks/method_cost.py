@@ -33,7 +33,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.records import origin
 from rca.config import load
 from rca.method.contrast import region_contrast
 from rca.method.memory import MemoryBank
@@ -44,6 +43,7 @@ from rca.models.cam_network import CamNetwork
 from rca.runtime.files import write_json
 from rca.training.cam_training import objective_settings
 from rca.training.optimiser import build_optimiser
+from tools.records import origin
 
 RECORD = Path("benchmarks/results/method_cost.json")
 PRESET = Path("configs/voc12_paper.yaml")

@@ -9,8 +9,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.method_variants import EVERYTHING, READINGS
-from benchmarks.records import origin
 from rca.config import Params
+from tools.records import origin
 
 RECORD = Path("benchmarks/results/method_study.json")
 # For each reading: the label maps of the scored training images before and after the CRF, those of

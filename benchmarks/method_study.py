@@ -35,12 +35,12 @@ from benchmarks.masks import decided, make_labels, miou, stored
 from benchmarks.method_figure import figure
 from benchmarks.method_record import MEASURES, RECORD, measured, read_runs, summary, table
 from benchmarks.method_variants import EVERYTHING, READINGS, TRIALS, VARIANTS, overridden
-from benchmarks.records import origin, place_table
 from rca.config import ConfigError, IndexSection, Params, load
 from rca.data.cam_store import CamStore
 from rca.data.index import read_index
 from rca.runtime.files import new_folder, write_json, write_text
 from rca.runtime.pool import ordered_map
+from tools.records import origin, place_table
 
 BASE = Path("benchmarks/method_base.yaml")
 STUDY = Path("docs/explanation/study.md")

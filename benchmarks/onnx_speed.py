@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.records import origin
 from rca import config
 from rca.config import Params
 from rca.export.agreement import read_photographs
@@ -28,6 +27,7 @@ from rca.export.onnx_model import require_packages, write_onnx
 from rca.inference.onnx_network import OnnxNetwork
 from rca.models.deeplab import DeepLab
 from rca.runtime.files import write_json
+from tools.records import origin
 
 RECORD = Path("benchmarks/results/onnx_speed.json")
 CLASSES = 20

@@ -31,7 +31,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.records import origin, peak_memory, place_table
 from rca import cli, config
 from rca.config import Params
 from rca.data.index import read_index
@@ -43,6 +42,7 @@ from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
 from rca.runtime.files import write_json, write_text
 from rca.stages import download, index, infer_seg
+from tools.records import origin, peak_memory, place_table
 
 PARAMS = Path("params.yaml")
 RECORD = Path("benchmarks/results/predict_speed.json")

@@ -16,12 +16,12 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.masks import miou
-from benchmarks.records import origin, place_table
 from rca.data.index import Index, Record, read_index
 from rca.inference.loading import load
 from rca.inference.photograph_model import PhotographModel
 from rca.runtime.files import write_json, write_text
 from rca.runtime.progress import progress
+from tools.records import origin, place_table
 
 RECORD = Path("benchmarks/results/predict_ways.json")
 PAGE = Path("docs/guides/predict.md")

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.records import origin, peak_memory
 from rca.config import Readout
 from rca.data.cam_store import CamShard, CamStore
 from rca.data.index import Index, Record, in_pieces
@@ -29,6 +28,7 @@ from rca.readout.pixels import Reader, pixels_an_image
 from rca.readout.sample import ImageSample, draw_pixels, write_sample
 from rca.runtime.files import write_json
 from rca.stages.readout import fit_and_write
+from tools.records import origin, peak_memory
 
 RECORD = Path("benchmarks/results/readout_memory.json")
 SETS = {"voc12": (10_582, 20), "coco14": (82_081, 80)}  # training images, classes

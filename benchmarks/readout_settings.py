@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.records import origin, place_table
 from rca.config import Params, load
 from rca.data.index import Record, in_pieces, read_index
 from rca.evaluation.confusion import confusion_matrix, mean_iou
@@ -41,6 +40,7 @@ from rca.readout.pixels import (
 from rca.runtime.files import write_json, write_text
 from rca.runtime.state import WHOLE
 from rca.training.seeds import generator
+from tools.records import origin, place_table
 
 RECORD, PAGE = Path("benchmarks/results/readout_settings.json"), Path("docs/explanation/readout.md")
 TOP_SHARE = 20  # an image's score of a class: the mean of its highest twentieth

@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.records import origin, place_table
 from rca.config import ConfigError
 from rca.evaluation.products import PRODUCTS
 from rca.evaluation.protocol import UNSTATED
 from rca.evaluation.runs import differing
 from rca.runtime.files import write_json, write_text
+from tools.records import origin, place_table
 
 RECORD, PAGE = Path("benchmarks/results/seeds.json"), Path("docs/explanation/readout.md")
 RATIO = "ratio_to_fully_supervised"

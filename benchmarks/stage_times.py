@@ -19,12 +19,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import origin, publish
 from benchmarks.rehearsal.observe import Observer, by_stage, read_jobs
 from benchmarks.rehearsal.pipeline import LOG, environment_in, timed
 from benchmarks.rehearsal.tables import markdown
 from rca.runtime.pool import available_cores
 from tools.checkout import copy_checkout
+from tools.records import origin, publish
 
 RECORD = Path("benchmarks/results/stage_times.json")
 PAGE = Path("docs/explanation/speed.md")

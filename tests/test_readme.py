@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import method_record, method_study, predict_ways
-from benchmarks.records import place_table
 from tools import record_run
+from tools.records import place_table
 
 README = Path("README.md").read_text(encoding="utf-8")
 

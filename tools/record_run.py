@@ -12,10 +12,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import README, origin, place_table
 from rca.config import load
 from rca.presentation.score_rows import stage_rows
 from rca.runtime.files import write_json, write_text
+from tools.records import README, origin, place_table
 
 PAGES = {"demo": README, "voc12_animals": Path("docs/explanation/readout.md")}
 

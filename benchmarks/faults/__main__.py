@@ -27,8 +27,8 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 from benchmarks.faults import engines, forks, inputs, interruptions, whole
 from benchmarks.faults.tables import PAGE, RECORD, WELL, Row, page_table, printed, record
-from benchmarks.records import origin, place_table
 from rca.runtime.files import write_json, write_text
+from tools.records import origin, place_table
 
 
 def interrupted(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:

@@ -28,7 +28,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import origin, place_table
 from benchmarks.rehearsal.fabricate import Size
 from benchmarks.rehearsal.pipeline import rehearse, remove
 from benchmarks.rehearsal.tables import PAGE, RECORD, page_tables, printed, record
@@ -36,6 +35,7 @@ from rca.presentation.result_files import read_json
 from rca.runtime.files import write_json, write_text
 from rca.runtime.pool import available_cores
 from tools.checkout import ROOT
+from tools.records import origin, place_table
 
 VAL_SHARE = 1449 / 10_582  # validation images for each training image, as in VOC 2012
 

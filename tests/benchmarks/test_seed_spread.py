@@ -7,8 +7,8 @@ import json
 import pytest
 
 from benchmarks import seeds
-from benchmarks.records import place_table
 from rca.config import ConfigError
+from tools.records import place_table
 
 
 def run(seed: int, network: float, threshold: float = 0.25) -> dict:

@@ -7,10 +7,10 @@ import os
 import pytest
 
 from benchmarks import libraries, loader, stage_times
-from benchmarks.records import place_table, publish
 from rca.config import load
 from rca.presentation.result_files import read_json
 from tools.checkout import ROOT
+from tools.records import place_table, publish
 
 CONTENT = {
     "run": {"wall_s": 30.0, "cpu_s": 25.0},

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.records import place_table
 from rca.runtime.files import write_text
+from tools.records import place_table
 from tools.reference import drawings, pipeline
 
 ROOT = Path(__file__).parents[2]
