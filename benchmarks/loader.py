@@ -121,14 +121,14 @@ def rows(content: dict[str, Any]) -> list[tuple[str, ...]]:
     return found
 
 
-def page_table(content: dict[str, Any]) -> str:
-    """Return the rows as a Markdown table."""
-    return markdown(rows(content))
+def page_tables(content: dict[str, Any]) -> dict[str, str]:
+    """Return the rows as a Markdown table, by its mark in the page."""
+    return {str(RECORD): markdown(rows(content))}
 
 
 def main() -> None:
     """Measure, and print or record the table."""
-    publish(__doc__ or "", RECORD, PAGE, measure, page_table)
+    publish(__doc__ or "", RECORD, PAGE, measure, page_tables)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python -m benchmarks.stage_times             run params.yaml in a copy, and print the table
     python -m benchmarks.stage_times --record          and record it
 
-The run is that of `make demo` in a fresh checkout, stage after stage. A stage's *start* is what
+The run is that of `make demo` in a fresh checkout, stage after stage. With other parameters, the
+record keeps a run for each experiment; give an archive by its whole path. A stage's *start* is what
 Python takes to import the stage's module, measured by itself, the fastest of several processes;
 *work* is the rest of its command. What else its job takes is DVC's, which hashes inputs and
 outputs and writes dvc.lock. *Snakemake* is what the run takes outside of its jobs.
@@ -22,8 +23,10 @@ from typing import Any
 from benchmarks.rehearsal.observe import Observer, by_stage, read_jobs
 from benchmarks.rehearsal.pipeline import LOG, environment_in, timed
 from benchmarks.rehearsal.tables import markdown
+from rca.config import load
+from rca.presentation.result_files import read_json
 from rca.runtime.pool import available_cores
-from tools.checkout import copy_checkout
+from tools.checkout import ROOT, copy_checkout
 from tools.records import origin, publish
 
 RECORD = Path("benchmarks/results/stage_times.json")
@@ -52,9 +55,11 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def in_a_copy() -> dict[str, Any]:
-    """Measure in a folder that is removed afterwards."""
+    """Measure in a folder that is removed afterwards; return the record with this experiment."""
+    experiment = load(ROOT / "params.yaml").experiment
     with tempfile.TemporaryDirectory() as folder:
-        return {**origin(), "cores": available_cores(), **measure(Path(folder))}
+        run = {**origin(), "cores": available_cores(), **measure(Path(folder))}
+    return {**(read_json(RECORD) if RECORD.exists() else {}), experiment: run}
 
 
 def start_of(stage: str, environment: Mapping[str, str], processes: int = STARTS) -> float:
@@ -86,14 +91,14 @@ def rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return found
 
 
-def page_table(content: Mapping[str, Any]) -> str:
-    """Return the rows as a Markdown table."""
-    return markdown(rows(content))
+def page_tables(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return the rows of each experiment as a Markdown table, by its mark in the page."""
+    return {f"{RECORD}#{name}": markdown(rows(run)) for name, run in content.items()}
 
 
 def main() -> None:
     """Measure, and print or record the table."""
-    publish(__doc__ or "", RECORD, PAGE, in_a_copy, page_table)
+    publish(__doc__ or "", RECORD, PAGE, in_a_copy, page_tables)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import platform
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,33 +46,40 @@ def place_table(text: str, record: Path | str, table: str) -> str:
     return re.sub(marks, lambda found: found[1] + table + found[2], text, flags=re.DOTALL)
 
 
+def place_tables(page: Path, tables: Mapping[str, str]) -> None:
+    """Write tables into a page, each between its marks."""
+    text = page.read_text(encoding="utf-8")
+    for mark, table in tables.items():
+        text = place_table(text, mark, table)
+    write_text(page, text)
+
+
 def publish(
     description: str,
     record: Path,
     page: Path,
     measure: Callable[[], dict[str, Any]],
-    table: Callable[[dict[str, Any]], str],
+    tables: Callable[[dict[str, Any]], Mapping[str, str]],
 ) -> None:
-    """Run a benchmark from the command line: measure and print, record, or only render its table.
+    """Run a benchmark from the command line: measure and print, record, or only render its tables.
 
     Args:
         description: What `--help` prints.
-        record: The JSON file of the record, by whose path the page marks the place of its table.
-        page: The page of the documentation with the table.
+        record: The JSON file of the record.
+        page: The page of the documentation with its tables.
         measure: A function that makes the content of the record.
-        table: A function from that content to the table, in Markdown.
+        tables: A function from that content to the tables in Markdown, by their marks in the page.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--record", action="store_true", help=f"write {record} and its table")
-    parser.add_argument("--render", action="store_true", help="only write the record's table")
+    parser.add_argument("--record", action="store_true", help=f"write {record} and its tables")
+    parser.add_argument("--render", action="store_true", help="only write the record's tables")
     options = parser.parse_args()
     if not options.render:
         content = measure()
-        print(table(content))
+        print(*tables(content).values(), sep="\n")
         if options.record:
             write_json(record, content)
     if options.render or options.record:
-        text = page.read_text(encoding="utf-8")
-        write_text(page, place_table(text, record, table(read_json(record))))
+        place_tables(page, tables(read_json(record)))

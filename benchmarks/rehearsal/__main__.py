@@ -32,10 +32,10 @@ from benchmarks.rehearsal.fabricate import Size
 from benchmarks.rehearsal.pipeline import rehearse, remove
 from benchmarks.rehearsal.tables import PAGE, RECORD, page_tables, printed, record
 from rca.presentation.result_files import read_json
-from rca.runtime.files import write_json, write_text
+from rca.runtime.files import write_json
 from rca.runtime.pool import available_cores
 from tools.checkout import ROOT
-from tools.records import origin, place_table
+from tools.records import origin, place_tables
 
 VAL_SHARE = 1449 / 10_582  # validation images for each training image, as in VOC 2012
 
@@ -113,10 +113,7 @@ def keep(content: dict[str, Any], file: Path) -> None:
     """Write the record; if it is the one of the documentation, render its tables there, too."""
     write_json(file, content)
     if file == RECORD:
-        text = PAGE.read_text(encoding="utf-8")
-        for mark, table in page_tables(content).items():
-            text = place_table(text, mark, table)
-        write_text(PAGE, text)
+        place_tables(PAGE, page_tables(content))
 
 
 def main() -> int:
