@@ -2,7 +2,7 @@
 
 A job is a `workflow.engine.run_stage` or `run_shard` of the observed folder, with all processes
 below it, on this machine, whether Snakemake or Slurm started it. What happens in the last moment
-before a process ends, at most `INTERVAL`, is not seen.
+before a process ends, `INTERVAL` or what `pause` says, is not seen.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 INTERVAL = 0.2  # seconds between two looks
+SHARE = 0.1  # of its time that an observer may spend on looking; the memory of many GB takes long
 RUNNERS = ("workflow.engine.run_stage", "workflow.engine.run_shard")
 
 
@@ -70,11 +71,14 @@ class Observer:
 
     def _look_until_the_end(self) -> None:
         with self.file.open("a", encoding="utf-8") as file:
-            while not self._end.wait(INTERVAL):
+            spent = 0.0
+            while not self._end.wait(pause(spent)):
+                begun = time.thread_time()
                 for process, stage, shard in jobs_in(self.folder):
                     if job := self._look(process, stage, shard):
                         file.write(json.dumps(asdict(job)) + "\n")
                 file.flush()
+                spent = time.thread_time() - begun
 
     def _look(self, process: psutil.Process, stage: str, shard: bool) -> Job | None:
         """Update what is known of a job; None if it has just ended."""
@@ -94,6 +98,11 @@ class Observer:
         job.peak_mb = max(job.peak_mb, memory)
         job.processes = max(job.processes, 1 + len(below))
         return job
+
+
+def pause(spent: float) -> float:
+    """Return the seconds until the next look, after one that took `spent` CPU seconds."""
+    return max(INTERVAL, spent / SHARE)
 
 
 def jobs_in(folder: Path) -> Iterator[tuple[psutil.Process, str, bool]]:

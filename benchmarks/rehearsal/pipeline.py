@@ -17,7 +17,7 @@ import yaml
 
 from benchmarks.method_variants import overridden
 from benchmarks.rehearsal.fabricate import Size, write_archive
-from benchmarks.rehearsal.observe import INTERVAL, Observer, by_stage, read_jobs, tree_mb
+from benchmarks.rehearsal.observe import Observer, by_stage, pause, read_jobs, tree_mb
 from rca.config import Params
 from rca.runtime.files import write_text
 from tools.checkout import ROOT, copy_checkout
@@ -136,8 +136,9 @@ def timed(command: str, folder: Path, environment: Mapping[str, str]) -> dict[st
         )
         try:
             while not ended:
+                begun = time.thread_time()
                 peak = max(peak, tree_mb(process.pid))
-                time.sleep(INTERVAL)
+                time.sleep(pause(time.thread_time() - begun))
                 ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         except BaseException:  # Ctrl-C or SIGTERM: nothing may run on while nobody looks
             process.terminate()

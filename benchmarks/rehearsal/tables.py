@@ -25,7 +25,8 @@ TITLES = {
 PROTOCOL = (
     "fabricated crops of the embedded photographs, 96 to 160 px; preset debug with one epoch, "
     "MobileNetV2 at 64 px; every stage through Snakemake; time, CPU and memory of a job with all "
-    "processes below it, DVC's included, seen from /proc every 0.2 s; memory is the largest job's"
+    "processes below it, DVC's included, seen from /proc every 0.2 s, less often where a look "
+    "takes long; memory is the largest job's"
 )
 
 Row = tuple[str, ...]
