@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -132,8 +133,9 @@ def timed(command: str, folder: Path, environment: Mapping[str, str]) -> dict[st
     start, peak, ended = time.monotonic(), 0.0, 0
     with (folder / LOG).open("a") as log:
         process = subprocess.Popen(
-            shlex.split(command), cwd=folder, env=environment, stdout=log, stderr=log
-        )
+            shlex.split(command), cwd=folder, env=environment, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
         try:
             while not ended:
                 begun = time.thread_time()
@@ -141,7 +143,8 @@ def timed(command: str, folder: Path, environment: Mapping[str, str]) -> dict[st
                 time.sleep(pause(time.thread_time() - begun))
                 ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         except BaseException:  # Ctrl-C or SIGTERM: nothing may run on while nobody looks
-            process.terminate()
+            # As Ctrl-C does it. On SIGTERM, Snakemake would wait for the jobs that it has in Slurm.
+            os.killpg(process.pid, signal.SIGINT)
             process.wait()
             raise
     process.returncode = os.waitstatus_to_exitcode(status)

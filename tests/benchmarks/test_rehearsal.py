@@ -123,6 +123,37 @@ def test_timed__measures_a_command_with_all_below_it(tmp_path):
     assert "none.py" in (tmp_path / pipeline.LOG).read_text()
 
 
+RUN_TIMED = """
+import os, signal, sys
+from pathlib import Path
+from benchmarks.rehearsal import pipeline
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+pipeline.timed(f"{sys.executable} outer.py", Path(sys.argv[1]), os.environ)
+"""
+OUTER = "import subprocess, sys; subprocess.run([sys.executable, 'inner.py'])"
+INNER = """
+import time
+from pathlib import Path
+try:
+    Path("begun").touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    Path("interrupted").touch()
+"""
+
+
+def test_timed__that_is_terminated_interrupts_the_command_and_all_below_it(tmp_path):
+    (tmp_path / "outer.py").write_text(OUTER)
+    (tmp_path / "inner.py").write_text(INNER)
+    process = subprocess.Popen([sys.executable, "-c", RUN_TIMED, tmp_path], cwd=ROOT)
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=30) == 1
+    assert (tmp_path / "interrupted").exists()
+
+
 def test_by_stage__adds_times_of_shards_and_takes_the_largest_memory():
     jobs = [
         observe.Job("1", "crf", True, wall_s=2, command_s=1, cpu_s=3, peak_mb=50, processes=2),
