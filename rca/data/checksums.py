@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from rca.data.images import DataError
+
+SUMS = "SHA256SUMS"  # of the index: the digests of all files that it names
+SUM_LINE = re.compile(r"^([0-9a-f]{64})  (.+)$", re.MULTILINE)
 
 
 def sha256_of(path: Path) -> str:
@@ -29,3 +34,27 @@ def checksum(contents: Mapping[str, bytes | memoryview]) -> int:
     for name in sorted(contents):
         total = zlib.crc32(contents[name], zlib.crc32(name.encode(), total))
     return total
+
+
+def unchanged_sums(folder: Path, root: Path) -> dict[Path, str]:
+    """Return the SHA-256 of each file of the data set that has not changed since it was indexed.
+
+    A job that only wants to know whether its photographs are still the same need not read them all.
+    A file whose content or name changed after `SHA256SUMS` was written is left out, as the time of
+    its last change tells, which nobody can set.
+
+    Args:
+        folder: The folder of the index.
+        root: The folder of the data set, which the names in `SHA256SUMS` start from.
+    """
+    try:
+        written = (folder / SUMS).stat().st_mtime_ns
+        text = (folder / SUMS).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for digest, name in SUM_LINE.findall(text):
+        with suppress(OSError):  # the stage itself reports a missing file
+            if (root / name).stat().st_ctime_ns < written:
+                found[root / name] = digest
+    return found

@@ -12,9 +12,7 @@ import csv
 import io
 import json
 import logging
-import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUMS = "SHA256SUMS"
-SUM_LINE = re.compile(r"^([0-9a-f]{64})  (.+)$", re.MULTILINE)
 COLUMNS = ("image", "split", "file", "mask", "saliency", "width", "height", "tags")
 
 
@@ -222,30 +218,6 @@ def _read(folder: Path) -> Index:
         records=tuple(_record(row, root) for row in rows),
         source=common["source"],
     )
-
-
-def unchanged_sums(folder: Path, root: Path) -> dict[Path, str]:
-    """Return the SHA-256 of each file of the data set that has not changed since it was indexed.
-
-    A job that only wants to know whether its photographs are still the same need not read them all.
-    A file whose content or name changed after `SHA256SUMS` was written is left out, as the time of
-    its last change tells, which nobody can set.
-
-    Args:
-        folder: The folder of the index.
-        root: The folder of the data set, which the names in `SHA256SUMS` start from.
-    """
-    try:
-        written = (folder / SUMS).stat().st_mtime_ns
-        text = (folder / SUMS).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return {}
-    found = {}
-    for digest, name in SUM_LINE.findall(text):
-        with suppress(OSError):  # the stage itself reports a missing file
-            if (root / name).stat().st_ctime_ns < written:
-                found[root / name] = digest
-    return found
 
 
 def in_pieces(records: Sequence[Record], size: int) -> list[Sequence[Record]]:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from rca.config import Compute, Crf, InferSeg, TrainSeg
+from rca.data.checksums import unchanged_sums
 from rca.data.images import read_image, write_label_map
-from rca.data.index import Index, Record, left_to_label, unchanged_sums
+from rca.data.index import Index, Record, left_to_label
 from rca.inference.decision import Scored, mask_of
 from rca.inference.probabilities import class_probabilities
 from rca.models.deeplab import DeepLab

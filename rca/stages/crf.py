@@ -11,8 +11,9 @@ import numpy as np
 
 from rca.config import Crf, PseudoLabels
 from rca.data.cam_store import CamStore
+from rca.data.checksums import unchanged_sums
 from rca.data.images import DataError, read_image, write_label_map
-from rca.data.index import Record, left_to_label, read_training_index, unchanged_sums
+from rca.data.index import Record, left_to_label, read_training_index
 from rca.labels.crf import dense_crf
 from rca.labels.evidence import Evidence, read_evidence, saliency_of, training_records
 from rca.labels.rules import label_map

@@ -11,9 +11,9 @@ from rca.checks.dataset_checks import dataset_findings
 from rca.checks.findings import CHECKS, Finding, refuse
 from rca.checks.inspection import Inspection, inspect_all
 from rca.config import IndexSection
-from rca.data.checksums import sha256_of
+from rca.data.checksums import SUMS, sha256_of
 from rca.data.images import DataError
-from rca.data.index import SUMS, Index, Record, write_index
+from rca.data.index import Index, Record, write_index
 from rca.data.voc_folder import VocFolder, label_palette, label_values, read_list, read_voc
 from rca.runtime.files import new_folder, write_text
 from rca.runtime.text_table import aligned

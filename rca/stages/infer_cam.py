@@ -17,8 +17,9 @@ from torch import Tensor
 
 from rca.config import Compute, ConfigError, InferCam, TrainCam
 from rca.data.cam_store import CamShard, CamStore, is_shard, store_files
+from rca.data.checksums import unchanged_sums
 from rca.data.images import read_image
-from rca.data.index import Index, Record, read_index, unchanged_sums
+from rca.data.index import Index, Record, read_index
 from rca.data.views import normalised
 from rca.method.cams import normalise_cams
 from rca.models.cam_network import CamNetwork

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from rca.config import Compute, Readout
 from rca.data.cam_store import CamShard, is_shard, store_files
-from rca.data.index import Record, in_pieces, read_maskless_index, unchanged_sums
+from rca.data.checksums import unchanged_sums
+from rca.data.index import Record, in_pieces, read_maskless_index
 from rca.data.saliency import require_saliency
 from rca.method.readout import fit_readout, label_posterior, nearest_pixels
 from rca.models.device import prepare

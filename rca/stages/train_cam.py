@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from rca.config import Compute, ConfigError, TrainCam
+from rca.data.checksums import unchanged_sums
 from rca.data.datasets import Seeds
-from rca.data.index import read_training_index, unchanged_sums
+from rca.data.index import read_training_index
 from rca.runtime.state import STATE
 from rca.training.cam_training import CamTrainer
 from rca.training.frozen_views import FrozenViews

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from rca.config import Compute, TrainSeg
+from rca.data.checksums import unchanged_sums
 from rca.data.datasets import Seeds
-from rca.data.index import Index, read_index, read_training_index, unchanged_sums
+from rca.data.index import Index, read_index, read_training_index
 from rca.runtime.state import STATE
 from rca.training.resumable import resumable_training
 from rca.training.segmentation_training import SegmentationTrainer, label_file, label_reader
