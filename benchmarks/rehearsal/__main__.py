@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rehearsal.fabricate import Size
-from benchmarks.rehearsal.pipeline import rehearse, remove
+from benchmarks.rehearsal.pipeline import end_on_signals, rehearse, remove
 from benchmarks.rehearsal.tables import PAGE, RECORD, page_tables, printed, record
 from rca.presentation.result_files import read_json
 from rca.runtime.files import write_json
@@ -119,7 +118,7 @@ def keep(content: dict[str, Any], file: Path) -> None:
 def main() -> int:
     """Measure every size, record each at once, and print the tables."""
     asked, begun = options(), origin()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that Snakemake is ended as well
+    end_on_signals()
     runs = read_json(asked.out)["runs"] if asked.out.exists() else []
     try:
         with cluster(asked.work, wanted=asked.slurm) as slurm:

@@ -124,6 +124,15 @@ def environment_in(folder: Path, slurm: Mapping[str, str] | None) -> dict[str, s
     }
 
 
+def end_on_signals() -> None:
+    """Have SIGTERM end this process by an exception, and SIGINT reach the commands it starts.
+
+    What a script starts in the background ignores SIGINT, and so would all below it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def timed(command: str, folder: Path, environment: Mapping[str, str]) -> dict[str, float]:
     """Run a command; return its status, seconds, CPU seconds, and its peak memory.
 

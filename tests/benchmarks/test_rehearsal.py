@@ -124,11 +124,11 @@ def test_timed__measures_a_command_with_all_below_it(tmp_path):
 
 
 RUN_TIMED = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
 from benchmarks.rehearsal import pipeline
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-pipeline.timed(f"{sys.executable} outer.py", Path(sys.argv[1]), os.environ)
+pipeline.end_on_signals()
+pipeline.timed(sys.executable + " outer.py", Path(sys.argv[1]), os.environ)
 """
 OUTER = "import subprocess, sys; subprocess.run([sys.executable, 'inner.py'])"
 INNER = """
@@ -145,7 +145,8 @@ except KeyboardInterrupt:
 def test_timed__that_is_terminated_interrupts_the_command_and_all_below_it(tmp_path):
     (tmp_path / "outer.py").write_text(OUTER)
     (tmp_path / "inner.py").write_text(INNER)
-    process = subprocess.Popen([sys.executable, "-c", RUN_TIMED, tmp_path], cwd=ROOT)
+    background = f"trap '' INT; exec {sys.executable} -c '{RUN_TIMED}' {tmp_path}"
+    process = subprocess.Popen(["bash", "-c", background], cwd=ROOT)
     while not (tmp_path / "begun").exists():
         assert process.poll() is None
         time.sleep(0.05)
