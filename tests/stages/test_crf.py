@@ -6,6 +6,7 @@ from label_data import EDGE, WIDTH, LabelData, contents, make_label_data
 from PIL import Image
 
 from rca.config import Crf, PseudoLabels
+from rca.data.checksums import SUMS, sha256_of
 from rca.data.images import DataError, read_mask
 from rca.labels.crf import dense_crf
 from rca.labels.rules import label_map
@@ -157,3 +158,20 @@ def test_run__shards_do_all_the_work_once_and_the_stage_publishes_it(data, tmp_p
 def test_run__none_has_nothing_to_share(data, tmp_path):
     shard(data, tmp_path / "out", Shard(1, 2), Crf(method="none"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_run__a_photograph_that_changed_after_the_index_is_not_taken_for_the_old_one(
+    data, tmp_path, listed
+):
+    if listed:  # and not only read
+        lines = [f"{sha256_of(one.file)}  {one.file.name}\n" for one in data.records]
+        (data.index / SUMS).write_text("".join(lines))
+    shard(data, tmp_path / "out", Shard(1, 2))
+    stale = {path.name: path.read_bytes() for path in (data.root / "state").rglob("*.png")}
+    assert "one.png" in stale
+
+    photograph = np.asarray(Image.open(data.root / "one.png"))
+    Image.fromarray(photograph[::-1, ::-1]).save(data.root / "one.png")
+    run(data, tmp_path / "out")
+    assert (tmp_path / "out/one.png").read_bytes() != stale["one.png"]
