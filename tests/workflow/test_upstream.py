@@ -13,8 +13,11 @@ import psutil
 import pytest
 import snakemake_executor_plugin_slurm as plugin
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo
 from snakemake.scheduling.job_scheduler import JobScheduler
+
+from workflow.engine.dvc import each_path_once
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
@@ -50,6 +53,33 @@ def test_dvc__is_stopped_by_half_a_lock_file(pipeline, lock, half):
 
     with pytest.raises(DvcException):
         repro()
+
+
+def test_dvc__looks_at_a_path_for_each_stage_that_uses_it(dvc_folder, monkeypatch):
+    reader = "read: {cmd: cat out, deps: [out]}"
+    Path("dvc.yaml").write_text(PIPELINE.replace("}}", "}, ") + f"{reader}}}")
+    looks = []
+
+    def look(output: Output, *_: object) -> object:
+        looks.append(output.def_path)
+        return undisturbed(output)
+
+    undisturbed = Output._get_hash_meta
+    monkeypatch.setattr(Output, "_get_hash_meta", look)
+    with Repo(".") as repo:
+        repo.reproduce()
+        looks.clear()
+        assert repo.status() == {}
+        assert looks == ["out", "out"]
+
+        looks.clear()
+        with each_path_once():
+            assert repo.status() == {}
+        assert looks == ["out"]
+        Path("out").write_text("changed")
+        with each_path_once():
+            assert repo.status().keys() == {"write", "read"}
+        assert repo.status().keys() == {"write", "read"}
 
 
 def test_plugin__passes_on_a_state_that_it_does_not_know():
