@@ -40,8 +40,8 @@ def unchanged_sums(folder: Path, root: Path) -> dict[Path, str]:
     """Return the SHA-256 of each file of the data set that has not changed since it was indexed.
 
     A job that only wants to know whether its photographs are still the same need not read them all.
-    A file whose content or name changed after `SHA256SUMS` was written is left out, as the time of
-    its last change tells, which nobody can set.
+    A file whose content or name changed after `SHA256SUMS` was written is left out, by the time of
+    its last change (ctime), which no program can set. Only a clock that is set back hides a change.
 
     Args:
         folder: The folder of the index.

@@ -102,8 +102,7 @@ def linear_maps(
     """Compute the class maps of a linear head on F̂ (Eqs. 8-10), without F̂ itself.
 
     With the head's weights for F and for F', W = [W₁ W₂], the maps are W₁F + S (Q W₂ᵀ) + b. S then
-    multiplies a row for each class and not for each channel. At 80 classes, RSA adds 3 % to a
-    training step of a ResNet-50, and 6 % with F̂.
+    multiplies a row for each class instead of one for each channel.
 
     Args:
         features: F, the features, (B, D, H, W).

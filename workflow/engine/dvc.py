@@ -124,8 +124,8 @@ def each_path_once() -> Iterator[None]:
     """Patch DVC to look at each path once within the block, in which nothing may write any.
 
     To tell which stages are stale, DVC 3.67.1 (dvc/output.py) lists a folder, and looks up the
-    digest of every file in it, anew for each stage that writes or reads it. No upstream issue was
-    found.
+    digest of every file in it, anew for each stage that writes or reads it
+    (https://github.com/treeverse/dvc/issues/10604 and 9085, open).
     """
     from dvc.output import Output
 
