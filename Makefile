@@ -12,6 +12,7 @@ UV := .uv/bin/uv
 # The tests of the pipeline start many processes and wait for them, most of all on the cluster: those
 # that use it run beside the others.
 PARALLEL_TESTS := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+COVERAGE := --cov --cov-report=term:skip-covered
 
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 
@@ -29,7 +30,7 @@ check: lint types  ## What to run while working: style, types and the fast tests
 	@$(PARALLEL_TESTS) -m "not pipeline and not slow"
 
 test: $(ENVIRONMENT)  ## Run all tests, the pipeline's with a tiny cut of the photographs among them
-	@$(PARALLEL_TESTS) -m "not pipeline"
+	@$(PARALLEL_TESTS) -m "not pipeline" $(COVERAGE)
 	@$(MAKE) --no-print-directory --jobs 2 test-cluster test-pipeline
 
 test-cluster: $(ENVIRONMENT)
@@ -39,7 +40,7 @@ test-pipeline: $(ENVIRONMENT)
 	@OMP_NUM_THREADS=1 pytest -m "pipeline and not cluster"
 
 coverage: $(ENVIRONMENT)  ## Say which lines the tests run that need no pipeline; page in htmlcov/
-	@$(PARALLEL_TESTS) -m "not pipeline" --cov --cov-report=term:skip-covered --cov-report=html
+	@$(PARALLEL_TESTS) -m "not pipeline" $(COVERAGE) --cov-report=html
 
 lint: $(ENVIRONMENT)  ## Check style, format, spelling, dependencies and who imports whom
 	@ruff check
