@@ -95,6 +95,7 @@ while time.monotonic() < end: pass
 JOB = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {COMMAND!r}])"
 
 
+@pytest.mark.slow
 def test_observer__sees_time_and_memory_of_a_job_and_its_command(tmp_path):
     package = tmp_path / "workflow/engine"
     package.mkdir(parents=True)
@@ -114,6 +115,7 @@ def test_observer__sees_time_and_memory_of_a_job_and_its_command(tmp_path):
     assert 1 < job.command_s <= job.wall_s
 
 
+@pytest.mark.slow
 def test_timed__measures_a_command_with_all_below_it(tmp_path):
     (tmp_path / "job.py").write_text(JOB)
     found = pipeline.timed(f"{sys.executable} job.py", tmp_path, os.environ)

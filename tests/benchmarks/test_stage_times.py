@@ -31,6 +31,7 @@ def test_rows__take_each_stage_apart_and_add_up():
     ]
 
 
+@pytest.mark.slow
 def test_start__is_that_of_the_stage_s_module():
     light, heavy = (
         stage_times.start_of(stage, os.environ, processes=1) for stage in ("index", "train_cam")
@@ -38,6 +39,7 @@ def test_start__is_that_of_the_stage_s_module():
     assert 0 < light < heavy  # the one loads no torch
 
 
+@pytest.mark.slow
 def test_confusion__is_that_of_the_libraries():
     assert libraries.confusion(repeats=1)["agreement"] == "the same counts"
 

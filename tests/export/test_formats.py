@@ -17,6 +17,8 @@ from rca.export import formats, onnx_model
 from rca.export.agreement import Agreement, compare, read_photographs, require
 from rca.sources.unpacking import contents
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parents[2] / "data/embedded/voc12_animals_sample.tar"
 
 onnx = pytest.importorskip("onnx")

@@ -18,6 +18,8 @@ from rca.config import ConfigError
 from rca.export import formats
 from rca.sources.unpacking import contents
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path("data/embedded/voc12_animals_sample.tar")
 PHOTOGRAPHS = 3
 

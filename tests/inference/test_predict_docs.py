@@ -39,6 +39,7 @@ def place(tmp_path, monkeypatch) -> None:
     (tmp_path / "list.txt").write_text("photographs/more/dog.jpg\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [PAGE, SECTION], ids=["page", "readme"])
 def test_commands__run(text, monkeypatch):
     commands = [line for block in blocks(text, "console") for line in block.splitlines()]

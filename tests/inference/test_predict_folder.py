@@ -239,6 +239,7 @@ def test_resumed__a_photograph_that_changed_is_done_again(place, monkeypatch):
     assert contents(Path("o")) == contents(Path("fresh"))
 
 
+@pytest.mark.slow
 def test_other_settings__are_never_mixed(place, monkeypatch, capsys):
     predict(monkeypatch, "p --out o --size 40")
     before = contents(Path("o"))
@@ -372,6 +373,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_killed__goes_on_and_ends_in_the_same_bytes(place, monkeypatch):
     for number in range(12):
         photograph(number, 320, 240).save(place / f"p/more{number:02d}.jpg")
@@ -402,6 +404,7 @@ def test_killed__goes_on_and_ends_in_the_same_bytes(place, monkeypatch):
     assert {file: file.stat().st_mtime_ns for file in written} == written
 
 
+@pytest.mark.slow
 def test_large_photograph__stays_within_memory(place):
     draws = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     Image.fromarray(draws).resize((8000, 6000), Image.Resampling.NEAREST).save(place / "big.png")

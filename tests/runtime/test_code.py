@@ -76,6 +76,7 @@ def test_code_of__agrees_with_grimp(imports, stage):
     assert python == {name for name in files if not name.startswith(GROUND)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["rca.stages.train_cam", "rca.inference.folder"])
 def test_code_of__holds_all_that_python_loads(module):
     loaded = subprocess.run(

@@ -68,6 +68,7 @@ def names(page) -> list[str]:
     return shown_names(page, "val")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_page__is_accessible_and_fits(visit, axe, size, theme):

@@ -30,6 +30,8 @@ from rca.tracking import registry
 
 mlflow = pytest.importorskip("mlflow")
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parents[2] / "data/embedded/voc12_animals_sample.tar"
 CLASSES = ("cat", "dog")
 

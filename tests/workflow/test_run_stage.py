@@ -92,6 +92,7 @@ def test_run_stage__does_not_take_what_another_holds(run):
     )
 
 
+@pytest.mark.slow
 def test_run_stage__goes_on_after_lock_files_were_half_written(run):
     Path(".dvc/tmp/rwlock").write_text("")
     Path("dvc.lock").write_text("schema: '2.")
