@@ -27,8 +27,8 @@ from rca.data.cam_store import CamStore
 from rca.data.index import Index, read_index
 from rca.models.cam_network import CamNetwork
 from rca.models.weights import save_weights
-from rca.runtime.files import write_json, write_text
-from tools.records import origin, place_table
+from rca.runtime.files import write_json
+from tools.records import origin, place_tables
 
 RECORD, PAGE = Path("benchmarks/results/backbones.json"), Path("docs/explanation/readout.md")
 LITE = "data/efficientnet_lite0.safetensors"
@@ -117,7 +117,7 @@ def main() -> None:
             print(rows[-1], flush=True)
         write_json(RECORD, {"rows": rows, "params": base.model_dump(mode="json"), **origin()})
     content = json.loads(RECORD.read_text(encoding="utf-8"))
-    write_text(PAGE, place_table(PAGE.read_text(encoding="utf-8"), RECORD, table(content)))
+    place_tables(PAGE, {str(RECORD): table(content)})
 
 
 if __name__ == "__main__":

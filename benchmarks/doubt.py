@@ -30,8 +30,8 @@ from rca.labels.doubt import Witness, agreement, from_map
 from rca.labels.rules import best_label
 from rca.labels.scores import posterior_scores
 from rca.presentation.result_files import read_image_table
-from rca.runtime.files import write_json, write_text
-from tools.records import origin, place_table
+from rca.runtime.files import write_json
+from tools.records import origin, place_tables
 
 RECORD, PAGE = Path("benchmarks/results/doubt.json"), Path("docs/explanation/evaluation.md")
 TENTH = 10
@@ -159,7 +159,7 @@ def main() -> None:
         }  # fmt: skip
         write_json(RECORD, content)
     splits = json.loads(RECORD.read_text(encoding="utf-8"))["splits"]
-    write_text(PAGE, place_table(PAGE.read_text(encoding="utf-8"), RECORD, table_of(splits)))
+    place_tables(PAGE, {str(RECORD): table_of(splits)})
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from rca.data.cam_store import CamStore
 from rca.data.index import read_index
 from rca.runtime.files import new_folder, write_json, write_text
 from rca.runtime.pool import ordered_map
-from tools.records import origin, place_table
+from tools.records import origin, place_tables
 
 BASE = Path("benchmarks/method_base.yaml")
 STUDY = Path("docs/explanation/study.md")
@@ -313,8 +313,7 @@ def main() -> None:
 def _render(content: dict[str, Any]) -> None:
     write_text(FIGURE, figure(content, list(VARIANTS)))
     for page, mark, names, columns in TABLES:
-        text = page.read_text(encoding="utf-8")
-        write_text(page, place_table(text, mark, table(content, names, columns)))
+        place_tables(page, {mark: table(content, names, columns)})
 
 
 if __name__ == "__main__":

@@ -40,9 +40,9 @@ from rca.inference.folder import Wanted, predict_folder
 from rca.inference.model import load
 from rca.models.deeplab import DeepLab
 from rca.models.weights import save_weights
-from rca.runtime.files import write_json, write_text
+from rca.runtime.files import write_json
 from rca.stages import download, index, infer_seg
-from tools.records import origin, peak_memory, place_table
+from tools.records import origin, peak_memory, place_tables
 
 PARAMS = Path("params.yaml")
 RECORD = Path("benchmarks/results/predict_speed.json")
@@ -234,8 +234,7 @@ def main() -> None:
     print(table(found["speed"]))
     if chosen.record:
         write_json(RECORD, {**origin(), **found})
-        text = PAGE.read_text(encoding="utf-8")
-        write_text(PAGE, place_table(text, RECORD, table(found["speed"])))
+        place_tables(PAGE, {str(RECORD): table(found["speed"])})
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from benchmarks.masks import miou
 from rca.data.index import Index, Record, read_index
 from rca.inference.loading import load
 from rca.inference.photograph_model import PhotographModel
-from rca.runtime.files import write_json, write_text
+from rca.runtime.files import write_json
 from rca.runtime.progress import progress
-from tools.records import origin, place_table
+from tools.records import origin, place_tables
 
 RECORD = Path("benchmarks/results/predict_ways.json")
 PAGE = Path("docs/guides/predict.md")
@@ -91,8 +91,7 @@ def main() -> None:
     write_json(asked.out, content)
     print(table(content))
     if asked.out == RECORD:
-        text = PAGE.read_text(encoding="utf-8")
-        write_text(PAGE, place_table(text, str(RECORD), table(content)))
+        place_tables(PAGE, {str(RECORD): table(content)})
 
 
 if __name__ == "__main__":

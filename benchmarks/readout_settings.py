@@ -37,10 +37,10 @@ from rca.readout.pixels import (
     sample_pixels,
     settings_of,
 )
-from rca.runtime.files import write_json, write_text
+from rca.runtime.files import write_json
 from rca.runtime.state import WHOLE
 from rca.training.seeds import generator
-from tools.records import origin, place_table
+from tools.records import origin, place_tables
 
 RECORD, PAGE = Path("benchmarks/results/readout_settings.json"), Path("docs/explanation/readout.md")
 TOP_SHARE = 20  # an image's score of a class: the mean of its highest twentieth
@@ -165,7 +165,7 @@ def main() -> None:
         rows = measure(chosen.results, params)
         write_json(RECORD, {"rows": rows, "params": params.model_dump(mode="json"), **origin()})
     content = json.loads(RECORD.read_text(encoding="utf-8"))
-    write_text(PAGE, place_table(PAGE.read_text(encoding="utf-8"), RECORD, table(content)))
+    place_tables(PAGE, {str(RECORD): table(content)})
 
 
 if __name__ == "__main__":

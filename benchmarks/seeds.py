@@ -20,8 +20,8 @@ from rca.config import ConfigError
 from rca.evaluation.products import PRODUCTS
 from rca.evaluation.protocol import UNSTATED
 from rca.evaluation.runs import differing
-from rca.runtime.files import write_json, write_text
-from tools.records import origin, place_table
+from rca.runtime.files import write_json
+from tools.records import origin, place_tables
 
 RECORD, PAGE = Path("benchmarks/results/seeds.json"), Path("docs/explanation/readout.md")
 RATIO = "ratio_to_fully_supervised"
@@ -95,9 +95,7 @@ def main() -> None:
         runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         records[chosen.experiment] = of_runs(runs)
         write_json(RECORD, records)
-    for name, content in records.items():
-        text = PAGE.read_text(encoding="utf-8")
-        write_text(PAGE, place_table(text, f"{RECORD}#{name}", table(content)))
+    place_tables(PAGE, {f"{RECORD}#{name}": table(one) for name, one in records.items()})
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from typing import Any
 
 from rca.config import load
 from rca.presentation.score_rows import stage_rows
-from rca.runtime.files import write_json, write_text
-from tools.records import README, origin, place_table
+from rca.runtime.files import write_json
+from tools.records import README, origin, place_tables
 
 PAGES = {"demo": README, "voc12_animals": Path("docs/explanation/readout.md")}
 
@@ -61,8 +61,7 @@ def main() -> None:
         write_json(record_of(chosen.name), made)
     for name, page in PAGES.items():
         content = json.loads(record_of(name).read_text(encoding="utf-8"))
-        text = page.read_text(encoding="utf-8")
-        write_text(page, place_table(text, record_of(name), table(content)))
+        place_tables(page, {str(record_of(name)): table(content)})
 
 
 if __name__ == "__main__":

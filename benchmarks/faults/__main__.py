@@ -27,8 +27,8 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 from benchmarks.faults import engines, forks, inputs, interruptions, whole
 from benchmarks.faults.tables import PAGE, RECORD, WELL, Row, page_table, printed, record
-from rca.runtime.files import write_json, write_text
-from tools.records import origin, place_table
+from rca.runtime.files import write_json
+from tools.records import origin, place_tables
 
 
 def interrupted(run: whole.Whole, seed: int, numbers: Iterable[int], place: Path) -> Iterator[Row]:
@@ -78,8 +78,7 @@ def keep(content: dict[str, Any], file: Path) -> None:
     """Write the record; if it is the one of the documentation, render its table there, too."""
     write_json(file, content)
     if file == RECORD:
-        text = PAGE.read_text(encoding="utf-8")
-        write_text(PAGE, place_table(text, RECORD, page_table(content["tables"])))
+        place_tables(PAGE, {str(RECORD): page_table(content["tables"])})
 
 
 def main() -> int:
