@@ -119,9 +119,7 @@ def test_deps__hold_every_path_of_the_command(stages, name):
         assert any(dep == path or dep.startswith(f"{path}/") for dep in files_of(stages[name]))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in STAGES[2:] if name not in ("index", "evaluate", "track")]
-)
+@pytest.mark.parametrize("name", [name for name in STAGES[2:] if name != "index"])
 def test_deps__of_the_data_set_are_its_sums_in_the_index(stages, name):
     # DVC looks at every file of a folder, for each stage that names it.
     index = "results/debug/index"
