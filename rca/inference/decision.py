@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from rca.config import Crf
-from rca.labels.crf import dense_crf
+from rca.labels.crf import contenders, dense_crf
 from rca.labels.doubt import Witness, agreement
 
 STRIP = 1_000_000  # pixels of the result that are enlarged at a time
@@ -62,26 +62,28 @@ def decide(scored: Scored, crf: Crf | None) -> Decision:
     The doubt compares the mask at the size of the probabilities with the probabilities before the
     CRF, because the CRF makes almost all of them 0 or 1.
     """
-    scores = _refined(scored, crf)
-    labels = scored.all_labels()
+    labels, scores = _refined(scored, crf)
     best = labels[scores.argmax(0)]
-    doubt = 1 - agreement(best, Witness(labels, scored.probabilities))
-    return Decision(*_labelled(scores, labels, scored.size), doubt)
+    doubt = 1 - agreement(best, Witness(scored.all_labels(), scored.probabilities))
+    return Decision(*_labelled(labels, scores, scored.size), doubt)
 
 
 def mask_of(scored: Scored, crf: Crf | None) -> np.ndarray:
     """Choose the labels as `decide` does, and return the mask alone, uint8 (H, W)."""
-    return _labelled(_refined(scored, crf), scored.all_labels(), scored.size)[0]
+    return _labelled(*_refined(scored, crf), scored.size)[0]
 
 
-def _refined(scored: Scored, crf: Crf | None) -> np.ndarray:
+def _refined(scored: Scored, crf: Crf | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels that may be chosen, uint8 (K,), and their scores, float32 (K, h, w)."""
     if crf is None:
-        return scored.probabilities
-    return dense_crf(scored.pixels, scored.probabilities, crf)
+        return scored.all_labels(), scored.probabilities
+    kept = contenders(scored.probabilities)
+    scores = dense_crf(scored.pixels, scored.probabilities[kept], crf)
+    return scored.all_labels()[kept], scores
 
 
 def _labelled(
-    scores: np.ndarray, labels: np.ndarray, size: tuple[int, int]
+    labels: np.ndarray, scores: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mask and confidence at `size`, from the labels' scores at their own size."""
     height, width = size

@@ -34,6 +34,26 @@ def test_decide__labels_are_those_of_the_highest_posterior():
     assert doubt == 1 - agreement(mask, witness)
 
 
+def test_decide__crf_leaves_out_labels_without_a_chance(monkeypatch):
+    item = scored(12, 10)
+    rare = np.full((2, 12, 10), 0.0001, np.float32)
+    among = np.concatenate([rare[:1], item.probabilities, rare[1:]])
+    labels = np.array([0, 2, 5, 6, 9], np.uint8)
+    refined = []
+
+    def watched(image, probabilities, cfg):
+        refined.append(len(probabilities))
+        return dense_crf(image, probabilities, cfg)
+
+    monkeypatch.setattr(decision, "dense_crf", watched)
+    mask, confidence, doubt = decide(Scored(item.pixels, among, (12, 10), labels), Crf())
+    posteriors = dense_crf(item.pixels, among, Crf())
+    assert refined == [3]
+    np.testing.assert_array_equal(mask, labels[posteriors.argmax(0)])
+    np.testing.assert_allclose(confidence, posteriors.max(0), atol=1e-3)
+    assert doubt == 1 - agreement(mask, Witness(labels, among))  # of all labels' probabilities
+
+
 @pytest.mark.parametrize("strip", [1, 95, 10**6])
 def test_decide__strips_are_the_whole_enlarged_at_once(monkeypatch, strip):
     monkeypatch.setattr(decision, "STRIP", strip)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rca.config import ConfigError, Crf
-from rca.labels.crf import dense_crf, unary_energy
+from rca.labels.crf import NEGLIGIBLE, contenders, dense_crf, unary_energy
 from rca.labels.scores import upsample_cams
 
 SMALL = Crf(iterations=5, bilateral_sxy=20)
@@ -51,6 +51,45 @@ def test_dense_crf__absent_classes_change_nothing(scene):
     among_all = dense_crf(image, everything, SMALL)
     np.testing.assert_allclose(among_all[[0, 3, 6]], present, atol=1e-5)
     assert (np.array([0, 3, 6])[present.argmax(axis=0)] == among_all.argmax(axis=0)).all()
+
+
+def test_contenders__are_the_labels_with_a_share_of_some_pixel(scene):
+    _, _, scores = scene
+    scores = np.concatenate([scores, 0.0001 * scores, np.zeros_like(scores)])
+    scores[4, 3, 5] = 0.2
+    expected = [
+        label
+        for label, score in enumerate(scores)
+        if any(
+            score[y, x] / sum(other[y, x] for other in scores) >= NEGLIGIBLE
+            for y in range(24)
+            for x in range(36)
+        )
+    ]
+    assert contenders(scores).tolist() == expected == [0, 1, 2, 4]
+    assert contenders(7 * scores).tolist() == expected
+
+
+@pytest.mark.parametrize("labels", [1, 3, 200])
+@pytest.mark.parametrize("value", [0, 1e-12, 1])
+def test_contenders__even_scores_leave_no_label_out(labels, value):
+    assert len(contenders(np.full((labels, 4, 5), value, np.float32))) == labels
+
+
+def test_contenders__most_probable_of_many_labels_is_kept():
+    scores = np.full((300, 2, 2), 0.9, np.float32)
+    scores[[7, 99]] = 1
+    assert {7, 99} <= set(contenders(scores))
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_contenders__posterior_of_a_label_left_out_stays_negligible(scene, flat):
+    image, _, scores = scene
+    image = np.full_like(image, 90) if flat else image
+    rare = scores.sum(0) * 0.99 * NEGLIGIBLE / (1 - NEGLIGIBLE)  # at every pixel, just below
+    everything = np.concatenate([scores, rare[None]])
+    assert contenders(everything).tolist() == [0, 1, 2]
+    assert dense_crf(image, everything, Crf())[3].max() < 0.012
 
 
 def test_dense_crf__order_of_labels_permutes_with_it(scene):
