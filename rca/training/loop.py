@@ -74,8 +74,15 @@ class Position:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the progress as a part of a checkpoint; the sums have one row per process."""
-        return {**vars(self), "sums": {name: gather(s[None]) for name, s in self.sums.items()}}
+        """Return the progress as a part of a checkpoint; the sums have one row per process.
+
+        Raises:
+            FloatingPointError: The loss became NaN or infinite. The checkpoint before is kept.
+        """
+        sums = {name: gather(value[None]) for name, value in self.sums.items()}
+        if sums:
+            _require_finite(float(sums["loss"].sum()), self.epoch)
+        return {**vars(self), "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the progress from a checkpoint."""
@@ -120,7 +127,7 @@ def train(
         The mean of each loss, per epoch.
 
     Raises:
-        FloatingPointError: The mean loss of an epoch is NaN or infinite.
+        FloatingPointError: The loss is NaN or infinite, at a checkpoint or the end of an epoch.
         SystemExit: A signal asked the training to stop; a checkpoint has been written.
     """
     at, batches = Position(), steps.batches
@@ -149,12 +156,14 @@ def train(
 
 
 def _report(epoch: int, epochs: int, losses: dict[str, float]) -> None:
-    if not math.isfinite(losses["loss"]):
-        raise FloatingPointError(
-            f"the loss became {losses['loss']} in epoch {epoch + 1}: lower optimiser.lr"
-        )
+    _require_finite(losses["loss"], epoch)
     text = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
     log.info("epoch %d/%d: %s", epoch + 1, epochs, text)
+
+
+def _require_finite(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss became {loss} in epoch {epoch + 1}: lower optimiser.lr")
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:

@@ -93,6 +93,20 @@ def test_train__a_loss_that_is_no_number_stops_at_once(tmp_path):
         run(tmp_path, net, step, Data([1.0]), epochs=5)
 
 
+def test_train__a_loss_that_is_no_number_is_in_no_checkpoint(tmp_path):
+    net, done = network(), []
+
+    def step(batch, epoch, share):
+        done.append(batch)
+        return {"loss": net.head.weight.sum() * batch}
+
+    data = Data([1.0, float("inf"), 2.0, 3.0])
+    with pytest.raises(FloatingPointError, match=r"inf in epoch 1: lower optimiser.lr"):
+        run(tmp_path, net, step, data)
+    assert len(done) == 2  # there is a checkpoint after each step
+    assert [file.name for file in tmp_path.iterdir()] == ["step-000000001.safetensors"]
+
+
 class Killed(BaseException):
     pass
 
