@@ -19,6 +19,7 @@ docs/explanation/size.md.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import subprocess
 import sys
@@ -87,6 +88,25 @@ def is_done(size: Size, asked: argparse.Namespace, runs: list[dict[str, Any]]) -
 
 
 @contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Hold the folder of rehearsals: another one would share the copies and the cluster.
+
+    Raises:
+        RuntimeError: Another process holds it.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(
+                f"{work}: another rehearsal is running there; wait for it, or name another "
+                "folder by --work"
+            ) from None
+        yield
+
+
+@contextmanager
 def cluster(work: Path, *, wanted: bool) -> Iterator[Mapping[str, str] | None]:
     """Yield the environment of a Slurm cluster on this machine, and remove the cluster; or None."""
     if not wanted:
@@ -121,7 +141,7 @@ def main() -> int:
     end_on_signals()
     runs = read_json(asked.out)["runs"] if asked.out.exists() else []
     try:
-        with cluster(asked.work, wanted=asked.slurm) as slurm:
+        with alone(asked.work), cluster(asked.work, wanted=asked.slurm) as slurm:
             for size in sizes(asked):
                 if is_done(size, asked, runs) and not asked.again:
                     print(f"{size}: in {asked.out} already", flush=True)

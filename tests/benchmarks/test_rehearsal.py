@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.rehearsal import fabricate, growth, observe, pipeline, tables
-from benchmarks.rehearsal.__main__ import is_done, options, setting, sizes
+from benchmarks.rehearsal.__main__ import alone, is_done, options, setting, sizes
 from benchmarks.rehearsal.fabricate import Size
 from rca.config import load
 from rca.data.index import read_index
@@ -260,6 +260,16 @@ def test_options__give_a_size_each_and_know_what_is_done():
     assert not is_done(sizes(sharded)[0], sharded, done)
     with pytest.raises(SystemExit):
         options(["--images", "1", "2", "--images-val", "1"])
+
+
+def test_alone__another_rehearsal_in_the_folder_is_refused_until_the_first_ends(tmp_path):
+    with alone(tmp_path / "work"):
+        with pytest.raises(RuntimeError, match="another rehearsal is running there"):
+            alone(tmp_path / "work").__enter__()
+        with alone(tmp_path / "other"):
+            pass
+    with alone(tmp_path / "work"):
+        pass
 
 
 def test_with_outputs__refuses_a_stage_that_nobody_saw(tmp_path):
