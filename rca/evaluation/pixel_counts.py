@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,20 @@ class Rules:
     boundary: float
 
 
+class ImageErrors(NamedTuple):
+    """The errors of one image, for the K labels in its truth or prediction.
+
+    There may be a hundred thousand images and a hundred classes, of which an image holds few.
+
+    Attributes:
+        labels: The labels, uint8 (K,).
+        counts: Their true positives, false positives and false negatives, uint32 (3, K).
+    """
+
+    labels: np.ndarray
+    counts: np.ndarray
+
+
 @dataclass
 class Counts:
     """Pixel counts of some images, which are merged with those of others by adding them.
@@ -32,13 +47,12 @@ class Counts:
     Attributes:
         matrix: The confusion matrix, int64 (C + 1, C + 2).
         boundary: The counts from `boundary_counts`, int64 (C + 1, 3).
-        images: Name → the image's true positives, false positives and false negatives, int64
-            (3, C + 1).
+        images: Name → the image's errors.
     """
 
     matrix: np.ndarray
     boundary: np.ndarray
-    images: dict[str, np.ndarray] = field(default_factory=dict)
+    images: dict[str, ImageErrors] = field(default_factory=dict)
 
     @classmethod
     def none(cls, classes: int) -> Counts:
@@ -64,7 +78,11 @@ class Counts:
         self.boundary += boundary_counts(
             truth, prediction, rules.classes, rules.policy, rules.boundary
         )
-        self.images[image] = np.stack(errors(matrix, rules.policy))
+        found = np.stack(errors(matrix, rules.policy))
+        labels = np.flatnonzero(found.any(axis=0))
+        self.images[image] = ImageErrors(
+            labels.astype(np.uint8), found[:, labels].astype(np.uint32)
+        )
 
     def merge(self, other: Counts) -> None:
         """Count the images of `other` as well."""
@@ -74,11 +92,15 @@ class Counts:
 
     def errors(self) -> np.ndarray:
         """Stack each image's true positives, false positives, false negatives, (N, 3, C + 1)."""
-        empty = np.zeros((0, 3, len(self.matrix)), np.int64)
-        return np.stack(list(self.images.values())) if self.images else empty
+        stacked = np.zeros((len(self.images), 3, len(self.matrix)), np.int64)
+        for number, image in enumerate(self.images.values()):
+            stacked[number][:, image.labels] = image.counts
+        return stacked
 
     def image_ious(self) -> dict[str, np.ndarray]:
         """Compute the IoU of each class in each image, (C + 1,); nan where it is in neither map."""
-        return {
-            image: ratio(counts[0], counts.sum(axis=0)) for image, counts in self.images.items()
-        }
+        found = {}
+        for name, image in self.images.items():
+            found[name] = np.full(len(self.matrix), np.nan)
+            found[name][image.labels] = ratio(image.counts[0], image.counts.sum(axis=0))
+        return found
