@@ -91,6 +91,7 @@ def rehearse(
         RuntimeError: Snakemake failed, or a stage ran while nobody looked.
     """
     prepare(folder, size, shards, seed)
+    resumed = (folder / JOBS).exists()
     environment = environment_in(folder, slurm)
     command = SNAKEMAKE.format(cores=cores) + (f" {SLURM}" if slurm else "")
     with Observer(folder, folder / JOBS):
@@ -109,7 +110,7 @@ def rehearse(
         },
     }
     return {**asdict(size), "shards": shards, "slurm": bool(slurm), "stages": stages,
-            "snakemake": run, "books": books}  # fmt: skip
+            "snakemake": run, "resumed": resumed, "books": books}  # fmt: skip
 
 
 def environment_in(folder: Path, slurm: Mapping[str, str] | None) -> dict[str, str]:

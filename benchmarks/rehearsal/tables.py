@@ -47,7 +47,10 @@ def alike(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def run_rows(content: Mapping[str, Any]) -> list[Row]:
-    """Set out each run: its size, and what the books of DVC and Snakemake take."""
+    """Set out each run: its size, and what the books of DVC and Snakemake take.
+
+    A dash stands for the whole of a run that was resumed, of which only the last part was timed.
+    """
     rows: list[Row] = [
         ("images", "classes", "whole run, s (CPU)",
             *(f"{title}, s (CPU)" for title in TITLES.values()),
@@ -59,16 +62,18 @@ def run_rows(content: Mapping[str, Any]) -> list[Row]:
             (
                 f"{run['images']:,} + {run['images_val']:,}",
                 str(run["classes"]),
-                *(
-                    f"{taken['wall_s']:,.0f} ({taken['cpu_s']:,.1f})"
-                    for taken in (run["snakemake"], *(books[name] for name in COMMANDS))
-                ),
+                UNSEEN if run.get("resumed") else _time(run["snakemake"]),
+                *(_time(books[name]) for name in COMMANDS),
                 f"{books['dvc_lock_bytes'] / 1000:,.0f}",
                 f"{books['metadata']['files']:,}",
                 f"{sum(part['megabytes'] for part in books['disk'].values()):,.0f}",
             )
         )
     return rows
+
+
+def _time(taken: Mapping[str, float]) -> str:
+    return f"{taken['wall_s']:,.0f} ({taken['cpu_s']:,.1f})"
 
 
 def stage_rows(content: Mapping[str, Any]) -> list[Row]:

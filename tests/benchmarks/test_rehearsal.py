@@ -244,6 +244,11 @@ def test_tables__growth_that_could_be_noise_is_not_extrapolated():
     assert rows["`crf`"] == ("–", "–", "–", "1,000,000", "–")
 
 
+def test_tables__a_resumed_run_has_no_time_as_a_whole():
+    content = tables.record([run_of(10), run_of(20, resumed=True)], {})
+    assert [row[2] for row in tables.run_rows(content)[1:]] == ["20 (6.0)", "–"]
+
+
 def test_page__has_the_recorded_tables():
     content = json.loads((ROOT / tables.RECORD).read_text())
     text = (ROOT / tables.PAGE).read_text()
