@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,19 @@ def test_plan__beside_a_snakemake_that_just_starts_says_to_wait(stages):
 
         with pytest.raises(ConfigError, match="wait"):
             stages.plan(DEBUG)
+
+
+def test_no_garbage_collection__ends_with_the_block_also_on_an_error():
+    from workflow.engine.dvc import no_garbage_collection
+
+    with pytest.raises(KeyError), no_garbage_collection():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with no_garbage_collection():
+            pass
+        assert not gc.isenabled()  # as it was
+    finally:
+        gc.enable()

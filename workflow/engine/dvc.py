@@ -11,6 +11,7 @@ newer DVC no longer does this.
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import re
@@ -143,6 +144,22 @@ def each_path_once() -> Iterator[None]:
         yield
     finally:
         Output._get_hash_meta = look
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Pause Python's garbage collector within the block.
+
+    DVC makes a few objects for each file, which are all in use. The collector looks at them over
+    and over, which takes a sixth of the time at 570,000 files.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def treat_zombies_as_gone() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, TypedDict
 
 from rca.config import ConfigError, Params
-from workflow.engine.dvc import each_path_once, mend, one_line
+from workflow.engine.dvc import each_path_once, mend, no_garbage_collection, one_line
 
 HOME = Path(".snakemake")
 MARKS = HOME / "stages"
@@ -126,7 +126,7 @@ def _ask_dvc(params: Params) -> tuple[list[Stage], set[str]]:
         with set_loggers_level(logging.WARNING):
             for name in always:  # only then does DVC know what has become stale by it
                 repo.reproduce(name, single_item=True)
-        with each_path_once():
+        with each_path_once(), no_garbage_collection():
             stale = set(repo.status()) - set(always)
     except DvcException as error:
         raise ConfigError(f"DVC: {one_line(str(error))}") from None
