@@ -77,7 +77,7 @@ def measure(examples: Iterable[Example], cfg: Crf) -> dict[str, Any]:
         everything += seconds
         for name in IMPLEMENTATIONS:
             start = time.process_time()
-            some = contenders(probabilities)
+            some = contenders(probabilities, cfg)
             choosing = time.process_time() - start
             if name == "numba" and not kept:  # compiles
                 _timed(image, probabilities[some], cfg, name)

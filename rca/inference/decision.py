@@ -77,7 +77,7 @@ def _refined(scored: Scored, crf: Crf | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels that may be chosen, uint8 (K,), and their scores, float32 (K, h, w)."""
     if crf is None:
         return scored.all_labels(), scored.probabilities
-    kept = contenders(scored.probabilities)
+    kept = contenders(scored.probabilities, crf)
     scores = dense_crf(scored.pixels, scored.probabilities[kept], crf)
     return scored.all_labels()[kept], scores
 

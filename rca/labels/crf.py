@@ -84,20 +84,22 @@ def _mean_field(image: np.ndarray, probabilities: np.ndarray, cfg: Crf) -> np.nd
     return posteriors.reshape(labels, height, width)
 
 
-def contenders(probabilities: np.ndarray) -> np.ndarray:
+def contenders(probabilities: np.ndarray, cfg: Crf) -> np.ndarray:
     """Find the labels that the CRF could choose at some pixel, int64 (K,), in ascending order.
 
-    Left out is a label with less than `NEGLIGIBLE` of the probability at every pixel. It gains
-    nothing from its neighbours: with q its largest posterior and c the kernels' two weights
-    together (13 by default), a step of mean field gives it at most `NEGLIGIBLE` · exp(c q), which
-    stays below 0.012. A pixel's most probable label is never left out.
+    Left out is a label that has less than a share s of the probability at every pixel. A step of
+    mean field makes its largest posterior q at most s · exp(c q), where c is the weight of both
+    kernels. With s c at most 0.13, q stays below 1.17 s. A pixel's most probable label is never
+    left out.
 
     Args:
         probabilities: The scores of N labels, (N, H, W), not negative.
+        cfg: The kernels.
     """
     total = np.maximum(probabilities.sum(axis=0), CLIP)
     largest = np.array([(score / total).max() for score in probabilities])
-    return np.flatnonzero(largest >= min(NEGLIGIBLE, largest.max(), 1 / len(largest)))
+    negligible = min(NEGLIGIBLE, 0.13 / (cfg.gaussian_compat + cfg.bilateral_compat))
+    return np.flatnonzero(largest >= min(negligible, largest.max(), 1 / len(largest)))
 
 
 def unary_energy(probabilities: np.ndarray) -> np.ndarray:

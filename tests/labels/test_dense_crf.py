@@ -66,30 +66,35 @@ def test_contenders__are_the_labels_with_a_share_of_some_pixel(scene):
             for x in range(36)
         )
     ]
-    assert contenders(scores).tolist() == expected == [0, 1, 2, 4]
-    assert contenders(7 * scores).tolist() == expected
+    assert contenders(scores, Crf()).tolist() == expected == [0, 1, 2, 4]
+    assert contenders(7 * scores, Crf()).tolist() == expected
 
 
 @pytest.mark.parametrize("labels", [1, 3, 200])
 @pytest.mark.parametrize("value", [0, 1e-12, 1])
 def test_contenders__even_scores_leave_no_label_out(labels, value):
-    assert len(contenders(np.full((labels, 4, 5), value, np.float32))) == labels
+    assert len(contenders(np.full((labels, 4, 5), value, np.float32), Crf())) == labels
 
 
 def test_contenders__most_probable_of_many_labels_is_kept():
     scores = np.full((300, 2, 2), 0.9, np.float32)
     scores[[7, 99]] = 1
-    assert {7, 99} <= set(contenders(scores))
+    assert {7, 99} <= set(contenders(scores, Crf()))
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_contenders__posterior_of_a_label_left_out_stays_negligible(scene, flat):
+@pytest.mark.parametrize(("weight", "share"), [(10, 0.01), (97, 0.0013)])
+def test_contenders__posterior_of_a_label_left_out_stays_negligible(scene, flat, weight, share):
     image, _, scores = scene
     image = np.full_like(image, 90) if flat else image
-    rare = scores.sum(0) * 0.99 * NEGLIGIBLE / (1 - NEGLIGIBLE)  # at every pixel, just below
-    everything = np.concatenate([scores, rare[None]])
-    assert contenders(everything).tolist() == [0, 1, 2]
-    assert dense_crf(image, everything, Crf())[3].max() < 0.012
+    cfg = Crf(bilateral_compat=weight)
+    just_below, just_above = (
+        np.concatenate([scores, scores.sum(0)[None] * part / (1 - part)])
+        for part in (0.99 * share, 1.01 * share)
+    )
+    assert contenders(just_below, cfg).tolist() == [0, 1, 2]
+    assert contenders(just_above, cfg).tolist() == [0, 1, 2, 3]
+    assert dense_crf(image, just_below, cfg)[3].max() < 1.17 * share
 
 
 def test_dense_crf__order_of_labels_permutes_with_it(scene):
