@@ -95,15 +95,18 @@ def alone(work: Path) -> Iterator[None]:
         RuntimeError: Another process holds it.
     """
     work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as file:
+    folder = os.open(work, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RuntimeError(
-                f"{work}: another rehearsal is running there; wait for it, or name another "
-                "folder by --work"
+                f"{work}: another rehearsal is running there; wait for it, or name another folder "
+                "by --work"
             ) from None
         yield
+    finally:
+        os.close(folder)
 
 
 @contextmanager
