@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.crf_speed import Example, timed
 from rca.config import Crf, Params, TrainSeg, load
 from rca.data.images import read_image
 from rca.data.index import Index, read_index
 from rca.inference.probabilities import class_probabilities
-from rca.labels.crf import contenders, dense_crf
+from rca.labels.crf import contenders
 from rca.models.deeplab import DeepLab
 from rca.models.inference import for_inference
 from rca.models.weights import load_network
@@ -36,8 +37,6 @@ RECORD = Path("benchmarks/results/crf_labels.json")
 IMPLEMENTATIONS = ("pydensecrf", "numba")
 LABELS = 21
 ABSENT = 0.0005  # the probability of a class that no photograph shows
-
-Example = tuple[np.ndarray, np.ndarray]  # a photograph, (H, W, 3), and its probabilities, (L, H, W)
 
 
 def of_network(
@@ -71,17 +70,18 @@ def measure(examples: Iterable[Example], cfg: Crf) -> dict[str, Any]:
     alike: dict[str, list[float]] = {name: [] for name in IMPLEMENTATIONS}
     kept: list[int] = []
     labels = 0
+    ways = {name: cfg.model_copy(update={"implementation": name}) for name in IMPLEMENTATIONS}
     for image, probabilities in examples:
         labels = len(probabilities)
-        whole, seconds = _timed(image, probabilities, cfg, "pydensecrf")
+        whole, seconds = timed(image, probabilities, ways["pydensecrf"])
         everything += seconds
-        for name in IMPLEMENTATIONS:
-            start = time.process_time()
-            some = contenders(probabilities, cfg)
-            choosing = time.process_time() - start
+        start = time.process_time()
+        some = contenders(probabilities, cfg)
+        choosing = time.process_time() - start
+        for name, way in ways.items():
             if name == "numba" and not kept:  # compiles
-                _timed(image, probabilities[some], cfg, name)
-            posteriors, seconds = _timed(image, probabilities[some], cfg, name)
+                timed(image, probabilities[some], way)
+            posteriors, seconds = timed(image, probabilities[some], way)
             spent[name] += choosing + seconds
             alike[name].append(float((some[posteriors.argmax(0)] == whole.argmax(0)).mean()))
         kept.append(len(some))
@@ -93,15 +93,6 @@ def measure(examples: Iterable[Example], cfg: Crf) -> dict[str, Any]:
         "labels_alike": {name: round(100 * float(np.mean(alike[name])), 4) for name in alike},
         "least_alike": {name: round(100 * min(alike[name]), 3) for name in alike},
     }
-
-
-def _timed(
-    image: np.ndarray, probabilities: np.ndarray, cfg: Crf, implementation: str
-) -> tuple[np.ndarray, float]:
-    chosen = cfg.model_copy(update={"implementation": implementation})
-    start = time.process_time()
-    posteriors = dense_crf(image, probabilities, chosen)
-    return posteriors, time.process_time() - start
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from dvc.repo import Repo
 
 from rca import config
 from rca.config import ConfigError
+from workflow.engine.dvc import no_garbage_collection
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
@@ -200,8 +201,6 @@ def test_plan__beside_a_snakemake_that_just_starts_says_to_wait(stages):
 
 
 def test_no_garbage_collection__ends_with_the_block_also_on_an_error():
-    from workflow.engine.dvc import no_garbage_collection
-
     with pytest.raises(KeyError), no_garbage_collection():
         assert not gc.isenabled()
         raise KeyError
